@@ -18,15 +18,19 @@ class Clock(Protocol):
 
     def now(self) -> datetime:
         """The wall-clock time, aware, in UTC."""
+        ...
 
     def monotonic(self) -> float:
         """Seconds from an arbitrary origin; never goes back."""
+        ...
 
     def sleep(self, seconds: float) -> None:
         """Wait, blocking this thread."""
+        ...
 
     async def asleep(self, seconds: float) -> None:
         """Wait, letting other tasks run."""
+        ...
 
 
 class SystemClock:

@@ -37,7 +37,9 @@ def checked_base_url(base_url: str, *, credential: bool) -> str:
         msg = f"base_url={base_url!r} must begin with https:// (or http:// on loopback) and name a host"
         raise InputError(msg)
     if parts.username or parts.password:
-        msg = f"the URL of host {parts.hostname!r} must not carry credentials; pass them as arguments"
+        msg = (
+            f"the URL of host {parts.hostname!r} must not carry credentials; pass them as arguments"
+        )
         raise InputError(msg)
     if credential and parts.scheme == "http" and parts.hostname not in LOOPBACK:
         msg = f"http://{parts.hostname} would carry the credential unencrypted; use https://"
@@ -73,7 +75,11 @@ class _Edge:
 
     def _own(self, url: str) -> bool:
         ours, theirs = urlsplit(self.base_url), urlsplit(url)
-        return (ours.scheme, ours.hostname, ours.port) == (theirs.scheme, theirs.hostname, theirs.port)
+        return (ours.scheme, ours.hostname, ours.port) == (
+            theirs.scheme,
+            theirs.hostname,
+            theirs.port,
+        )
 
     def _request(self, call: Call) -> dict[str, Any]:
         absolute = call.path.startswith(("http://", "https://"))
@@ -117,7 +123,11 @@ class _Edge:
             f"{call.method} {path}: no reply from {host}: {text}", method=call.method, path=path
         )
         error.sent = not isinstance(
-            exc, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout | httpx.UnsupportedProtocol
+            exc,
+            httpx.ConnectError
+            | httpx.ConnectTimeout
+            | httpx.PoolTimeout
+            | httpx.UnsupportedProtocol,
         )
         return error
 

@@ -12,6 +12,7 @@ from driftline.records._alerts import (
     Severity,
 )
 from driftline.records._detections import Context, Detections, Predictor
+from driftline.records._metrics import Metric
 from driftline.records._samples import (
     Sample,
     Series,
@@ -29,6 +30,7 @@ __all__ = [
     "Detections",
     "Link",
     "LogLine",
+    "Metric",
     "MetricSink",
     "Predictor",
     "Receipt",

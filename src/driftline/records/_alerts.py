@@ -13,6 +13,10 @@ from driftline._clock import as_utc
 from driftline.records._samples import Sample
 
 
+def _utc(value: datetime) -> datetime:
+    return as_utc(value, name="a time of an alert")
+
+
 class Severity(Enum):
     """How urgent an alert is, most urgent first; the names are PagerDuty's."""
 
@@ -83,10 +87,10 @@ class Alert:
     summary: str
     expected: str
     runbook: str
-    window_start: datetime = field(converter=lambda value: as_utc(value, name="window_start"))
-    window_end: datetime = field(converter=lambda value: as_utc(value, name="window_end"))
-    since: datetime = field(converter=lambda value: as_utc(value, name="since"))
-    at: datetime = field(converter=lambda value: as_utc(value, name="at"))
+    window_start: datetime = field(converter=_utc)
+    window_end: datetime = field(converter=_utc)
+    since: datetime = field(converter=_utc)
+    at: datetime = field(converter=_utc)
     deployment: str = ""
     value: float | None = None
     threshold: float | None = None
@@ -129,6 +133,7 @@ class AlertSink(Protocol):
             DeliveryFailed: it may work later; the outbox tries again.
             DeliveryRefused: it never will as it stands; the outbox gives it up, loudly.
         """
+        ...
 
 
 @runtime_checkable
@@ -137,6 +142,7 @@ class MetricSink(Protocol):
 
     def push(self, samples: Sequence[Sample]) -> Receipt:
         """Take some samples; errors as in `AlertSink.send`."""
+        ...
 
 
 @frozen(kw_only=True)

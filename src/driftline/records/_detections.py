@@ -100,3 +100,4 @@ class Predictor(Protocol):
 
     def predict(self, image: Any) -> Detections:
         """Detections of one frame (``(height, width, 3)`` uint8 RGB, or a path)."""
+        ...

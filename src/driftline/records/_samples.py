@@ -17,7 +17,11 @@ Times = npt.NDArray[np.datetime64]
 Values = npt.NDArray[np.float64]
 
 
-def _finite(_instance: object, attribute: object, value: float) -> None:
+def _utc(value: datetime) -> datetime:
+    return as_utc(value, name="a sample's time")
+
+
+def _finite(_instance: object, _attribute: object, value: float) -> None:
     if not math.isfinite(value):
         msg = f"a sample's value must be finite, got {value!r}; leave out what was not observed"
         raise InputError(msg)
@@ -41,7 +45,7 @@ class Sample:
 
     metric: str
     value: float = field(converter=float, validator=_finite)
-    at: datetime = field(converter=lambda value: as_utc(value, name="at"))
+    at: datetime = field(converter=_utc)
     width: timedelta = timedelta(0)
     deployment: str = ""
     labels: Mapping[str, str] = field(factory=dict)
