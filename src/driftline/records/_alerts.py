@@ -60,6 +60,8 @@ class Alert:
             free of value, time and severity.
         rule: name of the rule.
         deployment: ``"owner/deployment"``, or "" where it belongs to none.
+        metric: the metric the rule judges (`Metric`, or a user's own), "" where there is none;
+            it tells what the alert is about: latency, errors, volume, accuracy.
         severity: how urgent.
         status: firing or resolved.
         summary: what went wrong, in one line, with value and unit.
@@ -92,6 +94,7 @@ class Alert:
     since: datetime = field(converter=_utc)
     at: datetime = field(converter=_utc)
     deployment: str = ""
+    metric: str = ""
     value: float | None = None
     threshold: float | None = None
     unit: str = ""

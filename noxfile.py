@@ -1,0 +1,151 @@
+"""All set-up lives here: `python -m pip install nox`, then `python -m nox -s <session>`."""
+
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2024.4.15"
+nox.options.default_venv_backend = "virtualenv"
+nox.options.reuse_existing_virtualenvs = True
+nox.options.sessions = ["tests"]
+nox.options.error_on_missing_interpreters = True
+
+ROOT = Path(__file__).parent
+PYPROJECT = nox.project.load_toml(ROOT / "pyproject.toml")
+APT_PACKAGES = {
+    "prometheus": "prometheus",
+    "prometheus-alertmanager": "prometheus-alertmanager",
+    "promtool": "prometheus",
+    "pg_ctlcluster": "postgresql",
+}
+
+
+def _install(session: nox.Session, *groups: str) -> None:
+    """Install the project with the packages of some dependency groups."""
+    requirements = [
+        requirement
+        for group in groups
+        for requirement in nox.project.dependency_groups(PYPROJECT, group)
+    ]
+    extras = sorted(
+        {
+            extra.strip()
+            for requirement in requirements
+            if requirement.startswith("driftline[")
+            for extra in requirement.removeprefix("driftline[").split("]")[0].split(",")
+        }
+    )
+    others = sorted({item for item in requirements if not item.startswith("driftline[")})
+    target = f".[{','.join(extras)}]" if extras else "."
+    session.install("--quiet", "--upgrade", "pip")
+    session.install("--quiet", "-e", target, *others)
+
+
+def _servers(session: nox.Session) -> None:
+    """Install the real servers some tests talk to, where this is a Debian machine and we may."""
+    missing = sorted({package for tool, package in APT_PACKAGES.items() if not shutil.which(tool)})
+    if not missing:
+        return
+    if not shutil.which("apt-get") or os.geteuid() != 0:
+        session.warn(f"not installed here, so their tests will be skipped: {', '.join(missing)}")
+        return
+    environment = {"DEBIAN_FRONTEND": "noninteractive"}
+    session.run("apt-get", "update", "-qq", external=True, env=environment, silent=True)
+    session.run(
+        *("apt-get", "install", "-y", "-qq", "--no-install-recommends", *missing),
+        external=True,
+        env=environment,
+        silent=True,
+    )
+
+
+@nox.session
+def demo(session: nox.Session) -> None:
+    """Watch a month of a deployment's life, with a real detector, ending in decisions."""
+    _install(session, "demo")
+    session.run("python", "examples/demo.py", *session.posargs)
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """All that needs no torch."""
+    _servers(session)
+    _install(session, "tests")
+    session.run("coverage", "erase")
+    session.run(
+        *("coverage", "run", "-m", "pytest", *session.posargs),
+        env={"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
+    )
+    session.run("coverage", "combine", "--quiet")
+    session.run("coverage", "report", "--skip-covered", "--format=total")
+
+
+@nox.session
+def tests_yolo(session: nox.Session) -> None:
+    """What needs torch and ultralytics, installed as users get them."""
+    _install(session, "tests", "yolo")
+    session.run("pytest", "-m", "yolo", *session.posargs, env={"OMP_NUM_THREADS": "1"})
+
+
+@nox.session
+def studies(session: nox.Session) -> None:
+    """The simulations of nightly size."""
+    _install(session, "tests")
+    session.run("pytest", "-m", "slow", *session.posargs)
+
+
+@nox.session
+def typing(session: nox.Session) -> None:
+    """Mypy strict and pyright."""
+    _install(session, "typing")
+    session.run("mypy")
+    session.run("pyright")
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Ruff and the import contracts."""
+    _install(session, "lint")
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+    session.run("lint-imports")
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """The documentation site, without a warning."""
+    _install(session, "docs")
+    session.run(
+        "sphinx-build", "-W", "-n", "--keep-going", "-b", "html", "docs", "docs/_build/html"
+    )
+
+
+@nox.session
+def bare(session: nox.Session) -> None:
+    """No extra at all: importing loads nothing heavy, and the core works."""
+    session.install("--quiet", ".", "pytest")
+    session.run("python", "-I", "tests/bare/check_bare.py")
+
+
+@nox.session
+def train_detector(session: nox.Session) -> None:
+    """Train the small detector again, from nothing, and export it (a few minutes on a CPU)."""
+    _install(session, "yolo")
+    session.run("python", "detector/train.py", *session.posargs)
+
+
+@nox.session
+def build(session: nox.Session) -> None:
+    """Build sdist and wheel, install the wheel, import it."""
+    session.install("--quiet", "build")
+    session.run("python", "-m", "build", "--outdir", "dist")
+    wheel = max((ROOT / "dist").glob("*.whl"))
+    session.install("--quiet", "--force-reinstall", str(wheel))
+    session.run("python", "-I", "-c", "import driftline; print(driftline.__version__)")
+
+
+if __name__ == "__main__":
+    sys.exit("run it with: python -m nox -s <session>")
