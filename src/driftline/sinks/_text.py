@@ -1,0 +1,143 @@
+"""An alert in words: what every sink says, cut to what the other side takes.
+
+A page is never refused for its length: what is too long is cut and marked. Numbers that are not
+finite are left out, because JSON has no word for them and intakes drop the whole payload.
+"""
+
+from __future__ import annotations
+
+import math
+import unicodedata
+from datetime import UTC, datetime
+from typing import Final
+
+from driftline.records import Alert, AlertStatus, LogLine, Sample
+
+MARK: Final = "…"
+"""Stands at the end of a text that was cut."""
+
+LOG_LINES: Final = 5
+"""How many log lines travel with an alert: enough to recognise a fault, few enough to read."""
+
+
+def clean(text: str) -> str:
+    r"""`text` as it can stand in UTF-8 JSON: no lone surrogates, no control characters.
+
+    Line feeds and tabs stay.
+
+    >>> clean("a\x00b\ud800c")
+    'a�b�c'
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        "\N{REPLACEMENT CHARACTER}"
+        if unicodedata.category(char) in {"Cc", "Cs"} and char not in "\n\t"
+        else char
+        for char in text
+    )
+
+
+def one_line(text: str) -> str:
+    r"""`text` on one line, so that no value can begin a line of its own.
+
+    >>> one_line("first\n  second\x1b[31m")
+    'first second�[31m'
+    """
+    return clean(" ".join(text.split()))
+
+
+def clip(text: str, limit: int) -> str:
+    """At most `limit` characters of `text`; a mark stands where it was cut.
+
+    >>> clip("abcdef", 4)
+    'abc…'
+    """
+    return text if len(text) <= limit else text[: limit - len(MARK)] + MARK
+
+
+def clip_bytes(text: str, limit: int) -> str:
+    """At most `limit` bytes of UTF-8, cut between characters, with a mark.
+
+    >>> clip_bytes("ééé", 5)
+    'é…'
+    """
+    raw = text.encode()
+    if len(raw) <= limit:
+        return text
+    return raw[: limit - len(MARK.encode())].decode(errors="ignore") + MARK
+
+
+def iso(at: datetime) -> str:
+    """A time as RFC 3339 in UTC with milliseconds.
+
+    >>> iso(datetime(2026, 11, 22, 21, tzinfo=UTC))
+    '2026-11-22T21:00:00.000Z'
+    """
+    return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def finite(value: float | None) -> float | None:
+    """The number, or None where there is none that can be sent."""
+    return value if value is not None and math.isfinite(value) else None
+
+
+def quantity(value: float | None, unit: str) -> str:
+    """A number with its unit for people, "" where there is none.
+
+    >>> quantity(412.0, "ms")
+    '412 ms'
+    """
+    number = finite(value)
+    return "" if number is None else f"{number:.6g} {unit}".strip()
+
+
+def headline(alert: Alert) -> str:
+    """What happened, where, in one line; says so when it is a drill or the end of it."""
+    marks = [
+        "[DRILL]" if alert.test else "",
+        "Resolved:" if alert.status is AlertStatus.RESOLVED else "",
+        f"{alert.deployment}:" if alert.deployment else "",
+    ]
+    return one_line(" ".join([*filter(None, marks), alert.summary]))
+
+
+def log_line(line: LogLine) -> str:
+    """One log line on one line."""
+    status = f" {line.http_status}" if line.http_status is not None else ""
+    return one_line(f"{iso(line.at)} {line.severity}{status} {line.message}")
+
+
+def facts(alert: Alert) -> dict[str, str | float]:
+    """What an alert knows beside its headline, in reading order; empty fields are left out."""
+    known: dict[str, str | float | None] = {
+        "runbook": one_line(alert.runbook),
+        "expected": one_line(alert.expected),
+        "value": finite(alert.value),
+        "threshold": finite(alert.threshold),
+        "unit": one_line(alert.unit),
+        "reason": one_line(alert.reason),
+        "rule": one_line(alert.rule),
+        "deployment": one_line(alert.deployment),
+        "window": f"{iso(alert.window_start)} to {iso(alert.window_end)}",
+        "since": iso(alert.since),
+        **{f"label {one_line(k)}": one_line(v) for k, v in sorted(alert.labels.items())},
+        "drill": "this alert is synthetic" if alert.test else "",
+    }
+    return {name: value for name, value in known.items() if value is not None and value != ""}
+
+
+def paragraphs(alert: Alert) -> str:
+    """The whole alert as lines of text, the most useful first."""
+    lines = [headline(alert)]
+    lines += [f"{name}: {value}" for name, value in facts(alert).items()]
+    lines += [f"{one_line(link.text)}: {one_line(link.url)}" for link in alert.links]
+    lines += [f"log: {log_line(line)}" for line in alert.logs[:LOG_LINES]]
+    return "\n".join(lines)
+
+
+def sample_line(sample: Sample) -> str:
+    """One sample on one line."""
+    where = [f"deployment={sample.deployment}"] if sample.deployment else []
+    where += [f"{name}={value}" for name, value in sorted(sample.labels.items())]
+    return one_line(" ".join([iso(sample.at), f"{sample.metric}={sample.value:.6g}", *where]))

@@ -1,0 +1,121 @@
+"""Alerts and samples as readable lines, to ``logging`` or to a text stream."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Sequence
+from typing import TextIO
+
+from driftline.errors import DeliveryFailed, DeliveryRefused, InputError
+from driftline.records import Alert, AlertStatus, Receipt, Sample, Severity
+from driftline.sinks._text import clean, facts, headline, iso, log_line, one_line, sample_line
+
+_LEVELS = {
+    Severity.CRITICAL: logging.CRITICAL,
+    Severity.ERROR: logging.ERROR,
+    Severity.WARNING: logging.WARNING,
+    Severity.INFO: logging.INFO,
+}
+
+
+def alert_lines(alert: Alert) -> list[str]:
+    """An alert as lines: what happened, what was expected, what to do, the newest log lines.
+
+    Only the first begins with a time; the rest are indented, and no value can break a line.
+    """
+    known = facts(alert)
+    mark = "RESOLVED" if alert.status is AlertStatus.RESOLVED else alert.severity.name
+    lines = [f"{iso(alert.at)} {mark} {one_line(alert.rule)} {headline(alert)}"]
+    lines += [
+        f"    {name}: {known[name]}" for name in ("expected", "reason", "runbook") if name in known
+    ]
+    lines += [f"    {one_line(link.text)}: {one_line(link.url)}" for link in alert.links]
+    lines += [f"    log: {log_line(line)}" for line in alert.logs]
+    return [*lines, f"    key: {one_line(alert.key)}"]
+
+
+class LogSink:
+    """Writes what it is sent as readable lines.
+
+    To a logger, an alert goes at the level of its severity and a resolve at INFO; to a stream,
+    everything goes. Without either it uses the logger ``driftline.alerts``, so that the
+    application decides where lines end up; Python prints warnings and worse to stderr when the
+    application has decided nothing.
+
+    Attributes:
+        name: name of the sink in receipts and in the outbox.
+    """
+
+    def __init__(
+        self,
+        *,
+        logger: logging.Logger | None = None,
+        stream: TextIO | None = None,
+        name: str = "log",
+    ) -> None:
+        """Keep where to write; a stream is flushed after each alert and never closed.
+
+        Raises:
+            InputError: both a logger and a stream were passed.
+        """
+        if logger is not None and stream is not None:
+            msg = f"logger={logger!r} and stream={stream!r}: pass one of them, or make two sinks"
+            raise InputError(msg)
+        self.name = name
+        self._stream = stream
+        self._logger = logger if logger is not None else logging.getLogger("driftline.alerts")
+        self._lock = threading.Lock()
+
+    def send(self, alert: Alert) -> Receipt:
+        """Write one alert.
+
+        Raises:
+            DeliveryFailed: the stream did not take it now (a full disk).
+            DeliveryRefused: the stream is closed.
+        """
+        resolved = alert.status is AlertStatus.RESOLVED
+        level = logging.INFO if resolved else _LEVELS[alert.severity]
+        self._write(alert_lines(alert), level)
+        return Receipt(sink=self.name, reference=alert.key)
+
+    def push(self, samples: Sequence[Sample]) -> Receipt:
+        """Write one line a sample, at INFO; errors as in `send`."""
+        lines = [sample_line(sample) for sample in samples]
+        if self._stream is None:
+            for line in lines:
+                self._logger.info("%s", line)
+        elif lines:
+            self._write(lines, logging.INFO)
+        return Receipt(sink=self.name, count=len(lines))
+
+    def check(self) -> Receipt:
+        """Tell whether the stream is open; errors as in `send`."""
+        if self._stream is None:
+            return Receipt(sink=self.name, detail=f"writes to the logger {self._logger.name!r}")
+        self._write([], logging.INFO)
+        return Receipt(sink=self.name, detail="the stream is open")
+
+    def _write(self, lines: list[str], level: int) -> None:
+        if self._stream is None:
+            self._logger.log(level, "%s", "\n".join(lines))
+            return
+        # What the stream's encoding lacks is escaped: an alert is not lost for an accent.
+        encoding = getattr(self._stream, "encoding", None) or "utf-8"
+        text = "".join(f"{clean(line)}\n" for line in lines)
+        text = text.encode(encoding, "backslashreplace").decode(encoding)
+        with self._lock:
+            try:
+                self._stream.write(text)
+                self._stream.flush()
+            except OSError as exc:
+                msg = f"{self.name}: the stream did not take the lines: {exc}"
+                raise DeliveryFailed(msg) from exc
+            except ValueError as exc:
+                msg = f"{self.name}: the stream is closed; pass one that stays open"
+                raise DeliveryRefused(msg) from exc
+
+    def __repr__(self) -> str:
+        """Say where it writes."""
+        target = self._logger if self._stream is None else self._stream
+        return f"LogSink({target!r})"
