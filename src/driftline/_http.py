@@ -1,28 +1,49 @@
 """The edge: the only file that knows httpx.
 
 A transport does two things, *send* and *sleep*. It adds the credential to calls for its own base
-URL and to no other host, follows no redirect, and turns every transport failure into
-`driftline.errors.Unreachable` without a word of the request's headers.
+URL (and the one origin a call names) and to no other host, follows no redirect, and turns every
+transport failure into `driftline.errors.Unreachable` without a word of the request's headers.
+Every other exception leaves it without the frames that hold the request.
 """
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any, Self
-from urllib.parse import urlsplit
+from typing import Any, Self, TypeAlias
+from urllib.parse import SplitResult, urlsplit
 
 import httpx
 
 from driftline._clock import Clock, SystemClock
-from driftline._secret import Secret
+from driftline._secret import MASK, Secret
 from driftline._wire import Call, Reply
 from driftline.errors import InputError, Unreachable
 
 Pace = Callable[[Call], float]
 """Seconds to wait before a call may go; reserves its place."""
 
+HttpClient: TypeAlias = httpx.Client
+AsyncHttpClient: TypeAlias = httpx.AsyncClient
+
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+LONGEST_REPLY_BYTES = 256 * 2**20
+"""A reply longer than this (after decompression) is not read to its end: a broken or hostile
+server must not fill the memory of a monitoring process."""
+
+_MACHINE = SystemClock()  # bytes on a real wire take the machine's time, whatever clock was given
+
+
+def _split(url: str) -> SplitResult:
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError as exc:
+        msg = f"a URL does not parse: {exc}"
+        raise InputError(msg) from None
+    return parts
 
 
 def checked_base_url(base_url: str, *, credential: bool) -> str:
@@ -32,19 +53,77 @@ def checked_base_url(base_url: str, *, credential: bool) -> str:
         InputError: it is no http(s) URL, carries credentials, or would send a credential
             unencrypted over a network.
     """
-    parts = urlsplit(base_url)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        msg = f"base_url={base_url!r} must begin with https:// (or http:// on loopback) and name a host"
-        raise InputError(msg)
+    parts = _split(base_url)
     if parts.username or parts.password:
         msg = (
             f"the URL of host {parts.hostname!r} must not carry credentials; pass them as arguments"
         )
         raise InputError(msg)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        msg = f"base_url={base_url!r} must begin with https:// (or http:// on loopback) and name a host"
+        raise InputError(msg)
     if credential and parts.scheme == "http" and parts.hostname not in LOOPBACK:
         msg = f"http://{parts.hostname} would carry the credential unencrypted; use https://"
         raise InputError(msg)
     return base_url.rstrip("/")
+
+
+def same_origin(one: str, other: str) -> bool:
+    """Whether two URLs lead to one scheme, host and port."""
+    ours, theirs = _split(one), _split(other)
+    return (ours.scheme, ours.hostname, ours.port) == (theirs.scheme, theirs.hostname, theirs.port)
+
+
+def _is_absolute(path: str) -> bool:
+    return path.startswith(("http://", "https://"))
+
+
+def _drop_frames(exc: BaseException) -> None:
+    """Take the frames off an exception and its causes: they hold the request and its headers."""
+    todo: list[BaseException | None] = [exc]
+    seen: set[int] = set()
+    while todo:
+        one = todo.pop()
+        if one is None or id(one) in seen:
+            continue
+        seen.add(id(one))
+        one.__traceback__ = None
+        todo += [one.__cause__, one.__context__]
+
+
+class _ReplyTooMuchError(Exception):
+    """The reply is longer, or takes longer, than it may."""
+
+
+class _Body:
+    """Collects the bytes of a reply, within bounds of size and time."""
+
+    def __init__(self, seconds: float) -> None:
+        self._parts: list[bytes] = []
+        self._size = 0
+        self._seconds = seconds
+        self._deadline = _MACHINE.monotonic() + seconds
+
+    def feed(self, part: bytes) -> None:
+        self._size += len(part)
+        if self._size > LONGEST_REPLY_BYTES:
+            msg = f"the reply is longer than {LONGEST_REPLY_BYTES} bytes"
+            raise _ReplyTooMuchError(msg)
+        if _MACHINE.monotonic() > self._deadline:
+            msg = f"the reply was not complete {self._seconds:g} s after it began"
+            raise _ReplyTooMuchError(msg)
+        self._parts.append(part)
+
+    def content(self) -> bytes:
+        return b"".join(self._parts)
+
+
+_FAILURES = (
+    httpx.TransportError,
+    httpx.DecodingError,
+    httpx.InvalidURL,
+    _ReplyTooMuchError,
+)
 
 
 class _Edge:
@@ -69,31 +148,33 @@ class _Edge:
         self._pace = pace
         self._timeout_seconds = timeout_seconds
 
-    def _wait_seconds(self, call: Call) -> float:
-        paced = self._pace(call) if self._pace is not None else 0.0
-        return max(call.after_seconds, paced)
+    def _pause_seconds(self, call: Call) -> float:
+        return self._pace(call) if self._pace is not None else 0.0
 
-    def _own(self, url: str) -> bool:
-        ours, theirs = urlsplit(self.base_url), urlsplit(url)
-        return (ours.scheme, ours.hostname, ours.port) == (
-            theirs.scheme,
-            theirs.hostname,
-            theirs.port,
-        )
+    def _trusted(self, call: Call, url: str) -> bool:
+        if same_origin(self.base_url, url):
+            return True
+        named = call.credential_origin
+        return bool(named) and same_origin(checked_base_url(named, credential=True), url)
+
+    def _headers_of(self, call: Call, url: str) -> dict[str, str]:
+        if not self._trusted(call, url):
+            return dict(call.headers)
+        headers = {**self._headers, **call.headers}
+        if call.credential and self._authorization is not None:
+            headers["Authorization"] = f"{self._scheme} {self._authorization.reveal()}"
+        return headers
+
+    def _timeout_of(self, call: Call) -> float:
+        return self._timeout_seconds if call.timeout_seconds is None else call.timeout_seconds
 
     def _request(self, call: Call) -> dict[str, Any]:
-        absolute = call.path.startswith(("http://", "https://"))
-        url = call.path if absolute else self.base_url + call.path
-        headers = dict(call.headers)
-        if self._own(url):
-            headers = {**self._headers, **headers}
-            if call.credential and self._authorization is not None:
-                headers["Authorization"] = f"{self._scheme} {self._authorization.reveal()}"
+        url = call.path if _is_absolute(call.path) else self.base_url + call.path
         request: dict[str, Any] = {
             "method": call.method,
             "url": url,
-            "headers": headers,
-            "timeout": call.timeout_seconds or self._timeout_seconds,
+            "headers": self._headers_of(call, url),
+            "timeout": self._timeout_of(call),
             "follow_redirects": False,
         }
         if call.params:
@@ -103,22 +184,23 @@ class _Edge:
         if call.content is not None:
             request["content"] = call.content
         if call.form or call.files:
-            request["data"] = dict(call.form)
             # A field without a filename makes httpx send multipart even when no file is there.
             request["files"] = {
-                name: (upload.filename, upload.content, upload.content_type)
-                for name, upload in call.files.items()
-            } or {name: (None, value) for name, value in call.form.items()}
-            if not call.files:
-                del request["data"]
+                **{name: (None, value) for name, value in call.form.items()},
+                **{
+                    name: (upload.filename, upload.content, upload.content_type)
+                    for name, upload in call.files.items()
+                },
+            }
         return request
 
+    def _redacted(self, text: str) -> str:
+        return text if self._authorization is None else self._authorization.redact(text)
+
     def _unreachable(self, call: Call, exc: Exception) -> Unreachable:
-        host = urlsplit(call.path if call.path.startswith("http") else self.base_url).hostname
-        path = urlsplit(call.path).path
-        text = str(exc) or type(exc).__name__
-        if self._authorization is not None:
-            text = self._authorization.redact(text)
+        host = _split(call.path if _is_absolute(call.path) else self.base_url).hostname
+        path = _split(call.path).path
+        text = self._redacted(str(exc) or type(exc).__name__)
         error = Unreachable(
             f"{call.method} {path}: no reply from {host}: {text}", method=call.method, path=path
         )
@@ -127,16 +209,20 @@ class _Edge:
             httpx.ConnectError
             | httpx.ConnectTimeout
             | httpx.PoolTimeout
-            | httpx.UnsupportedProtocol,
+            | httpx.ProxyError
+            | httpx.UnsupportedProtocol
+            | httpx.InvalidURL,
         )
         return error
 
-    @staticmethod
-    def _reply(response: httpx.Response) -> Reply:
+    def _reply(self, response: httpx.Response, body: _Body) -> Reply:
+        content = body.content()
+        if response.is_error and self._authorization is not None:  # it may echo the credential
+            content = content.replace(self._authorization.reveal().encode(), MASK.encode())
         return Reply(
             status=response.status_code,
             headers={name.lower(): value for name, value in response.headers.items()},
-            content=response.content,
+            content=content,
         )
 
     def __repr__(self) -> str:
@@ -174,6 +260,7 @@ class Transport(_Edge):
         )
         self._owned = client is None
         self._client = client
+        self._opening = threading.Lock()
 
     def send(self, call: Call) -> Reply:
         """Wait as long as the call asks, send it, read the whole reply.
@@ -181,16 +268,33 @@ class Transport(_Edge):
         Raises:
             Unreachable: there was no reply.
         """
-        if (wait := self._wait_seconds(call)) > 0:
-            self._clock.sleep(wait)
-        if self._client is None:
-            self._client = httpx.Client()
+        # Two waits, not the longer one: a place in the pace is taken when the call is ready to go.
+        if call.after_seconds > 0:
+            self._clock.sleep(call.after_seconds)
+        if (pause := self._pause_seconds(call)) > 0:
+            self._clock.sleep(pause)
         try:
-            return self._reply(self._client.request(**self._request(call)))
-        except (httpx.TransportError, httpx.DecodingError, httpx.InvalidURL) as exc:
+            return self._exchange(call)
+        except _FAILURES as exc:
             error = self._unreachable(call, exc)
+        except BaseException as exc:  # border: what leaves must not carry the request's headers
+            _drop_frames(exc)
+            raise
         # Raised outside the handler: the cause's traceback holds the request and its headers.
         raise error
+
+    def _exchange(self, call: Call) -> Reply:
+        with self._opened().stream(**self._request(call)) as response:
+            body = _Body(self._timeout_of(call))
+            for part in response.iter_bytes():
+                body.feed(part)
+            return self._reply(response, body)
+
+    def _opened(self) -> httpx.Client:
+        with self._opening:
+            if self._client is None:
+                self._client = httpx.Client()
+            return self._client
 
     def close(self) -> None:
         """Close the connections it opened itself."""
@@ -239,6 +343,7 @@ class AsyncTransport(_Edge):
         )
         self._owned = client is None
         self._client = client
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     async def send(self, call: Call) -> Reply:
         """Wait as long as the call asks, send it, read the whole reply.
@@ -246,15 +351,33 @@ class AsyncTransport(_Edge):
         Raises:
             Unreachable: there was no reply.
         """
-        if (wait := self._wait_seconds(call)) > 0:
-            await self._clock.asleep(wait)
-        if self._client is None:
-            self._client = httpx.AsyncClient()
+        if call.after_seconds > 0:
+            await self._clock.asleep(call.after_seconds)
+        if (pause := self._pause_seconds(call)) > 0:
+            await self._clock.asleep(pause)
         try:
-            return self._reply(await self._client.request(**self._request(call)))
-        except (httpx.TransportError, httpx.DecodingError, httpx.InvalidURL) as exc:
+            return await self._exchange(call)
+        except _FAILURES as exc:
             error = self._unreachable(call, exc)
+        except BaseException as exc:  # border: what leaves must not carry the request's headers
+            _drop_frames(exc)
+            raise
         raise error
+
+    async def _exchange(self, call: Call) -> Reply:
+        async with self._opened().stream(**self._request(call)) as response:
+            body = _Body(self._timeout_of(call))
+            async for part in response.aiter_bytes():
+                body.feed(part)
+            return self._reply(response, body)
+
+    def _opened(self) -> httpx.AsyncClient:
+        # Connections belong to the event loop that opened them: `asyncio.run` twice over one
+        # transport must not find those of a loop that is closed.
+        loop = asyncio.get_running_loop()
+        if self._client is None or (self._owned and self._loop is not loop):
+            self._client, self._loop = httpx.AsyncClient(), loop
+        return self._client
 
     async def aclose(self) -> None:
         """Close the connections it opened itself."""

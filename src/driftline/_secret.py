@@ -14,6 +14,8 @@ class Secret:
     """Holds a credential; ``repr``, ``str`` and formatting show a mask, pickling is refused.
 
     Call :meth:`reveal` at the very edge, where the credential goes onto the wire.
+    No frame that raises keeps the credential in a local variable: tracebacks that show locals
+    (rich, Sentry, cgitb) must not print it.
     """
 
     __slots__ = ("_value",)
@@ -22,12 +24,16 @@ class Secret:
         """Keep a non-empty credential.
 
         Raises:
-            InputError: it is empty, or holds white space or control characters.
+            InputError: it is empty, or holds white space, control or non-ASCII characters.
         """
-        if not value or not value.isprintable() or any(char.isspace() for char in value):
-            msg = "a credential must be a non-empty line of printable characters without spaces"
+        usable = bool(value) and value.isascii() and value.isprintable() and " " not in value
+        self._value = value if usable else ""
+        del value
+        if not usable:
+            msg = (
+                "a credential must be a non-empty line of printable ASCII characters without spaces"
+            )
             raise InputError(msg)
-        self._value = value
 
     def reveal(self) -> str:
         """The credential itself."""
@@ -54,11 +60,14 @@ class Secret:
 
         Raises:
             MissingCredential: neither is there; the message names the variable.
+            InputError: it is no credential, see `Secret`.
         """
-        if isinstance(value, Secret):
-            return value
-        found = value if value is not None else os.environ.get(variable, "")
-        if not found:
-            msg = f"no {what} was passed and the environment variable {variable} is not set"
-            raise MissingCredential(msg)
-        return cls(found)
+        try:
+            if isinstance(value, Secret):
+                return value
+            if value or (value is None and os.environ.get(variable)):
+                return cls(os.environ[variable] if value is None else value)
+        finally:
+            del value
+        msg = f"no {what} was passed and the environment variable {variable} is not set"
+        raise MissingCredential(msg)

@@ -16,11 +16,15 @@ from driftline.errors import Unreachable
 T = TypeVar("T")
 
 
+def _size(content: bytes | None) -> str:
+    return "None" if content is None else f"<{len(content)} bytes>"
+
+
 @frozen(kw_only=True)
 class Upload:
     """One file of a multipart body, or the whole body of a PUT."""
 
-    content: bytes = field(repr=lambda content: f"<{len(content)} bytes>")
+    content: bytes = field(repr=_size)
     filename: str = "file"
     content_type: str = "application/octet-stream"
 
@@ -38,11 +42,15 @@ class Call:
         files: file fields of a multipart body.
         content: raw body.
         headers: further headers; never the credential.
-        credential: whether the transport adds the credential. It never does so for another host.
+        credential: whether the transport adds the credential. It never does so for another
+            host than the base URL's and `credential_origin`'s.
+        credential_origin: URL of another host that may see the credential, because the
+            holder of the account named it; "" for none.
         category: rate-limit category the call counts against.
         idempotent: whether repeating it is harmless.
         after_seconds: wait this long before sending.
-        timeout_seconds: bound on the whole exchange; None is the client's default.
+        timeout_seconds: bound on connecting, on each pause while sending, on the wait for the
+            reply to begin and on reading the whole of it; None is the client's default.
     """
 
     method: str
@@ -51,11 +59,10 @@ class Call:
     json: Any = None
     form: Mapping[str, str] = field(factory=dict)
     files: Mapping[str, Upload] = field(factory=dict)
-    content: bytes | None = field(
-        default=None, repr=lambda content: "None" if content is None else f"<{len(content)} bytes>"
-    )
+    content: bytes | None = field(default=None, repr=_size)
     headers: Mapping[str, str] = field(factory=dict)
     credential: bool = True
+    credential_origin: str = ""
     category: str = "default"
     idempotent: bool = True
     after_seconds: float = 0.0
@@ -67,8 +74,8 @@ class Reply:
     """One HTTP response, read to its end. Header names are lower-case."""
 
     status: int
-    headers: Mapping[str, str] = field(factory=dict)
-    content: bytes = field(default=b"", repr=lambda content: f"<{len(content)} bytes>")
+    headers: Mapping[str, str] = field(factory=dict, repr=lambda headers: f"<{len(headers)}>")
+    content: bytes = field(default=b"", repr=_size)
 
 
 Flow: TypeAlias = Generator[Call, Reply, T]
