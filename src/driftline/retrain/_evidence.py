@@ -1,0 +1,269 @@
+"""What a policy may look at: plain facts, small enough to be stored for years and replayed.
+
+Rich objects (a drift report, a trend, alerts) are boiled down at birth, so that a decision can be
+made again next year from what was written down, without the parts that measured it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta
+from typing import Any, Literal
+
+from attrs import asdict, field, frozen
+
+from driftline.drift import DriftReport
+from driftline.errors import UnreadableData
+from driftline.holdout import Comparison, Trend
+from driftline.records import Alert, AlertStatus, Metric
+from driftline.retrain._plain import optional_utc, plain
+
+DriftVerdict = Literal["calm", "watch", "drift", "too little data"]
+AccuracyVerdict = Literal["holding", "falling", "too little data"]
+Concern = Literal["latency", "errors", "health", "traffic", "detections", "other"]
+
+CONCERNS: Mapping[str, Concern] = {
+    Metric.LATENCY_P50_MS: "latency",
+    Metric.LATENCY_P95_MS: "latency",
+    Metric.ERRORS: "errors",
+    Metric.HEALTHY: "health",
+    Metric.REQUESTS: "traffic",
+    Metric.FRAMES: "traffic",
+    Metric.DETECTIONS: "detections",
+}
+"""What an alert is about, by the metric its rule judges."""
+
+
+@frozen(kw_only=True)
+class Shift:
+    """One cell of a drift report that moved.
+
+    Attributes:
+        feature: name of the feature, such as "confidence" or "area".
+        camera: camera, "" for all together.
+        class_name: class, "" for all together.
+        effect: largest distance between the two distribution functions, 0 to 1.
+        direction: where it moved, in the report's words.
+        p_value: adjusted p-value.
+    """
+
+    feature: str
+    effect: float
+    p_value: float
+    direction: str = ""
+    camera: str = ""
+    class_name: str = ""
+
+    def __str__(self) -> str:
+        """The shift in a few words, with effect and p-value."""
+        where = f" of camera {self.camera}" if self.camera else ""
+        what = f" of class {self.class_name}" if self.class_name else ""
+        way = f" {self.direction}" if self.direction else ""
+        return f"{self.feature}{where}{what} moved{way} (D={self.effect:.3f}, p={self.p_value:.2g})"
+
+
+@frozen(kw_only=True)
+class DriftFacts:
+    """A drift report, boiled down.
+
+    Attributes:
+        verdict: the report's verdict.
+        shifts: the flagged cells, largest effect first.
+        method: the test that was used.
+        frames: frames of the week under test.
+    """
+
+    verdict: DriftVerdict
+    shifts: tuple[Shift, ...] = ()
+    method: str = ""
+    frames: int | None = None
+
+
+@frozen(kw_only=True)
+class AccuracyFacts:
+    """An accuracy trend or comparison, boiled down.
+
+    Attributes:
+        verdict: whether mAP@0.5:0.95 holds on the recent set.
+        drop: how far it fell, in mAP (0.031 is 3.1 points); negative when it rose.
+        drop_low: lower end of the 95 % interval of the drop.
+        drop_high: upper end of it.
+        latest: the newest mAP, 0 to 1.
+        basis: what the verdict rests on, in one line.
+    """
+
+    verdict: AccuracyVerdict
+    drop: float | None = None
+    drop_low: float | None = None
+    drop_high: float | None = None
+    latest: float | None = None
+    basis: str = ""
+
+    def __str__(self) -> str:
+        """The drop with its interval."""
+        if self.drop is None:
+            return f"mAP: {self.verdict}"
+        interval = (
+            ""
+            if self.drop_low is None or self.drop_high is None
+            else f" (95 % {_points(self.drop_low)} to {_points(self.drop_high)})"
+        )
+        word = "fell" if self.drop > 0 else "rose"
+        return f"mAP@0.5:0.95 {word} by {_points(abs(self.drop))} points{interval}"
+
+
+@frozen(kw_only=True)
+class AlertFacts:
+    """A firing alert, boiled down.
+
+    Attributes:
+        concern: what it is about.
+        rule: name of the rule.
+        summary: the alert's own summary.
+        since: when the breach began, UTC.
+        deployment: ``"owner/deployment"``, or "".
+    """
+
+    concern: Concern
+    rule: str
+    summary: str
+    since: datetime
+    deployment: str = ""
+
+
+def _points(value: float) -> str:
+    return f"{100 * value:.1f}"
+
+
+def _drift(value: DriftReport | DriftFacts | None) -> DriftFacts | None:
+    if value is None or isinstance(value, DriftFacts):
+        return value
+    shifts = [
+        Shift(
+            feature=cell.feature,
+            camera=cell.camera or "",
+            class_name=cell.class_name or "",
+            effect=cell.effect,
+            direction=cell.direction,
+            p_value=cell.p_value,
+        )
+        for cell in value.cells
+        if cell.flagged
+    ]
+    return DriftFacts(
+        verdict=value.verdict,
+        shifts=tuple(sorted(shifts, key=lambda shift: -shift.effect)),
+        method=value.method,
+        frames=value.n_frames,
+    )
+
+
+def _accuracy(value: Trend | Comparison | AccuracyFacts | None) -> AccuracyFacts | None:
+    raise NotImplementedError
+
+
+def _alerts(values: Iterable[Alert | AlertFacts]) -> tuple[AlertFacts, ...]:
+    return tuple(
+        value
+        if isinstance(value, AlertFacts)
+        else AlertFacts(
+            concern=CONCERNS.get(value.metric, "other"),
+            rule=value.rule,
+            summary=value.summary,
+            since=value.since,
+            deployment=value.deployment,
+        )
+        for value in values
+        if isinstance(value, AlertFacts) or (value.status is AlertStatus.FIRING and not value.test)
+    )
+
+
+@frozen(kw_only=True)
+class Evidence:
+    """What a policy may look at; what is left out is not known, never calm.
+
+    Attributes:
+        drift: this week's `DriftReport`.
+        accuracy: `Trend` of the recent set, or a `Comparison` of its last evaluation with the
+            baseline's.
+        golden: `Trend` of the golden set, or whether it is intact.
+        estimated_precision_drop: fall of the precision estimated without labels, 0 to 1.
+        alerts: alerts; only those that fire and are no drill count.
+        healthy: answer of the last health check.
+        holdout_age: time since the holdout was drawn.
+        model_age: time since the model was deployed.
+        since_retrain: time since the last retraining ended.
+        retrain_cost: what a retraining would cost, in the unit of `RetrainPolicy.budget`.
+        at: the time this evidence is about, UTC.
+    """
+
+    drift: DriftFacts | None = field(default=None, converter=_drift)
+    accuracy: AccuracyFacts | None = field(default=None, converter=_accuracy)
+    golden_intact: bool | None = None
+    estimated_precision_drop: float | None = None
+    alerts: tuple[AlertFacts, ...] = field(default=(), converter=_alerts)
+    healthy: bool | None = None
+    holdout_age: timedelta | None = None
+    model_age: timedelta | None = None
+    since_retrain: timedelta | None = None
+    retrain_cost: float | None = None
+    at: datetime | None = field(default=None, converter=optional_utc)
+
+    @property
+    def moved(self) -> tuple[Shift, ...]:
+        """The flagged cells of the drift report, largest effect first."""
+        return () if self.drift is None else self.drift.shifts
+
+    @property
+    def confidence_moved(self) -> bool | None:
+        """Whether confidence moved; None when too little was observed to say."""
+        if self.drift is None or self.drift.verdict == "too little data":
+            return None
+        return any("confidence" in shift.feature for shift in self.drift.shifts)
+
+    @property
+    def accuracy_known(self) -> bool:
+        """Whether labels say something about this week."""
+        return self.accuracy is not None and self.accuracy.verdict != "too little data"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, ready for JSON."""
+        return asdict(self, value_serializer=plain)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Evidence:
+        """The evidence that `to_dict` wrote.
+
+        Raises:
+            UnreadableData: it is not what `to_dict` writes.
+        """
+        try:
+            return _evidence(values)
+        except (KeyError, TypeError, ValueError) as exc:
+            msg = f"this is no stored evidence: {type(exc).__name__}: {exc}"
+            raise UnreadableData(msg) from exc
+
+
+def _evidence(values: Mapping[str, Any]) -> Evidence:
+    drift, accuracy, at = values["drift"], values["accuracy"], values["at"]
+    ages = {
+        name: None if values[name] is None else timedelta(seconds=values[name])
+        for name in ("holdout_age", "model_age", "since_retrain")
+    }
+    return Evidence(
+        **{
+            **values,
+            **ages,
+            "drift": None
+            if drift is None
+            else DriftFacts(
+                **{**drift, "shifts": tuple(Shift(**shift) for shift in drift["shifts"])}
+            ),
+            "accuracy": None if accuracy is None else AccuracyFacts(**accuracy),
+            "alerts": tuple(
+                AlertFacts(**{**alert, "since": datetime.fromisoformat(alert["since"])})
+                for alert in values["alerts"]
+            ),
+            "at": None if at is None else datetime.fromisoformat(at),
+        }
+    )

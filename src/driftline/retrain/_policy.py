@@ -1,0 +1,350 @@
+"""From evidence to one decision: the guide's table, and what it leaves open.
+
+A clause is a small function from evidence to a finding, or to nothing. The policy asks every clause
+and lets the finding whose action ranks highest lead; the rest is told as well, and nothing is lost.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from datetime import timedelta
+
+from attrs import evolve, field, frozen
+
+from driftline.errors import InputError
+from driftline.retrain._decision import STRENGTHS, Action, Collection, Decision, Finding
+from driftline.retrain._evidence import AlertFacts, Concern, Evidence, Shift
+
+Clause = Callable[[Evidence, "RetrainPolicy"], Finding | None]
+
+RANK = (
+    Action.RETRAIN,
+    Action.INFRA,
+    Action.INVESTIGATE,
+    Action.COLLECT,
+    Action.WATCH,
+    Action.NONE,
+)
+"""Which finding leads. Labels that fell outrank all else; an endpoint that is not well explains
+missing traffic, so infra outranks investigate; a shift alone is only watched (the guide)."""
+
+PAIRED_MDE = 0.425
+"""Smallest mAP difference seen with 80 % power (one-sided 5 %), paired on the same n frames, is
+about this over sqrt(n): .019 at 500 and .030 at 200 frames (simulation, mAP about .5, 6 objects a
+frame)."""
+
+UNPAIRED_MDE = 0.755
+"""The same for two independent sets of n frames: .034 at 500, .053 at 200."""
+
+
+def frames_to_see(difference: float, *, paired: bool) -> int:
+    """How many labelled frames show a difference in mAP with 80 % power.
+
+    Args:
+        difference: in mAP, above 0 (0.02 is 2 points).
+        paired: whether both models see the same frames.
+
+    Raises:
+        InputError: the difference is not above 0.
+
+    >>> frames_to_see(0.02, paired=True)
+    452
+    """
+    if not difference > 0:
+        msg = f"difference={difference!r} must be above 0; 0.02 means two points of mAP"
+        raise InputError(msg)
+    return math.ceil(((PAIRED_MDE if paired else UNPAIRED_MDE) / difference) ** 2)
+
+
+def broken_integrity(evidence: Evidence, _policy: RetrainPolicy) -> Finding | None:
+    """A fixed model on the golden set cannot move: when it does, the serving chain has changed."""
+    if evidence.golden_intact is not False:
+        return None
+    return Finding(
+        action=Action.INVESTIGATE,
+        reason="the golden holdout scores differently although the model is the same",
+        runbook=(
+            "Compare export, preprocessing, driver and weights digest with the day the baseline "
+            "was locked; do not retrain on top of it."
+        ),
+        strength="strong",
+    )
+
+
+def accuracy_fell(evidence: Evidence, policy: RetrainPolicy) -> Finding | None:
+    """Guide: a shift together with a drop of mAP means retrain; a drop alone as well (its runbook)."""
+    accuracy = evidence.accuracy
+    if accuracy is None or accuracy.verdict != "falling":
+        return None
+    moved = evidence.moved
+    shift = f"; {moved[0]}" if moved else "; no distribution moved, so check the labels first"
+    finding = Finding(
+        action=Action.RETRAIN,
+        reason=f"{accuracy}{shift}",
+        runbook=(
+            "Sample the shifted frames into a new dataset version, review labels, retrain from "
+            "the previous best.pt, promote only if better on holdout and on recent frames."
+        ),
+        strength="strong" if moved else "moderate",
+        collect=policy.to_collect(moved),
+    )
+    return policy.held_back(finding, evidence) or finding
+
+
+def endpoint_unwell(evidence: Evidence, _policy: RetrainPolicy) -> Finding | None:
+    """Guide: a latency regression is infra, not the model; so are errors and failed health."""
+    unwell = [alert.summary for alert in _about(evidence, "latency", "errors", "health")]
+    if evidence.healthy is False:
+        unwell.append("the last health check failed")
+    if not unwell:
+        return None
+    return Finding(
+        action=Action.INFRA,
+        reason="; ".join(unwell),
+        runbook=(
+            "Look at instances, cold starts, region and the deployment's error logs; the model "
+            "does not change by itself, so do not retrain for this."
+        ),
+        strength="strong",
+    )
+
+
+def volume_fell(evidence: Evidence, _policy: RetrainPolicy) -> Finding | None:
+    """Guide: detection volume down with stable confidence means investigate."""
+    fallen = _about(evidence, "traffic", "detections")
+    if not fallen:
+        return None
+    stable = {
+        None: "whether confidence is stable is not known",
+        True: "confidence moved as well",
+        False: "confidence is stable",
+    }[evidence.confidence_moved]
+    traffic = any(alert.concern == "traffic" for alert in fallen)
+    first = (
+        "Check that cameras and the caller still send frames"
+        if traffic
+        else "Look at frames of the last hour: a bug after the detector, a camera knocked or covered"
+    )
+    return Finding(
+        action=Action.INVESTIGATE,
+        reason=f"{'; '.join(alert.summary for alert in fallen)}; {stable}",
+        runbook=f"{first}, or a scene that is quieter for a known reason.",
+        strength="moderate",
+    )
+
+
+def shift_alone(evidence: Evidence, policy: RetrainPolicy) -> Finding | None:
+    """Guide: a confidence shift alone is watched; without labels, say which would decide."""
+    drift = evidence.drift
+    if drift is None or drift.verdict not in {"watch", "drift"}:
+        return None
+    accuracy = evidence.accuracy
+    if accuracy is not None and accuracy.verdict == "falling":
+        return None
+    shifts = ", ".join(str(shift) for shift in evidence.moved[:3]) or "distributions moved"
+    if accuracy is None or accuracy.verdict == "too little data":
+        return Finding(
+            action=Action.COLLECT if drift.verdict == "drift" else Action.WATCH,
+            reason=f"{shifts}; whether mAP fell is not known",
+            runbook="Label the frames asked for, then decide again; do not retrain on a guess.",
+            strength="moderate" if drift.verdict == "drift" else "weak",
+            collect=policy.to_collect(evidence.moved),
+        )
+    return Finding(
+        action=Action.WATCH,
+        reason=f"{shifts}; mAP holds ({accuracy})",
+        runbook="Look at frames of the shifted cells, keep the weekly holdout run, do not retrain.",
+        strength="strong" if drift.verdict == "drift" else "weak",
+    )
+
+
+def estimate_fell(evidence: Evidence, policy: RetrainPolicy) -> Finding | None:
+    """An estimate without labels is a reason to label, never a reason to retrain."""
+    if evidence.estimated_precision_drop is None or evidence.accuracy_known:
+        return None
+    if evidence.estimated_precision_drop < policy.minimum_gain:
+        return None
+    return Finding(
+        action=Action.COLLECT,
+        reason=(
+            "precision is estimated to have fallen by "
+            f"{100 * evidence.estimated_precision_drop:.1f} points (without labels)"
+        ),
+        runbook="Label a random sample of this week's frames, then decide again.",
+        strength="weak",
+        collect=policy.to_collect(evidence.moved),
+    )
+
+
+def holdout_stale(evidence: Evidence, policy: RetrainPolicy) -> Finding | None:
+    """Guide: the holdout is refreshed each quarter."""
+    if evidence.holdout_age is None or evidence.holdout_age <= policy.holdout_lifetime:
+        return None
+    return Finding(
+        action=Action.COLLECT,
+        reason=(
+            f"the holdout is {evidence.holdout_age.days} days old; "
+            f"it is refreshed every {policy.holdout_lifetime.days}"
+        ),
+        runbook="Draw a new random stratified sample of production frames and label it.",
+        strength="moderate",
+        collect=(Collection(frames=policy.holdout_frames, why="refresh the holdout"),),
+    )
+
+
+def too_little(evidence: Evidence, policy: RetrainPolicy) -> Finding | None:
+    """Not knowing is not calm: say what to collect."""
+    unknown = []
+    if evidence.drift is None or evidence.drift.verdict == "too little data":
+        unknown.append("whether distributions moved (too few frames observed)")
+    if not evidence.accuracy_known:
+        unknown.append("whether mAP holds (no recent labelled frames)")
+    if not unknown:
+        return None
+    return Finding(
+        action=Action.COLLECT if len(unknown) > 1 else Action.NONE,
+        reason=f"not known: {' and '.join(unknown)}",
+        runbook="Observe a full week with ProfileBuilder and label a random sample of its frames.",
+        strength="weak",
+        collect=() if evidence.accuracy_known else policy.to_collect(evidence.moved),
+    )
+
+
+GUIDE_CLAUSES: tuple[Clause, ...] = (
+    broken_integrity,
+    accuracy_fell,
+    endpoint_unwell,
+    volume_fell,
+    shift_alone,
+    estimate_fell,
+    holdout_stale,
+    too_little,
+)
+
+
+def _about(evidence: Evidence, *concerns: Concern) -> tuple[AlertFacts, ...]:
+    return tuple(alert for alert in evidence.alerts if alert.concern in concerns)
+
+
+def _positive(_instance: object, attribute: object, value: float | timedelta) -> None:
+    zero = timedelta(0) if isinstance(value, timedelta) else 0
+    if value < zero:
+        name = getattr(attribute, "name", "value")
+        msg = f"{name}={value!r} must not be negative"
+        raise InputError(msg)
+
+
+@frozen(kw_only=True)
+class RetrainPolicy:
+    """Decides whether to retrain, watch, investigate, collect labels, or call infra.
+
+    It is a pure function of `Evidence`: the same evidence gives the same decision.
+
+    Attributes:
+        minimum_gain: a smaller drop of mAP is not worth a retraining (0.01 = one point; the
+            guide's runbook names one point).
+        cooldown: no second retraining before this has passed (14 days: two weekly runs are
+            needed to see what the first one did).
+        budget: most a retraining may cost, in the unit of `Evidence.retrain_cost`; None: no bound.
+        holdout_lifetime: when the holdout is due for renewal (guide: each quarter).
+        holdout_frames: size of a holdout (guide: 200 to 500 frames).
+        clauses: what is asked, in the order reasons are told at equal rank.
+    """
+
+    minimum_gain: float = field(default=0.01, validator=_positive)
+    cooldown: timedelta = field(default=timedelta(days=14), validator=_positive)
+    budget: float | None = None
+    holdout_lifetime: timedelta = field(default=timedelta(days=92), validator=_positive)
+    holdout_frames: int = 300
+    clauses: tuple[Clause, ...] = field(default=GUIDE_CLAUSES, converter=tuple, repr=False)
+
+    def decide(self, evidence: Evidence) -> Decision:
+        """The decision that this evidence supports.
+
+        Args:
+            evidence: what is known; what is left out counts as not known, never as calm.
+
+        Returns:
+            The action of the highest rank with its reasons; every other finding in ``also``.
+        """
+        findings = [found for clause in self.clauses if (found := clause(evidence, self))]
+        if not findings:
+            return Decision(
+                action=Action.NONE,
+                reasons=("distributions are calm, mAP holds and the endpoint is well",),
+                runbook="Nothing to do; the next weekly run will look again.",
+                confidence="strong",
+                at=evidence.at,
+            )
+        findings.sort(key=lambda found: (RANK.index(found.action), STRENGTHS.index(found.strength)))
+        leading = findings[0]
+        same = [found for found in findings if found.action is leading.action]
+        return Decision(
+            action=leading.action,
+            reasons=tuple(found.reason for found in same),
+            runbook=leading.runbook,
+            confidence=leading.strength,
+            collect=_distinct(found.collect for found in findings),
+            also=tuple(found for found in findings if found.action is not leading.action),
+            at=evidence.at,
+        )
+
+    def held_back(self, finding: Finding, evidence: Evidence) -> Finding | None:
+        """`finding` turned into a watch when something speaks against retraining now, else None."""
+        against = self._against(evidence)
+        if not against:
+            return None
+        return evolve(
+            finding,
+            action=Action.WATCH,
+            reason=f"{finding.reason}; a retraining is held back: {'; '.join(against)}",
+            runbook="Keep watching; lift the bound named in the reason if it cannot wait.",
+        )
+
+    def _against(self, evidence: Evidence) -> list[str]:
+        against = []
+        drop = evidence.accuracy.drop if evidence.accuracy is not None else None
+        if drop is not None and drop < self.minimum_gain:
+            against.append(
+                f"the drop of {100 * drop:.1f} points is below minimum_gain "
+                f"({100 * self.minimum_gain:.1f})"
+            )
+        since = evidence.since_retrain
+        if since is not None and since < self.cooldown:
+            against.append(
+                f"the last one was {since.days} days ago (cooldown {self.cooldown.days})"
+            )
+        cost = evidence.retrain_cost
+        if self.budget is not None and cost is not None and cost > self.budget:
+            against.append(f"it would cost {cost:g}, the budget is {self.budget:g}")
+        return against
+
+    def to_collect(self, shifts: tuple[Shift, ...]) -> tuple[Collection, ...]:
+        """The frames whose labels would decide: where it moved most, enough for a credible gain."""
+        worth = max(self.minimum_gain, 0.02)
+        frames = min(500, frames_to_see(worth, paired=True))
+        top = next((shift for shift in shifts if shift.camera), shifts[0] if shifts else None)
+        if top is None:
+            return (
+                Collection(frames=frames, why=f"shows a change of {100 * worth:.0f} points of mAP"),
+            )
+        return (
+            Collection(
+                frames=frames,
+                camera=top.camera,
+                class_name=top.class_name,
+                feature=top.feature,
+                why=f"shows whether {top.feature} moved because the model fails there",
+            ),
+        )
+
+
+def _distinct(groups: Iterable[tuple[Collection, ...]]) -> tuple[Collection, ...]:
+    """One request a place: the largest, in the order they were asked for."""
+    largest: dict[tuple[str, str], Collection] = {}
+    for item in (item for group in groups for item in group):
+        place = (item.camera, item.class_name)
+        if place not in largest or item.frames > largest[place].frames:
+            largest[place] = item
+    return tuple(largest.values())

@@ -1,0 +1,263 @@
+"""The decision table of the guide, row by row, and what it leaves open."""
+
+import json
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from driftline import errors
+from driftline.retrain import (
+    AccuracyFacts,
+    Action,
+    AlertFacts,
+    Decision,
+    DriftFacts,
+    Evidence,
+    Finding,
+    RetrainPolicy,
+    Shift,
+    frames_to_see,
+)
+
+AT = datetime(2026, 11, 2, tzinfo=UTC)
+CALM = DriftFacts(verdict="calm", frames=4000)
+SHIFT = Shift(feature="confidence", effect=0.12, p_value=0.001, direction="left", camera="cam-3")
+MOVED = DriftFacts(verdict="drift", shifts=(SHIFT,), frames=4000)
+HOLDS = AccuracyFacts(verdict="holding", drop=0.002, drop_low=-0.02, drop_high=0.024)
+FELL = AccuracyFacts(verdict="falling", drop=0.06, drop_low=0.03, drop_high=0.09)
+
+
+def alert(concern: str) -> AlertFacts:
+    return AlertFacts(concern=concern, rule="r", summary=f"{concern} out of bounds", since=AT)
+
+
+def decide(**facts) -> Decision:
+    return RetrainPolicy().decide(Evidence(at=AT, **facts))
+
+
+def test_shift_alone_is_watched():
+    """A confidence shift with mAP holding means watch."""
+    decision = decide(drift=MOVED, accuracy=HOLDS)
+
+    assert Action.WATCH is decision.action
+    assert "confidence of camera cam-3" in decision.reasons[0]
+
+
+def test_shift_with_drop_means_retrain():
+    """A confidence shift with a drop of mAP means retrain, on firm ground."""
+    decision = decide(drift=MOVED, accuracy=FELL)
+
+    assert Action.RETRAIN is decision.action
+    assert "strong" == decision.confidence
+    assert "6.0 points" in decision.reasons[0]
+    assert "cam-3" == decision.collect[0].camera
+
+
+def test_volume_down_with_stable_confidence_means_investigate():
+    """Fewer detections while confidence is stable means investigate."""
+    decision = decide(drift=CALM, accuracy=HOLDS, alerts=[alert("detections")])
+
+    assert Action.INVESTIGATE is decision.action
+    assert "confidence is stable" in decision.reasons[0]
+
+
+@pytest.mark.parametrize("concern", ["latency", "errors", "health"])
+def test_latency_is_infra(concern):
+    """A latency regression, errors or failed health is infra, not the model."""
+    decision = decide(drift=CALM, accuracy=HOLDS, alerts=[alert(concern)])
+
+    assert Action.INFRA is decision.action
+
+
+def test_latency_beside_drift_is_told_too():
+    """When the model fell and latency rose at once, both are told and the model leads."""
+    decision = decide(drift=MOVED, accuracy=FELL, alerts=[alert("latency")])
+
+    assert Action.RETRAIN is decision.action
+    assert [Action.INFRA] == [found.action for found in decision.also]
+
+
+def test_all_calm():
+    """When everything was looked at and is well, nothing is to be done."""
+    decision = decide(drift=CALM, accuracy=HOLDS)
+
+    assert Action.NONE is decision.action
+    assert "strong" == decision.confidence
+
+
+def test_nothing_known_is_not_calm():
+    """Without observations and labels the answer is what to collect, not that all is well."""
+    decision = decide()
+
+    assert Action.COLLECT is decision.action
+    assert decision.collect
+
+
+def test_confirmed_shift_without_labels_asks_for_labels():
+    """A confirmed shift without labelled frames names the camera to label, and how many frames."""
+    decision = decide(drift=MOVED)
+
+    assert Action.COLLECT is decision.action
+    assert "label 452 frames of camera cam-3" in str(decision.collect[0])
+
+
+def test_single_week_without_labels_is_watched():
+    """One flagged week without labels is watched, on weak ground."""
+    decision = decide(drift=DriftFacts(verdict="watch", shifts=(SHIFT,)))
+
+    assert Action.WATCH is decision.action
+    assert "weak" == decision.confidence
+
+
+def test_drop_without_shift_still_retrains():
+    """Labels outrank distributions: a drop alone retrains, and says to check the labels first."""
+    decision = decide(drift=CALM, accuracy=FELL)
+
+    assert Action.RETRAIN is decision.action
+    assert "check the labels" in decision.reasons[0]
+
+
+def test_broken_golden_set_is_no_drift():
+    """A golden set that scores differently is an integrity fault, never a reason to retrain."""
+    decision = decide(drift=CALM, accuracy=HOLDS, golden_intact=False)
+
+    assert Action.INVESTIGATE is decision.action
+
+
+@pytest.mark.parametrize(
+    ("policy", "facts", "word"),
+    [
+        (RetrainPolicy(minimum_gain=0.1), {}, "minimum_gain"),
+        (RetrainPolicy(), {"since_retrain": timedelta(days=3)}, "cooldown"),
+        (RetrainPolicy(budget=10.0), {"retrain_cost": 25.0}, "budget"),
+    ],
+)
+def test_held_back(policy, facts, word):
+    """A drop too small, a cooldown and a budget hold a retraining back, and each says so."""
+    decision = policy.decide(Evidence(drift=MOVED, accuracy=FELL, **facts))
+
+    assert Action.WATCH is decision.action
+    assert word in decision.reasons[0]
+
+
+def test_stale_holdout_is_renewed():
+    """A holdout older than a quarter is to be drawn again."""
+    decision = decide(drift=CALM, accuracy=HOLDS, holdout_age=timedelta(days=100))
+
+    assert Action.COLLECT is decision.action
+    assert "100 days" in decision.reasons[0]
+
+
+def test_own_clause():
+    """A user's clause is a small function, asked beside the guide's."""
+
+    def frozen_for_audit(evidence, policy):
+        return Finding(action=Action.WATCH, reason="audit week", runbook="Wait until Monday.")
+
+    policy = RetrainPolicy(clauses=(*RetrainPolicy().clauses, frozen_for_audit))
+    decision = policy.decide(Evidence(drift=CALM, accuracy=HOLDS))
+
+    assert ("audit week",) == decision.reasons
+
+
+def test_finding_needs_runbook():
+    """A finding nobody could act on cannot be made."""
+    with pytest.raises(errors.InputError, match="one-line runbook"):
+        Finding(action=Action.WATCH, reason="x", runbook="")
+
+
+def test_text_for_people():
+    """The text of a decision has the action, the reasons, what to do first and what to label."""
+    text = str(decide(drift=MOVED, accuracy=FELL))
+
+    assert text.startswith("RETRAIN (strong)")
+    assert "  because " in text
+    assert "  first: " in text
+    assert "  next: label " in text
+
+
+def test_frames_to_see_refuses_zero():
+    """A difference of zero can never be seen, and the error says what to pass."""
+    with pytest.raises(errors.InputError, match="difference=0"):
+        frames_to_see(0, paired=True)
+
+
+shifts = st.builds(
+    Shift,
+    feature=st.sampled_from(["confidence", "area", "class"]),
+    effect=st.floats(0, 1),
+    p_value=st.floats(0, 1),
+    camera=st.sampled_from(["", "cam-1"]),
+)
+evidences = st.builds(
+    Evidence,
+    drift=st.none()
+    | st.builds(
+        DriftFacts,
+        verdict=st.sampled_from(["calm", "watch", "drift", "too little data"]),
+        shifts=st.lists(shifts, max_size=3).map(tuple),
+    ),
+    accuracy=st.none()
+    | st.builds(
+        AccuracyFacts,
+        verdict=st.sampled_from(["holding", "falling", "too little data"]),
+        drop=st.none() | st.floats(-1, 1),
+    ),
+    golden_intact=st.sampled_from([None, True, False]),
+    alerts=st.lists(
+        st.sampled_from(["latency", "errors", "health", "traffic", "detections", "other"]).map(
+            alert
+        ),
+        max_size=3,
+    ),
+    healthy=st.sampled_from([None, True, False]),
+    holdout_age=st.none() | st.timedeltas(timedelta(0), timedelta(days=300)),
+    estimated_precision_drop=st.none() | st.floats(-1, 1),
+    at=st.just(AT),
+)
+
+
+@given(evidences)
+def test_evidence_survives_storage(evidence):
+    """Evidence that went through JSON gives the same decision."""
+    stored = Evidence.from_dict(json.loads(json.dumps(evidence.to_dict())))
+
+    assert evidence == stored
+    assert RetrainPolicy().decide(evidence) == RetrainPolicy().decide(stored)
+
+
+@given(evidences)
+def test_decision_survives_storage(evidence):
+    """A decision can be stored and read back whole."""
+    decision = RetrainPolicy().decide(evidence)
+
+    assert decision == Decision.from_dict(json.loads(json.dumps(decision.to_dict())))
+
+
+@given(evidences)
+def test_every_finding_is_told(evidence):
+    """Whatever leads, what every clause found is in the decision."""
+    policy = RetrainPolicy()
+    decision = policy.decide(evidence)
+    found = [finding.reason for clause in policy.clauses if (finding := clause(evidence, policy))]
+
+    told = [*decision.reasons, *(finding.reason for finding in decision.also)]
+    assert set(found) <= set(told)
+
+
+@given(evidences)
+def test_labels_decide_retraining(evidence):
+    """Nothing but labels that fell ever asks for a retraining."""
+    decision = RetrainPolicy().decide(evidence)
+
+    if decision.action is Action.RETRAIN:
+        assert evidence.accuracy is not None
+        assert "falling" == evidence.accuracy.verdict
+
+
+def test_unreadable_evidence():
+    """Stored evidence that is not ours is refused by name."""
+    with pytest.raises(errors.UnreadableData, match="no stored evidence"):
+        Evidence.from_dict({"drift": 3})
