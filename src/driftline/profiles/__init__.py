@@ -1,0 +1,36 @@
+"""Detections become integer histograms by (period, camera, class): merge is addition."""
+
+from driftline.profiles._features import (
+    AREA,
+    ASPECT,
+    BOXES_PER_FRAME,
+    CENTER_X,
+    CENTER_Y,
+    CONFIDENCE,
+    DEFAULT_FEATURES,
+    FRAME_CONFIDENCE,
+    HEIGHT,
+    WIDTH,
+    Batch,
+    Feature,
+)
+from driftline.profiles._periods import Calendar
+from driftline.profiles._profile import Profile, require_comparable
+
+__all__ = [
+    "AREA",
+    "ASPECT",
+    "BOXES_PER_FRAME",
+    "CENTER_X",
+    "CENTER_Y",
+    "CONFIDENCE",
+    "DEFAULT_FEATURES",
+    "FRAME_CONFIDENCE",
+    "HEIGHT",
+    "WIDTH",
+    "Batch",
+    "Calendar",
+    "Feature",
+    "Profile",
+    "require_comparable",
+]

@@ -1,0 +1,400 @@
+"""What is counted: each feature has a name, a level, a unit and edges that are fixed at birth.
+
+Edges are put where no recorded value can lie on them (see `CONFIDENCE` and `AREA`), so that a
+query in a database, float32 and float64, and a log rounded to five decimals all count alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+from attrs import field, frozen
+
+from driftline.errors import InputError
+
+FloatArray: TypeAlias = npt.NDArray[np.float64]
+IntArray: TypeAlias = npt.NDArray[np.int64]
+
+Level: TypeAlias = Literal["box", "frame"]
+Kind: TypeAlias = Literal["ordered", "nominal"]
+Scale: TypeAlias = Literal["linear", "log2"]
+
+SMALLEST_SIDE_PX = 1e-6
+"""A side shorter than this counts as this long, so that a degenerate box has a logarithm."""
+
+
+@frozen(kw_only=True, eq=False)
+class Batch:
+    """The columns that features are computed from: n boxes of m frames.
+
+    Attributes:
+        xyxy: ``(n, 4)`` float64: left, top, right, bottom, px.
+        confidence: ``(n,)`` float64, [0, 1].
+        class_id: ``(n,)`` int64.
+        frame: ``(n,)`` int64: which of the m frames a box belongs to.
+        height: ``(m,)`` float64 height of each frame, px.
+        width: ``(m,)`` float64 width of each frame, px.
+        box_height: ``(n,)`` or ``(1,)`` float64: height of the frame of each box, px.
+        box_width: ``(n,)`` or ``(1,)`` float64: width of the frame of each box, px.
+        log2_height: ``(n,)`` float64: log2 of a box's height as a share of its frame's.
+        log2_width: ``(n,)`` float64: log2 of a box's width as a share of its frame's.
+    """
+
+    xyxy: FloatArray
+    confidence: FloatArray
+    class_id: IntArray
+    frame: IntArray
+    height: FloatArray
+    width: FloatArray
+    box_height: FloatArray
+    box_width: FloatArray
+    log2_height: FloatArray
+    log2_width: FloatArray
+
+    @classmethod
+    def of(
+        cls,
+        *,
+        xyxy: FloatArray,
+        confidence: FloatArray,
+        class_id: IntArray,
+        frame: IntArray,
+        height: FloatArray,
+        width: FloatArray,
+    ) -> Batch:
+        """The columns with their relative sides worked out once for all features."""
+        one_size = len(height) == 1 or bool(
+            np.all(height == height[:1]) and np.all(width == width[:1])
+        )
+        box_height = height[:1] if one_size else height[frame]
+        box_width = width[:1] if one_size else width[frame]
+        return cls(
+            xyxy=xyxy,
+            confidence=confidence,
+            class_id=class_id,
+            frame=frame,
+            height=height,
+            width=width,
+            box_height=box_height,
+            box_width=box_width,
+            log2_height=_log2_share(xyxy[:, 1], xyxy[:, 3], box_height),
+            log2_width=_log2_share(xyxy[:, 0], xyxy[:, 2], box_width),
+        )
+
+    @property
+    def boxes_per_frame(self) -> FloatArray:
+        """``(m,)`` float64 number of boxes of each frame."""
+        return np.bincount(self.frame, minlength=len(self.height)).astype(np.float64)
+
+    @property
+    def mean_confidence(self) -> FloatArray:
+        """``(m,)`` float64 mean confidence of each frame; nan for a frame without boxes."""
+        n = self.boxes_per_frame
+        total = np.bincount(self.frame, weights=self.confidence, minlength=len(self.height))
+        return np.divide(total, n, out=np.full(len(n), np.nan), where=n > 0)
+
+
+def _log2_share(low: FloatArray, high: FloatArray, side: FloatArray) -> FloatArray:
+    length = np.subtract(high, low)
+    np.maximum(length, SMALLEST_SIDE_PX, out=length)
+    np.divide(length, side, out=length)
+    return np.asarray(np.log2(length, out=length), dtype=np.float64)
+
+
+Compute: TypeAlias = Callable[[Batch], npt.ArrayLike]
+
+
+def _edges(value: npt.ArrayLike) -> FloatArray:
+    edges = np.array(value, dtype=np.float64)
+    edges.setflags(write=False)
+    return edges
+
+
+@frozen(kw_only=True, eq=False)
+class Feature:
+    """One number of a box or a frame, and the bins it is counted in.
+
+    Bin ``i`` holds ``edges[i - 1] <= value < edges[i]``; the first bin is open below and the
+    last is open above, so that every number has a bin. Two features are equal when their
+    names, levels, units and edges are: histograms of equal features add up.
+
+    Attributes:
+        name: short name, such as ``"confidence"``.
+        level: ``"box"``: one value a box; ``"frame"``: one value a frame.
+        edges: ``(n_bins - 1,)`` float64, strictly increasing, finite, in `unit`.
+        unit: unit of the values and edges, for people.
+        kind: ``"nominal"`` where the order of the bins means nothing (classes).
+        scale: ``"log2"`` where values are base-2 logarithms; ``2 ** edges`` reads better.
+        compute: the values from the columns of a batch: ``(n,)`` for a box feature, ``(m,)``
+            for a frame feature, nan for "has none". None: the caller of
+            `ProfileBuilder.observe` passes the values itself.
+    """
+
+    name: str
+    level: Level
+    edges: FloatArray = field(converter=_edges, repr=lambda edges: f"<{len(edges)} edges>")
+    unit: str = ""
+    kind: Kind = "ordered"
+    scale: Scale = "linear"
+    compute: Compute | None = field(default=None, repr=False)
+    affine: tuple[float, float] | None = field(default=None, repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        """Refuse edges that leave a number without a bin or in two."""
+        if not self.name or self.level not in ("box", "frame"):
+            msg = f"a feature needs a name and the level 'box' or 'frame', got {self.name!r}, {self.level!r}"
+            raise InputError(msg)
+        ordered = self.edges.ndim == 1 and bool(
+            np.all(np.isfinite(self.edges)) and np.all(np.diff(self.edges) > 0)
+        )
+        if not ordered:
+            msg = f"the edges of {self.name!r} must be finite and strictly increasing, got {self.edges!r}"
+            raise InputError(msg)
+
+    @classmethod
+    def uniform(
+        cls,
+        name: str,
+        *,
+        level: Level,
+        bins_per_unit: float,
+        first_edge: float,
+        n_bins: int,
+        unit: str = "",
+        scale: Scale = "linear",
+        compute: Compute | None = None,
+    ) -> Feature:
+        """A feature whose inner bins are equally wide: its bin is a multiplication away.
+
+        Args:
+            name: as in `Feature`.
+            level: as in `Feature`.
+            bins_per_unit: how many bins one unit of the value is cut into.
+            first_edge: upper edge of the first (open) bin.
+            n_bins: number of bins, at least 2, both open ones included.
+            unit: as in `Feature`.
+            scale: as in `Feature`.
+            compute: as in `Feature`.
+        """
+        if n_bins < 2 or not bins_per_unit > 0:  # noqa: PLR2004  two open ends are two bins
+            msg = f"{name!r} needs n_bins >= 2 and bins_per_unit > 0, got {n_bins}, {bins_per_unit}"
+            raise InputError(msg)
+        affine = (float(bins_per_unit), 1.0 - float(first_edge) * float(bins_per_unit))
+        return cls(
+            name=name,
+            level=level,
+            edges=_uniform_edges(*affine, n_bins),
+            unit=unit,
+            scale=scale,
+            compute=compute,
+            affine=affine,
+        )
+
+    @property
+    def n_bins(self) -> int:
+        """Number of bins, both open ones included."""
+        return len(self.edges) + 1
+
+    @property
+    def centers(self) -> FloatArray:
+        """``(n_bins,)`` float64 middle of each bin; an open bin is as wide as its neighbour."""
+        edges = self.edges
+        if len(edges) < 2:  # noqa: PLR2004  no bin has two edges
+            return np.repeat(edges, 2) if len(edges) else np.zeros(1)
+        first, last = edges[1] - edges[0], edges[-1] - edges[-2]
+        wide = np.concatenate([[edges[0] - first], edges, [edges[-1] + last]])
+        return (wide[1:] + wide[:-1]) / 2
+
+    def bin(self, values: npt.ArrayLike) -> IntArray:
+        """The bin of each value, 0 to ``n_bins - 1``; -1 for nan.
+
+        >>> CONFIDENCE.bin([0.123, 0.12299999, 1.0]).tolist()
+        [123, 123, 999]
+        """
+        array = np.asarray(values, dtype=np.float64)
+        missing = np.isnan(array)
+        if not missing.any():
+            return self.bin_numbers(array)
+        bins = self.bin_numbers(np.where(missing, 0.0, array))
+        return np.where(missing, -1, bins)
+
+    def bin_numbers(self, values: FloatArray) -> IntArray:
+        """The bin of each value, none of which is nan: `bin` without the look for nan."""
+        if self.affine is None:
+            return self.edges.searchsorted(values, side="right").astype(np.int64, copy=False)
+        scaled = np.multiply(values, self.affine[0])
+        scaled += self.affine[1]
+        np.maximum(scaled, 0.0, out=scaled)
+        np.minimum(scaled, float(self.n_bins - 1), out=scaled)
+        return scaled.astype(np.int64)
+
+    def __eq__(self, other: object) -> bool:
+        """Whether histograms of both add up."""
+        if not isinstance(other, Feature):
+            return NotImplemented
+        return self.signature == other.signature and np.array_equal(self.edges, other.edges)
+
+    def __hash__(self) -> int:
+        """By what is compared first."""
+        return hash(self.signature)
+
+    @property
+    def signature(self) -> tuple[str, str, str, str, str]:
+        """What is said of a feature in words, all of which must agree to add up."""
+        return (self.name, self.level, self.unit, self.kind, self.scale)
+
+
+def _uniform_edges(scale: float, shift: float, n_bins: int) -> FloatArray:
+    """The least float of each bin but the first under ``trunc(value * scale + shift)``.
+
+    The floating-point product and sum are monotone, so that bisection finds the exact step:
+    `Feature.bin` and a search in `Feature.edges` agree on every float.
+    """
+    target = np.arange(1, n_bins, dtype=np.float64)
+    nominal = (target - shift) / scale
+    low, high = nominal - 1e-6 / scale, nominal + 1e-6 / scale
+    for _ in range(80):
+        middle = low + (high - low) / 2
+        reached = middle * scale + shift >= target
+        high = np.where(reached, middle, high)
+        low = np.where(reached, low, middle)
+    return high
+
+
+CONFIDENCE = Feature.uniform(
+    "confidence",
+    level="box",
+    bins_per_unit=1000,
+    first_edge=0.001 - 0.000005,
+    n_bins=1000,
+    unit="confidence, 0 to 1",
+    compute=lambda batch: batch.confidence,
+)
+"""Confidence of a box: bin k holds what rounds at five decimals to [k, k + 1) thousandths.
+
+Ultralytics rounds a logged confidence to five decimals (``Results.summary(decimals=5)``); an edge
+halfway between two such numbers makes a rounded log and the raw scores count alike. The SQL is
+``floor((confidence + 0.000005) * 1000)``, at most 999.
+"""
+
+AREA = Feature.uniform(
+    "area",
+    level="box",
+    bins_per_unit=32,
+    first_edge=-24 + 0.5 / 32,
+    n_bins=24 * 32 + 1,
+    unit="log2 of the box's share of the frame's area",
+    scale="log2",
+    compute=lambda batch: batch.log2_width + batch.log2_height,
+)
+"""Width x height of a box over that of its frame, in log2, 32 bins an octave (2.2 % each).
+
+An edge is 2 to the power of an odd 64th: irrational, so that no ratio of pixels lies on it.
+"""
+
+WIDTH = Feature.uniform(
+    "width",
+    level="box",
+    bins_per_unit=32,
+    first_edge=-12 + 0.5 / 32,
+    n_bins=12 * 32 + 1,
+    unit="log2 of the box's share of the frame's width",
+    scale="log2",
+    compute=lambda batch: batch.log2_width,
+)
+"""Width of a box over that of its frame, in log2, 32 bins an octave."""
+
+HEIGHT = Feature.uniform(
+    "height",
+    level="box",
+    bins_per_unit=32,
+    first_edge=-12 + 0.5 / 32,
+    n_bins=12 * 32 + 1,
+    unit="log2 of the box's share of the frame's height",
+    scale="log2",
+    compute=lambda batch: batch.log2_height,
+)
+"""Height of a box over that of its frame, in log2, 32 bins an octave."""
+
+ASPECT = Feature.uniform(
+    "aspect",
+    level="box",
+    bins_per_unit=32,
+    first_edge=-6 + 0.5 / 32,
+    n_bins=12 * 32 + 1,
+    unit="log2 of width over height, in px",
+    scale="log2",
+    compute=lambda batch: (
+        batch.log2_width - batch.log2_height + np.log2(batch.box_width / batch.box_height)
+    ),
+)
+"""Width over height of a box in pixels, in log2: 0 is a square, 1 twice as wide as high."""
+
+CENTER_X = Feature.uniform(
+    "center_x",
+    level="box",
+    bins_per_unit=100,
+    first_edge=0.01 - 0.0000025,
+    n_bins=100,
+    unit="share of the frame's width, from the left",
+    compute=lambda batch: (batch.xyxy[:, 0] + batch.xyxy[:, 2]) * (0.5 / batch.box_width),
+)
+"""Middle of a box from left to right; edges halfway between halves of five decimals."""
+
+CENTER_Y = Feature.uniform(
+    "center_y",
+    level="box",
+    bins_per_unit=100,
+    first_edge=0.01 - 0.0000025,
+    n_bins=100,
+    unit="share of the frame's height, from the top",
+    compute=lambda batch: (batch.xyxy[:, 1] + batch.xyxy[:, 3]) * (0.5 / batch.box_height),
+)
+"""Middle of a box from top to bottom; edges halfway between halves of five decimals."""
+
+BOXES_PER_FRAME = Feature(
+    name="boxes_per_frame",
+    level="frame",
+    edges=np.concatenate([np.arange(40), np.rint(40 * 2 ** (np.arange(1, 49) / 8))]) + 0.5,
+    unit="boxes",
+    compute=lambda batch: batch.boxes_per_frame,
+)
+"""Number of boxes of a frame, frames without any included: one bin each to 40, then 8 an octave."""
+
+FRAME_CONFIDENCE = Feature.uniform(
+    "frame_confidence",
+    level="frame",
+    bins_per_unit=1000,
+    first_edge=0.001 - 0.000005,
+    n_bins=1000,
+    unit="mean confidence, 0 to 1",
+    compute=lambda batch: batch.mean_confidence,
+)
+"""Mean confidence of the boxes of a frame; frames without boxes have none."""
+
+DEFAULT_FEATURES = (
+    CONFIDENCE,
+    AREA,
+    WIDTH,
+    HEIGHT,
+    ASPECT,
+    CENTER_X,
+    CENTER_Y,
+    BOXES_PER_FRAME,
+    FRAME_CONFIDENCE,
+)
+"""What a profile counts unless told otherwise; the class mix (``"class"``) is always counted."""
+
+
+def class_feature(class_ids: IntArray) -> Feature:
+    """The class mix as a feature: one bin a class, in the order of `class_ids`."""
+    return Feature(
+        name="class",
+        level="box",
+        edges=(class_ids[1:] + class_ids[:-1]) / 2.0 if len(class_ids) else np.zeros(0),
+        unit="class",
+        kind="nominal",
+    )
