@@ -25,7 +25,8 @@
     │   └── TransitionFailed       a start, stop or replace ended in a state nobody asked for
     ├── ModelError             theirs: the detector failed (child process, weights, export)
     ├── StoreError             theirs: the state store
-    │   └── StoreBusy              another run holds the lease
+    │   ├── StoreBusy              another run holds the lease
+    │   └── StoreConflict          a document changed since it was read
     └── DeliveryError          theirs: a sink did not take an alert or a metric
         ├── DeliveryFailed         it may work later: the outbox tries again
         └── DeliveryRefused        it never will as it stands: dead letter
@@ -60,6 +61,7 @@ __all__ = [
     "RateLimited",
     "RefusedInput",
     "StoreBusy",
+    "StoreConflict",
     "StoreError",
     "TooLittleData",
     "TransitionFailed",
@@ -228,6 +230,10 @@ class StoreError(DriftlineError):
 
 class StoreBusy(StoreError):
     """Another run holds the lease; that one works, this one leaves."""
+
+
+class StoreConflict(StoreError):
+    """A document is not at the version the change was made for; read it and decide again."""
 
 
 class DeliveryError(DriftlineError):
