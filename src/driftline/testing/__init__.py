@@ -1,5 +1,7 @@
 """Fakes and conformance suites: what Driftline is tested with, for users' tests as well."""
 
+from driftline.testing._clock import FrozenClock
+from driftline.testing._detectors import OnnxDetector, ShapeFinder
 from driftline.testing._perturb import (
     Perturbation,
     blur,
@@ -12,15 +14,30 @@ from driftline.testing._perturb import (
     shift,
     zoom_out,
 )
+from driftline.testing._platform import (
+    Behaviour,
+    Fault,
+    LocalDeployment,
+    LocalPlatform,
+    ReceivedCall,
+)
 from driftline.testing._scenes import CLASS_NAMES, Frame, Scenes, write_yolo
 from driftline.testing._sinks import RecordingSink
 
 __all__ = [
     "CLASS_NAMES",
+    "Behaviour",
+    "Fault",
     "Frame",
+    "FrozenClock",
+    "LocalDeployment",
+    "LocalPlatform",
+    "OnnxDetector",
     "Perturbation",
+    "ReceivedCall",
     "RecordingSink",
     "Scenes",
+    "ShapeFinder",
     "blur",
     "compose",
     "darken",
