@@ -1,0 +1,32 @@
+"""``/api/account``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from driftline.testing._platform._router import Request, Response, Route
+
+if TYPE_CHECKING:
+    from driftline.testing._platform._world import World
+
+
+def _summary(world: World, _request: Request) -> Response:
+    with world.lock:
+        projects = {model.split("/")[0] for model in world.models}
+        counts = {"projects": len(projects), "datasets": 0, "models": len(world.models)}
+    return Response(
+        body={
+            "username": world.owner,
+            "name": world.owner,
+            "accountType": "team",
+            "plan": "pro",
+            "creditsCents": 2500,
+            "counts": counts,
+            "teams": [],
+        }
+    )
+
+
+ROUTES: Final = (
+    Route(method="GET", template="/api/account/summary", handler=_summary, operation="account"),
+)

@@ -1,0 +1,140 @@
+"""How an endpoint behaves, and the synthetic traffic that follows from it."""
+
+from __future__ import annotations
+
+import math
+from statistics import NormalDist
+from typing import Final
+
+import numpy as np
+from attrs import define, field, frozen
+
+from driftline.errors import InputError
+from driftline.testing._platform._ledger import EMPTY, LEVELS, Floats, Ints, Minutes
+from driftline.testing._platform._time import MINUTE
+
+_NORMAL: Final = NormalDist()
+_SCORES: Final = np.array([_NORMAL.inv_cdf(float(level)) for level in LEVELS])
+_SCORE_95: Final = _NORMAL.inv_cdf(0.95)
+
+
+@frozen(kw_only=True)
+class Behaviour:
+    """What an endpoint does, from one moment on.
+
+    Latencies are log-normal with the given median and 95th percentile.
+
+    Attributes:
+        requests_per_minute: synthetic requests a minute, beside the real ones.
+        p95_ms: 95th percentile of the latency, milliseconds.
+        p50_ms: median of the latency, milliseconds; None is half of `p95_ms`.
+        error_rate: share of the requests that fail, 0 to 1, real and synthetic ones.
+        healthy: whether it answers at all.
+    """
+
+    requests_per_minute: float = 0.0
+    p95_ms: float = 160.0
+    p50_ms: float | None = None
+    error_rate: float = 0.0
+    healthy: bool = True
+
+    def __attrs_post_init__(self) -> None:
+        """Refuse what no endpoint could do."""
+        if not (math.isfinite(self.requests_per_minute) and self.requests_per_minute >= 0):
+            msg = f"requests_per_minute={self.requests_per_minute!r} must be 0 or more"
+            raise InputError(msg)
+        if not 0 <= self.error_rate <= 1:
+            msg = f"error_rate={self.error_rate!r} must be a share, 0 to 1"
+            raise InputError(msg)
+        if not (math.isfinite(self.p95_ms) and 0 < self.median_ms <= self.p95_ms):
+            msg = f"p50_ms={self.median_ms!r} must be above 0 and at most p95_ms={self.p95_ms!r}"
+            raise InputError(msg)
+
+    @property
+    def median_ms(self) -> float:
+        """The median latency, milliseconds."""
+        return self.p95_ms / 2 if self.p50_ms is None else self.p50_ms
+
+    @property
+    def sigma(self) -> float:
+        """Standard deviation of the logarithm of the latency."""
+        return math.log(self.p95_ms / self.median_ms) / _SCORE_95
+
+    def latency_ms(self, level: float) -> float:
+        """The latency at a level of its distribution, 0 < level < 1."""
+        return self.median_ms * math.exp(self.sigma * _NORMAL.inv_cdf(level))
+
+
+@define
+class Even:
+    """Traffic without chance: requests at equal distances, every minute like the last."""
+
+    _requests: float = field(default=0.0, init=False)
+    _errors: float = field(default=0.0, init=False)
+
+    def rows(self, behaviour: Behaviour, start: int, end: int) -> Minutes:
+        """The traffic from `start` to `end`; fractions of a request are carried over."""
+        at, span = _minutes(start, end)
+        if not len(at):
+            return EMPTY
+        due = self._requests + np.cumsum(behaviour.requests_per_minute * span / MINUTE)
+        # 20 * 0.05 must be one error although the floats fall short of it.
+        requests = np.diff(np.floor(due + 1e-9), prepend=np.floor(self._requests + 1e-9))
+        failed = self._errors + np.cumsum(requests * behaviour.error_rate)
+        errors = np.diff(np.floor(failed + 1e-9), prepend=np.floor(self._errors + 1e-9))
+        self._requests, self._errors = float(due[-1] % 1), float(failed[-1] % 1)
+        ms = behaviour.median_ms * np.exp(behaviour.sigma * _SCORES)
+        return Minutes(
+            at=at,
+            span=span,
+            requests=requests.astype(np.int64),
+            errors=errors.astype(np.int64),
+            ms=np.broadcast_to(ms, (len(at), len(ms))),
+        )
+
+
+@define
+class Noisy:
+    """Traffic with chance: Poisson arrivals, binomial errors, percentiles as uncertain as they are.
+
+    The latency at a level is drawn as the order statistic of that many log-normal draws: its
+    level is Beta(q(n+1), (1-q)(n+1)) distributed (David and Nagaraja, Order Statistics, 2.1).
+    Levels of one minute are drawn one by one and sorted, so each is right, and their joint
+    distribution approximate.
+    """
+
+    _rng: np.random.Generator
+
+    def rows(self, behaviour: Behaviour, start: int, end: int) -> Minutes:
+        """The traffic from `start` to `end`."""
+        at, span = _minutes(start, end)
+        if not len(at):
+            return EMPTY
+        requests = self._rng.poisson(behaviour.requests_per_minute * span / MINUTE)
+        n = np.maximum(requests, 1)[:, None] + 1
+        drawn = np.sort(self._rng.beta(LEVELS * n, (1 - LEVELS) * n), axis=1)
+        return Minutes(
+            at=at,
+            span=span,
+            requests=requests,
+            errors=self._rng.binomial(requests, behaviour.error_rate),
+            ms=behaviour.median_ms * np.exp(behaviour.sigma * _scores(drawn)),
+        )
+
+
+Arrivals = Even | Noisy
+
+
+def _scores(levels: Floats) -> Floats:
+    from scipy.special import ndtri  # noqa: PLC0415 - heavy, and only noisy traffic needs it
+
+    return np.asarray(ndtri(np.clip(levels, 1e-6, 1 - 1e-6)), dtype=np.float64)
+
+
+def _minutes(start: int, end: int) -> tuple[Ints, Ints]:
+    """Starts and spans of the pieces that the whole minutes cut ``[start, end)`` into."""
+    if end <= start:
+        return np.empty(0, np.int64), np.empty(0, np.int64)
+    inner = np.arange((start // MINUTE + 1) * MINUTE, end, MINUTE, dtype=np.int64)
+    edges = np.concatenate([[start], inner, [end]]).astype(np.int64)
+    return edges[:-1], np.diff(edges)

@@ -1,0 +1,310 @@
+"""The local platform, as users start and script it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta
+from types import TracebackType
+from typing import Final, Self
+
+from driftline.errors import ConfigError, InputError
+from driftline.testing._clock import MONDAY, FrozenClock
+from driftline.testing._platform import _account, _deployments, _predict
+from driftline.testing._platform._behaviour import Behaviour
+from driftline.testing._platform._endpoint import LocalDeployment
+from driftline.testing._platform._faults import Fault
+from driftline.testing._platform._limits import RATE_LIMITS, RateLimiter
+from driftline.testing._platform._router import OWNER, OWNER_LENGTH, SLUG_LENGTH, Operation, Router
+from driftline.testing._platform._server import Server
+from driftline.testing._platform._world import Detector, ReceivedCall, Rules, World
+
+_ROUTER: Final = Router(
+    (*_account.ROUTES, *_deployments.ROUTES, *_predict.ROUTES), retired=_deployments.RETIRED
+)
+DEFAULT_MODEL: Final = "vision/model-v1"
+
+
+def _shape_finder() -> Detector:
+    from driftline.testing._detectors import (  # noqa: PLC0415 - only where nobody gave a detector
+        ShapeFinder,
+    )
+
+    return ShapeFinder()
+
+
+class LocalPlatform:
+    """A real HTTP server on loopback that speaks the Platform's contract.
+
+    Time is simulated: pass `clock` to your client, and pacing, ``Retry-After`` and polling wait
+    without waiting. Clients on their own clock meet rate limits and transitions in real time.
+
+    >>> with LocalPlatform(deployments=["line-3"]) as local:
+    ...     local.deployment("line-3")
+    LocalDeployment('acme/line-3', ready, 'vision/model-v1')
+    """
+
+    def __init__(
+        self,
+        *,
+        owner: str = "acme",
+        deployments: Iterable[str] = (),
+        detector: Detector | None = None,
+        models: Mapping[str, Detector | None] | None = None,
+        rate_limits: Mapping[str, int] | None = RATE_LIMITS,
+        clock: FrozenClock | None = None,
+        start: datetime = MONDAY,
+        deploy_seconds: float = 60.0,
+        stop_seconds: float = 0.0,
+        metrics_lag: timedelta = timedelta(minutes=2),
+        max_upload_bytes: int = 100_000_000,
+        hang_seconds: float = 30.0,
+        newer_fields: bool = False,
+        seed: int | None = None,
+    ) -> None:
+        """Keep what it shall be; it listens from `start` or the ``with`` statement on.
+
+        Args:
+            owner: the workspace, 4 to 32 lower-case letters, digits and single hyphens.
+            deployments: slugs of ready deployments of the model ``"vision/model-v1"``.
+            detector: what models without one of their own detect with: a callable from a
+                ``(height, width, 3)`` uint8 RGB frame to `Detections`. None finds the plain
+                shapes that `driftline.testing` renders.
+            models: ``"project/model"`` to its detector, None for `detector`.
+            rate_limits: calls a minute by category, the Platform's own by default; None for
+                no limits.
+            clock: simulated time to share; None starts one at `start`.
+            start: where the clock starts, aware.
+            deploy_seconds: how long creating, starting and replacing take, simulated or real.
+            stop_seconds: how long stopping takes; 0 answers ``stopped`` at once.
+            metrics_lag: how far metrics lie behind; the newest bucket is still filling.
+            max_upload_bytes: largest request body, else 413.
+            hang_seconds: real seconds after which a ``"hang"`` gives up.
+            newer_fields: also send the fields added after the published contract
+                (``metadata`` of a deployment, ``classNames`` of a prediction).
+            seed: makes synthetic traffic random, the same for the same seed; None makes every
+                minute like the last.
+
+        Raises:
+            InputError: a value outside its range.
+        """
+        if len(owner) not in OWNER_LENGTH or not OWNER.fullmatch(owner):
+            msg = f"owner={owner!r} must be 4 to 32 lower-case letters, digits and single hyphens"
+            raise InputError(msg)
+        self._clock = clock if clock is not None else FrozenClock(start)
+        self._hang_seconds = hang_seconds
+        self._detector = detector
+        self._world = World(
+            owner=owner,
+            api_key=f"ul_{hashlib.sha256(owner.encode()).hexdigest()[:40]}",
+            clock=self._clock,
+            limiter=RateLimiter(rate_limits),
+            rules=Rules(
+                deploy_seconds=deploy_seconds,
+                stop_seconds=stop_seconds,
+                metrics_lag=metrics_lag,
+                max_upload_bytes=max_upload_bytes,
+                newer_fields=newer_fields,
+                seed=seed,
+            ),
+            default_detector=self._default_detector,
+        )
+        self._server: Server | None = None
+        for reference, own in (models or {}).items():
+            self.add_model(reference, own)
+        for slug in deployments:
+            self.add_deployment(slug)
+
+    # -- where it is
+
+    @property
+    def url(self) -> str:
+        """Base URL, ``http://127.0.0.1:port``.
+
+        Raises:
+            ConfigError: it does not listen yet.
+        """
+        if self._server is None:
+            msg = "the LocalPlatform does not listen; use it in a with statement, or call start()"
+            raise ConfigError(msg)
+        return self._server.url
+
+    @property
+    def api_key(self) -> str:
+        """The one key it accepts; the same for the same owner."""
+        return self._world.api_key
+
+    @property
+    def owner(self) -> str:
+        """The workspace."""
+        return self._world.owner
+
+    @property
+    def clock(self) -> FrozenClock:
+        """Its simulated time."""
+        return self._clock
+
+    # -- what is there
+
+    def add_model(self, reference: str, detector: Detector | None = None) -> None:
+        """Add a model, ``"project/model"``, with its own detector or the platform's.
+
+        Raises:
+            InputError: the reference is not two slugs.
+        """
+        parts = reference.split("/")
+        if len(parts) != 2 or not all(_is_slug(part) for part in parts):  # noqa: PLR2004 - project/model
+            msg = f"model {reference!r} must be 'project/model', lower-case words joined by hyphens"
+            raise InputError(msg)
+        with self._world.lock:
+            self._world.models[reference] = detector
+
+    def add_deployment(
+        self,
+        slug: str,
+        *,
+        model: str = DEFAULT_MODEL,
+        name: str | None = None,
+        region: str = "europe-west1",
+        requests_per_minute: float = 0.0,
+        p95_ms: float = 160.0,
+        p50_ms: float | None = None,
+        error_rate: float = 0.0,
+    ) -> LocalDeployment:
+        """Add a ready deployment; a model nobody added yet is added with it.
+
+        Args:
+            slug: its name in addresses.
+            model: ``"project/model"``.
+            name: display name; None is the slug.
+            region: where it claims to run.
+            requests_per_minute: synthetic requests a minute from now on.
+            p95_ms: 95th percentile of its latency, milliseconds.
+            p50_ms: median of its latency, milliseconds; None is half of `p95_ms`.
+            error_rate: share of requests that fail, 0 to 1.
+
+        Raises:
+            InputError: the slug is taken or no slug, or a value is outside its range.
+        """
+        if not _is_slug(slug) or slug in self._world.deployments:
+            msg = f"deployment {slug!r} is taken or not lower-case words joined by hyphens"
+            raise InputError(msg)
+        behaviour = Behaviour(
+            requests_per_minute=requests_per_minute,
+            p95_ms=p95_ms,
+            p50_ms=p50_ms,
+            error_rate=error_rate,
+        )
+        if model not in self._world.models:
+            self.add_model(model)
+        with self._world.lock:
+            return self._world.deploy(
+                slug,
+                model=model,
+                name=name or slug,
+                region=region,
+                behaviour=behaviour,
+                ready=True,
+            )
+
+    def deployment(self, slug: str) -> LocalDeployment:
+        """The deployment of that slug, or of that ``"owner/slug"``.
+
+        Raises:
+            InputError: there is none.
+        """
+        with self._world.lock:
+            found = self._world.deployments.get(slug.removeprefix(f"{self.owner}/"))
+            known = sorted(self._world.deployments)
+        if found is None:
+            msg = f"no deployment {slug!r} here; there are {known}"
+            raise InputError(msg)
+        return found
+
+    # -- what happens
+
+    def fault(
+        self,
+        kind: Fault,
+        *,
+        on: Operation | None = None,
+        times: int | None = 1,
+        retry_after_seconds: float | None = None,
+    ) -> None:
+        """Let calls go wrong, whichever deployment they are about.
+
+        Args:
+            kind: what goes wrong, see `Fault`; an int is an HTTP status.
+            on: the operation it hits; None hits all.
+            times: how often; None until `clear_faults`.
+            retry_after_seconds: the ``Retry-After`` of a status; None sends none.
+
+        Raises:
+            InputError: a kind, an operation or a number that means nothing here.
+        """
+        self._world.faults.add(
+            kind, on=on, slug=None, times=times, retry_after_seconds=retry_after_seconds
+        )
+
+    def clear_faults(self) -> None:
+        """Forget every fault still to come."""
+        self._world.faults.clear()
+
+    @property
+    def calls(self) -> tuple[ReceivedCall, ...]:
+        """The calls received so far, oldest first; the newest 100 000 are kept."""
+        with self._world.lock:
+            return tuple(self._world.calls)
+
+    # -- life
+
+    def start(self) -> Self:
+        """Listen on a free port of 127.0.0.1.
+
+        Raises:
+            ConfigError: it listens already.
+        """
+        if self._server is not None:
+            msg = f"this LocalPlatform listens already, on {self._server.url}"
+            raise ConfigError(msg)
+        self._server = Server(
+            lambda request: self._world.answer(_ROUTER, request),
+            request_id=self._world.next_request_id,
+            max_body=self._world.rules.max_upload_bytes,
+            hang_seconds=self._hang_seconds,
+        )
+        self._world.base_url = self._server.url
+        self._server.open()
+        return self
+
+    def close(self) -> None:
+        """Stop listening and leave no socket and no thread behind."""
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+
+    def __enter__(self) -> Self:
+        """Start."""
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
+    ) -> None:
+        """Close."""
+        self.close()
+
+    def __repr__(self) -> str:
+        """Say where it is and what is there; never the key."""
+        where = self._server.url if self._server is not None else "closed"
+        return (
+            f"LocalPlatform({self.owner!r}, {where}, deployments={list(self._world.deployments)})"
+        )
+
+    def _default_detector(self) -> Detector:
+        if self._detector is None:
+            self._detector = _shape_finder()
+        return self._detector
+
+
+def _is_slug(text: str) -> bool:
+    return len(text) in SLUG_LENGTH and bool(OWNER.fullmatch(text))
