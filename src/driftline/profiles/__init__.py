@@ -1,5 +1,6 @@
 """Detections become integer histograms by (period, camera, class): merge is addition."""
 
+from driftline.profiles._builder import ProfileBuilder
 from driftline.profiles._features import (
     AREA,
     ASPECT,
@@ -32,5 +33,6 @@ __all__ = [
     "Calendar",
     "Feature",
     "Profile",
+    "ProfileBuilder",
     "require_comparable",
 ]

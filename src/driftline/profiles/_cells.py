@@ -12,13 +12,14 @@ from attrs import field, frozen
 
 from driftline.errors import InputError
 from driftline.profiles._features import Feature, IntArray
+from driftline.profiles._judge import REJECTED
 
 BOXES = "class"
-"""Name of the one bin a class that counts its boxes: the class mix."""
+"""Name of the one bin of a class that counts its boxes: the class mix."""
 FRAMES = "frames"
 """Name of the bin that counts frames."""
-REJECTED = ("confidence", "box", "outside", "class", "frame")
-"""Why a box or frame was not counted; each reason has one bin a block."""
+REJECTED_BINS = tuple(f"rejected.{reason}" for reason in REJECTED)
+"""Names of the bins that count what was rejected."""
 
 
 def _empty() -> IntArray:
@@ -50,13 +51,9 @@ class Cells:
         starts = np.flatnonzero(np.concatenate([[True], keys[1:] != keys[:-1]]))
         return cls(keys=keys[starts], counts=np.add.reduceat(counts, starts))
 
-    def __eq__(self, other: object) -> bool:
+    def same_as(self, other: Cells) -> bool:
         """Whether every cell holds the same count."""
-        if not isinstance(other, Cells):
-            return NotImplemented
         return np.array_equal(self.keys, other.keys) and np.array_equal(self.counts, other.counts)
-
-    __hash__ = None  # type: ignore[assignment]  # arrays inside: not a dictionary key
 
     def __len__(self) -> int:
         """Number of cells that are not zero."""
@@ -85,10 +82,9 @@ class Layout:
     def frames(cls, features: Sequence[Feature]) -> Layout:
         """The row of a (period, camera) block: frames, rejections, then each frame feature."""
         own = [f for f in features if f.level == "frame"]
-        fixed = (FRAMES, *(f"rejected.{reason}" for reason in REJECTED))
         return cls(
-            names=(*fixed, *(f.name for f in own)),
-            sizes=(*(1 for _ in fixed), *(f.n_bins for f in own)),
+            names=(FRAMES, *REJECTED_BINS, *(f.name for f in own)),
+            sizes=(1, *(1 for _ in REJECTED_BINS), *(f.n_bins for f in own)),
         )
 
     @property
@@ -111,28 +107,77 @@ class Layout:
         msg = f"no feature {name!r} here; there are {', '.join(self.names)}"
         raise InputError(msg)
 
+    def moved_to(self, other: Layout) -> IntArray:
+        """``(width,)`` int64: the bin of `other` that each bin becomes, -1 where it has none."""
+        move = np.full(self.width, -1, dtype=np.int64)
+        for name, offset, size in self:
+            if name in other.names:
+                start, _ = other.span(name)
+                move[offset : offset + size] = np.arange(start, start + size)
+        return move
 
-def pack(indexes: Sequence[IntArray], shape: Sequence[int]) -> IntArray:
-    """One number from several indexes, the last changing fastest."""
-    keys = np.zeros_like(indexes[0], dtype=np.int64)
-    for index, size in zip(indexes, shape, strict=True):
-        keys = keys * size + index
-    return keys
 
+@frozen(kw_only=True, eq=False)
+class Table:
+    """Counts by indexes into names that may repeat and be in any order.
 
-def unpack(keys: IntArray, shape: Sequence[int]) -> list[IntArray]:
-    """The indexes that `pack` made a number of."""
-    indexes: list[IntArray] = []
-    for size in reversed(shape[1:]):
-        keys, index = np.divmod(keys, size)
-        indexes.append(index)
-    return [keys, *reversed(indexes)]
+    Attributes:
+        period: ``(n,)`` int64 index of the period.
+        camera: ``(n,)`` int64 index of the camera.
+        class_index: ``(n,)`` int64 index of the class, 0 where there are no classes.
+        bin: ``(n,)`` int64 bin in the row of the block (`Layout`).
+        count: ``(n,)`` int64.
+    """
+
+    period: IntArray = field(factory=_empty)
+    camera: IntArray = field(factory=_empty)
+    class_index: IntArray = field(factory=_empty)
+    bin: IntArray = field(factory=_empty)
+    count: IntArray = field(factory=_empty)
+
+    @classmethod
+    def of(cls, cells: Cells, *, n_cameras: int, n_classes: int, width: int) -> Table:
+        """The cells of a profile, unpacked; `n_classes` is 1 where there are no classes."""
+        rest, flat = np.divmod(cells.keys, width)
+        rest, class_index = np.divmod(rest, n_classes)
+        period, camera = np.divmod(rest, max(1, n_cameras))
+        return cls(
+            period=period, camera=camera, class_index=class_index, bin=flat, count=cells.counts
+        )
+
+    @classmethod
+    def joined(cls, tables: Sequence[Table]) -> Table:
+        """One after the other."""
+        if not tables:
+            return cls()
+        return cls(
+            period=np.concatenate([t.period for t in tables]),
+            camera=np.concatenate([t.camera for t in tables]),
+            class_index=np.concatenate([t.class_index for t in tables]),
+            bin=np.concatenate([t.bin for t in tables]),
+            count=np.concatenate([t.count for t in tables]),
+        )
+
+    def where(self, keep: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> Table:
+        """The rows that are kept."""
+        return Table(
+            period=self.period[keep],
+            camera=self.camera[keep],
+            class_index=self.class_index[keep],
+            bin=self.bin[keep],
+            count=self.count[keep],
+        )
+
+    def packed(self, *, n_cameras: int, n_classes: int, width: int) -> Cells:
+        """The cells of a profile: the inverse of `of`, equal cells added."""
+        keys = ((self.period * n_cameras + self.camera) * n_classes + self.class_index) * width
+        return Cells.total(keys + self.bin, self.count)
 
 
 def check_names(features: Sequence[Feature]) -> tuple[Feature, ...]:
     """Refuse two features of one name, and names that the profile keeps for itself."""
     names = [f.name for f in features]
-    kept = {BOXES, FRAMES, *(f"rejected.{reason}" for reason in REJECTED)}
+    kept = {BOXES, FRAMES, *REJECTED_BINS}
     wrong = sorted({n for n in names if names.count(n) > 1 or n in kept})
     if wrong:
         msg = f"feature names {wrong} are taken; give each feature its own name"

@@ -35,73 +35,33 @@ class Batch:
         confidence: ``(n,)`` float64, [0, 1].
         class_id: ``(n,)`` int64.
         frame: ``(n,)`` int64: which of the m frames a box belongs to.
-        height: ``(m,)`` float64 height of each frame, px.
-        width: ``(m,)`` float64 width of each frame, px.
-        box_height: ``(n,)`` or ``(1,)`` float64: height of the frame of each box, px.
-        box_width: ``(n,)`` or ``(1,)`` float64: width of the frame of each box, px.
+        frame_height: ``(n,)`` or ``(1,)`` float64: height of the frame of each box, px.
+        frame_width: ``(n,)`` or ``(1,)`` float64: width of the frame of each box, px.
         log2_height: ``(n,)`` float64: log2 of a box's height as a share of its frame's.
         log2_width: ``(n,)`` float64: log2 of a box's width as a share of its frame's.
+        boxes_per_frame: ``(m,)`` float64: boxes of each frame.
+        mean_confidence: ``(m,)`` float64: their mean confidence; nan where there are none.
     """
 
     xyxy: FloatArray
     confidence: FloatArray
     class_id: IntArray
     frame: IntArray
-    height: FloatArray
-    width: FloatArray
-    box_height: FloatArray
-    box_width: FloatArray
+    frame_height: FloatArray
+    frame_width: FloatArray
     log2_height: FloatArray
     log2_width: FloatArray
-
-    @classmethod
-    def of(
-        cls,
-        *,
-        xyxy: FloatArray,
-        confidence: FloatArray,
-        class_id: IntArray,
-        frame: IntArray,
-        height: FloatArray,
-        width: FloatArray,
-    ) -> Batch:
-        """The columns with their relative sides worked out once for all features."""
-        one_size = len(height) == 1 or bool(
-            np.all(height == height[:1]) and np.all(width == width[:1])
-        )
-        box_height = height[:1] if one_size else height[frame]
-        box_width = width[:1] if one_size else width[frame]
-        return cls(
-            xyxy=xyxy,
-            confidence=confidence,
-            class_id=class_id,
-            frame=frame,
-            height=height,
-            width=width,
-            box_height=box_height,
-            box_width=box_width,
-            log2_height=_log2_share(xyxy[:, 1], xyxy[:, 3], box_height),
-            log2_width=_log2_share(xyxy[:, 0], xyxy[:, 2], box_width),
-        )
-
-    @property
-    def boxes_per_frame(self) -> FloatArray:
-        """``(m,)`` float64 number of boxes of each frame."""
-        return np.bincount(self.frame, minlength=len(self.height)).astype(np.float64)
-
-    @property
-    def mean_confidence(self) -> FloatArray:
-        """``(m,)`` float64 mean confidence of each frame; nan for a frame without boxes."""
-        n = self.boxes_per_frame
-        total = np.bincount(self.frame, weights=self.confidence, minlength=len(self.height))
-        return np.divide(total, n, out=np.full(len(n), np.nan), where=n > 0)
+    boxes_per_frame: FloatArray
+    mean_confidence: FloatArray
 
 
-def _log2_share(low: FloatArray, high: FloatArray, side: FloatArray) -> FloatArray:
-    length = np.subtract(high, low)
+def log2_share(low: FloatArray, high: FloatArray, side: FloatArray) -> FloatArray:
+    """log2 of the length from `low` to `high` over `side`; see `SMALLEST_SIDE_PX`."""
+    length: FloatArray = np.subtract(high, low)
     np.maximum(length, SMALLEST_SIDE_PX, out=length)
     np.divide(length, side, out=length)
-    return np.asarray(np.log2(length, out=length), dtype=np.float64)
+    np.log2(length, out=length)
+    return length
 
 
 Compute: TypeAlias = Callable[[Batch], npt.ArrayLike]
@@ -328,7 +288,7 @@ ASPECT = Feature.uniform(
     unit="log2 of width over height, in px",
     scale="log2",
     compute=lambda batch: (
-        batch.log2_width - batch.log2_height + np.log2(batch.box_width / batch.box_height)
+        batch.log2_width - batch.log2_height + np.log2(batch.frame_width / batch.frame_height)
     ),
 )
 """Width over height of a box in pixels, in log2: 0 is a square, 1 twice as wide as high."""
@@ -340,7 +300,7 @@ CENTER_X = Feature.uniform(
     first_edge=0.01 - 0.0000025,
     n_bins=100,
     unit="share of the frame's width, from the left",
-    compute=lambda batch: (batch.xyxy[:, 0] + batch.xyxy[:, 2]) * (0.5 / batch.box_width),
+    compute=lambda batch: (batch.xyxy[:, 0] + batch.xyxy[:, 2]) * (0.5 / batch.frame_width),
 )
 """Middle of a box from left to right; edges halfway between halves of five decimals."""
 
@@ -351,7 +311,7 @@ CENTER_Y = Feature.uniform(
     first_edge=0.01 - 0.0000025,
     n_bins=100,
     unit="share of the frame's height, from the top",
-    compute=lambda batch: (batch.xyxy[:, 1] + batch.xyxy[:, 3]) * (0.5 / batch.box_height),
+    compute=lambda batch: (batch.xyxy[:, 1] + batch.xyxy[:, 3]) * (0.5 / batch.frame_height),
 )
 """Middle of a box from top to bottom; edges halfway between halves of five decimals."""
 

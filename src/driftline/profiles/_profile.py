@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 
 import numpy as np
@@ -13,12 +13,11 @@ from driftline.errors import ContextMismatch, InputError
 from driftline.profiles._cells import (
     BOXES,
     FRAMES,
-    REJECTED,
+    REJECTED_BINS,
     Cells,
     Layout,
+    Table,
     check_names,
-    pack,
-    unpack,
 )
 from driftline.profiles._context import joined, refuse_mixed
 from driftline.profiles._features import (
@@ -28,9 +27,16 @@ from driftline.profiles._features import (
     IntArray,
     class_feature,
 )
+from driftline.profiles._given import (
+    Times,
+    as_class_ids,
+    as_starts,
+    dense_tables,
+    long_tables,
+    whole,
+)
 from driftline.profiles._periods import Calendar
 from driftline.records import Context, Metric, Sample, as_datetime, as_datetime64
-from driftline.records._samples import Times
 
 
 def _no_times() -> Times:
@@ -39,6 +45,10 @@ def _no_times() -> Times:
 
 def _no_ids() -> IntArray:
     return np.zeros(0, dtype=np.int64)
+
+
+def _features(value: Iterable[Feature]) -> tuple[Feature, ...]:
+    return check_names(tuple(value))
 
 
 @frozen(kw_only=True, eq=False, repr=False)
@@ -64,11 +74,13 @@ class Profile:
     cameras: tuple[str, ...] = ()
     periods: Times = field(factory=_no_times)
     class_ids: IntArray = field(factory=_no_ids)
-    histograms: tuple[Feature, ...] = field(default=DEFAULT_FEATURES, converter=tuple)
+    histograms: tuple[Feature, ...] = field(default=DEFAULT_FEATURES, converter=_features)
     calendar: Calendar = field(factory=Calendar)
     context: Context = field(factory=Context)
     box_cells: Cells = field(factory=Cells)
     frame_cells: Cells = field(factory=Cells)
+
+    # How profiles are made ---------------------------------------------------------------
 
     @classmethod
     def from_counts(
@@ -77,7 +89,7 @@ class Profile:
         *,
         periods: Sequence[datetime] | Times,
         cameras: Sequence[str],
-        class_ids: Sequence[int] | IntArray = (0,),
+        class_ids: npt.ArrayLike = (0,),
         frames: npt.ArrayLike | None = None,
         features: Sequence[Feature] = DEFAULT_FEATURES,
         period: timedelta = timedelta(days=1),
@@ -92,9 +104,10 @@ class Profile:
                 ``(n_periods, n_cameras, n_bins)``; ``"class"``:
                 ``(n_periods, n_cameras, n_classes)``, by default the sum over the bins of the
                 first box feature given. Features that are left out are not in the profile.
-            periods: start of each period, each at the start of a period.
+            periods: start of each period, each at the start of a period; aware, or datetime64
+                in UTC.
             cameras: name of each camera, in the order of the arrays.
-            class_ids: index of each class, in the order of the arrays.
+            class_ids: ``(n_classes,)`` index of each class, in the order of the arrays.
             frames: ``(n_periods, n_cameras)`` frames; by default the sum over
                 ``boxes_per_frame``.
             features: where the names are looked up.
@@ -105,49 +118,94 @@ class Profile:
         Raises:
             InputError: an array does not fit, or holds something other than counts.
         """
-        chosen = [f for f in check_names(features) if f.name in counts]
-        unknown = set(counts) - {f.name for f in chosen} - {BOXES}
+        chosen = tuple(f for f in features if f.name in counts)
+        unknown = sorted(set(counts) - {f.name for f in chosen} - {BOXES})
         if unknown:
-            msg = (
-                f"counts of {sorted(unknown)}, which are not among the features; pass features=[…]"
-            )
+            msg = f"counts of {unknown}, which are not among the features; pass features=[…]"
             raise InputError(msg)
-        starts = as_starts(periods, Calendar(period=period, utc_offset=utc_offset))
-        ids = np.asarray(class_ids, dtype=np.int64)
-        block = (len(starts), len(cameras))
-        tables = {
-            f.name: _whole(
-                counts[f.name],
-                (*block, len(ids), f.n_bins) if f.level == "box" else (*block, f.n_bins),
-                f.name,
-            )
-            for f in chosen
-        }
-        boxes = _whole(
-            counts.get(BOXES, _first_total(chosen, tables, (*block, len(ids)))),
-            (*block, len(ids)),
-            BOXES,
+        calendar = Calendar(period=period, utc_offset=utc_offset)
+        starts, ids = as_starts(periods, calendar), as_class_ids(class_ids)
+        boxes, seen = dense_tables(
+            counts,
+            block=(len(starts), len(cameras)),
+            class_count=len(ids),
+            frames=frames,
+            features=chosen,
         )
-        seen = _whole(
-            tables["boxes_per_frame"].sum(axis=-1)
-            if frames is None and "boxes_per_frame" in tables
-            else frames
-            if frames is not None
-            else _missing_frames(),
-            block,
-            FRAMES,
-        )
-        rows = [_dense_rows(BOXES, boxes[..., None]), _dense_rows(FRAMES, seen[..., None])]
-        rows += [_dense_rows(name, table) for name, table in tables.items()]
         return assemble(
-            rows,
-            cameras=list(cameras),
+            boxes,
+            seen,
+            cameras=cameras,
             periods=starts,
             class_ids=ids,
-            histograms=tuple(chosen),
-            calendar=Calendar(period=period, utc_offset=utc_offset),
+            histograms=chosen,
+            calendar=calendar,
             context=context or Context(),
         )
+
+    @classmethod
+    def from_rows(
+        cls,
+        *,
+        camera: npt.ArrayLike,
+        period: Sequence[datetime] | Times,
+        class_id: npt.ArrayLike,
+        feature: npt.ArrayLike,
+        bin: npt.ArrayLike,  # noqa: A002  the field's word, as a column of the rows
+        count: npt.ArrayLike,
+        features: Sequence[Feature] = DEFAULT_FEATURES,
+        period_length: timedelta = timedelta(days=1),
+        utc_offset: timedelta = timedelta(0),
+        context: Context | None = None,
+    ) -> Profile:
+        """A profile from one row a count, as a ``GROUP BY`` gives them; equal rows add up.
+
+        Args:
+            camera: ``(n,)`` names.
+            period: ``(n,)`` starts of periods; aware, or datetime64 in UTC.
+            class_id: ``(n,)`` whole numbers; of no meaning (0, -1) in rows of frame features.
+            feature: ``(n,)`` names; besides those of `features`, ``"class"`` (bin 0: boxes, by
+                default the sum over the first box feature) and ``"frames"`` (bin 0: frames, by
+                default the sum over ``boxes_per_frame``).
+            bin: ``(n,)`` bin of the feature, from 0.
+            count: ``(n,)`` whole numbers, at least 0.
+            features: what the profile counts; a feature without rows is counted as empty.
+            period_length: length of a period.
+            utc_offset: as in `Calendar`.
+            context: settings the detections were made under.
+
+        Raises:
+            InputError: a row that fits no feature, bin or period.
+        """
+        calendar = Calendar(period=period_length, utc_offset=utc_offset)
+        names = np.asarray(feature, dtype=np.object_)
+        levels = {f.name: f.level for f in features} | {BOXES: "box"}
+        of_box = np.array([levels.get(n) == "box" for n in names.tolist()], dtype=bool)
+        ids = np.where(of_box, np.asarray(class_id), 0)
+        cameras, to_camera = np.unique(np.asarray(camera, dtype=np.object_), return_inverse=True)
+        starts, to_period = np.unique(as_starts(period, calendar), return_inverse=True)
+        classes, to_class = np.unique(as_class_ids(ids), return_inverse=True)
+        boxes, seen = long_tables(
+            feature=names,
+            period=to_period.reshape(-1),
+            camera=to_camera.reshape(-1),
+            class_index=to_class.reshape(-1),
+            bins=whole(bin, "bin", names.shape),
+            count=whole(count, "count", names.shape),
+            features=check_names(features),
+        )
+        return assemble(
+            boxes,
+            seen,
+            cameras=[str(c) for c in cameras],
+            periods=starts,
+            class_ids=classes,
+            histograms=tuple(features),
+            calendar=calendar,
+            context=context or Context(),
+        )
+
+    # What is in it -----------------------------------------------------------------------
 
     @property
     def period(self) -> timedelta:
@@ -178,16 +236,18 @@ class Profile:
     @property
     def rejected(self) -> Mapping[str, int]:
         """Reason → how many boxes (or frames) were not counted for it; empty when none."""
-        found = {r: int(self._block_counts(f"rejected.{r}").sum()) for r in REJECTED}
+        found = {
+            name.partition(".")[2]: int(self._frame_counts(name).sum()) for name in REJECTED_BINS
+        }
         return {reason: n for reason, n in found.items() if n}
 
     def frames_by_block(self) -> IntArray:
         """``(n_periods, n_cameras)`` int64 frames of each block."""
-        return self._block_counts(FRAMES)
+        return self._frame_counts(FRAMES)[..., 0]
 
     def boxes_by_block(self) -> IntArray:
         """``(n_periods, n_cameras)`` int64 boxes of each block."""
-        return self._dense_boxes(BOXES)[..., 0].sum(axis=2)
+        return self._box_counts(BOXES, by_class=False)[..., 0]
 
     def counts(self, feature: str, *, by_class: bool = False) -> IntArray:
         """The histogram of a feature in every block, zero where nothing was seen.
@@ -205,49 +265,61 @@ class Profile:
             InputError: the profile has no such feature, or it has no classes.
         """
         if feature == BOXES:
-            return self._dense_boxes(BOXES)[..., 0]
-        if feature not in self.features:
-            msg = f"no feature {feature!r} in this profile; it has {', '.join(self.features)}"
+            return self._box_counts(BOXES, by_class=True)[..., 0]
+        known = self.features
+        if feature not in known:
+            msg = f"no feature {feature!r} in this profile; it has {', '.join(known)}"
             raise InputError(msg)
-        if self.features[feature].level == "box":
-            return (
-                self._dense_boxes(feature)
-                if by_class
-                else self._dense_boxes(feature, classes=False)
-            )
+        if known[feature].level == "box":
+            return self._box_counts(feature, by_class=by_class)
         if by_class:
             msg = f"{feature!r} is a number of a frame, which has no class; leave out by_class"
             raise InputError(msg)
-        return self._dense_frames(feature)
+        return self._frame_counts(feature)
 
-    def _block_counts(self, name: str) -> IntArray:
-        return self._dense_frames(name)[..., 0]
+    def mean_confidence(self) -> FloatArray:
+        """``(n_periods, n_cameras)`` float64 mean confidence of each block; nan without boxes.
 
-    def _dense_frames(self, name: str) -> IntArray:
+        It is the mean of the bins' middles: at most 0.0005 from the mean of the scores.
+        """
+        counts = self.counts("confidence")
+        n = counts.sum(axis=2)
+        total = (counts * self.features["confidence"].centers).sum(axis=2)
+        return np.divide(total, n, out=np.full(n.shape, np.nan), where=n > 0)
+
+    def _frame_counts(self, name: str) -> IntArray:
         layout = Layout.frames(self.histograms)
-        offset, size = layout.span(name)
-        block, flat = np.divmod(self.frame_cells.keys, layout.width)
-        return self._dense((block,), flat - offset, self.frame_cells.counts, size)
+        return self._dense(self.frame_cells, layout, name, 1)
 
-    def _dense_boxes(self, name: str, *, classes: bool = True) -> IntArray:
-        layout = Layout.boxes(self.histograms)
-        offset, size = layout.span(name)
-        rest, flat = np.divmod(self.box_cells.keys, layout.width)
-        if classes:
-            n = len(self.class_ids)
-            return self._dense((rest,), flat - offset, self.box_cells.counts, size, n)
-        return self._dense(
-            (rest // max(1, len(self.class_ids)),), flat - offset, self.box_cells.counts, size
-        )
+    def _box_counts(self, name: str, *, by_class: bool) -> IntArray:
+        layout, n = Layout.boxes(self.histograms), len(self.class_ids)
+        if by_class:
+            table = self._dense(self.box_cells, layout, name, 1, n)
+            return table.reshape(len(self.periods), len(self.cameras), n, -1)
+        return self._dense(self.box_cells, layout, name, max(1, n))
 
     def _dense(
-        self, block: tuple[IntArray], flat: IntArray, counts: IntArray, size: int, *inner: int
+        self, cells: Cells, layout: Layout, name: str, fold: int, inner: int = 1
     ) -> IntArray:
-        shape = (len(self.periods), len(self.cameras), *inner, size)
-        table = np.zeros(shape, dtype=np.int64)
-        mine = (flat >= 0) & (flat < size)
-        np.add.at(table.reshape(-1), block[0][mine] * size + flat[mine], counts[mine])
+        """The bins of a feature; `fold` neighbouring blocks are added, `inner` kept apart."""
+        offset, size = layout.span(name)
+        block, flat = np.divmod(cells.keys, layout.width)
+        mine = (flat >= offset) & (flat < offset + size)
+        table = np.zeros((len(self.periods), len(self.cameras), inner * size), dtype=np.int64)
+        index = block[mine] // fold * size + flat[mine] - offset
+        np.add.at(table.reshape(-1), index, cells.counts[mine])
         return table
+
+    def tables(self) -> tuple[Table, Table]:
+        """The counts of boxes and of frames, one row a cell."""
+        n, k = len(self.cameras), max(1, len(self.class_ids))
+        boxes, frames = Layout.boxes(self.histograms).width, Layout.frames(self.histograms).width
+        return (
+            Table.of(self.box_cells, n_cameras=n, n_classes=k, width=boxes),
+            Table.of(self.frame_cells, n_cameras=n, n_classes=1, width=frames),
+        )
+
+    # Parts of it -------------------------------------------------------------------------
 
     def slice(
         self,
@@ -263,42 +335,45 @@ class Profile:
         the other frame features, which are of all classes together.
 
         Args:
-            camera: name or names; a name that was not seen gives nothing, not an error.
+            camera: name or names; one that was not seen adds nothing.
             class_id: index or indexes.
             start: periods that begin at this time or later, aware.
             end: periods that begin before this time, aware.
         """
-        result = self
-        if class_id is not None:
-            result = result._of_classes({class_id} if isinstance(class_id, int) else set(class_id))
-        cameras = (
-            {camera} if isinstance(camera, str) else set(self.cameras if camera is None else camera)
-        )
-        keep = np.ones(len(self.periods), dtype=bool)
+        boxes, frames = self.tables()
+        block = np.ones((len(self.periods), len(self.cameras)), dtype=bool)
+        if camera is not None:
+            wanted = {camera} if isinstance(camera, str) else set(camera)
+            block &= np.array([c in wanted for c in self.cameras], dtype=bool)
         if start is not None:
-            keep &= self.periods >= as_datetime64(start)
+            block &= (self.periods >= as_datetime64(start))[:, None]
         if end is not None:
-            keep &= self.periods < as_datetime64(end)
-        return result._rebuilt(
-            cameras=[c if c in cameras else None for c in self.cameras],
-            periods=np.where(keep, self.periods, np.datetime64("NaT")),
+            block &= (self.periods < as_datetime64(end))[:, None]
+        boxes = boxes.where(block[boxes.period, boxes.camera])
+        part = self._with(boxes, frames.where(block[frames.period, frames.camera]))
+        return part if class_id is None else part._of_classes(class_id)  # noqa: SLF001  of its own class
+
+    def _of_classes(self, class_id: int | Collection[int]) -> Profile:
+        wanted = [class_id] if isinstance(class_id, int) else list(class_id)
+        boxes, frames = self.tables()
+        mine = np.isin(self.class_ids, wanted)
+        part = self._with(boxes.where(mine[boxes.class_index]), frames)
+        return part.select(f.name for f in self.histograms if f.level == "box")
+
+    def select(self, features: Iterable[str]) -> Profile:
+        """The same blocks with some of the features only; the class mix and frames stay."""
+        wanted = set(features)
+        kept = tuple(f for f in self.histograms if f.name in wanted)
+        boxes, frames = self.tables()
+        move_box = Layout.boxes(self.histograms).moved_to(Layout.boxes(kept))
+        move_frame = Layout.frames(self.histograms).moved_to(Layout.frames(kept))
+        boxes, frames = (
+            evolve(boxes, bin=move_box[boxes.bin]),
+            evolve(frames, bin=move_frame[frames.bin]),
         )
-
-    def _of_classes(self, wanted: set[int]) -> Profile:
-        layout = Layout.boxes(self.histograms)
-        index = self.box_cells.keys // layout.width % max(1, len(self.class_ids))
-        mine = np.isin(self.class_ids, sorted(wanted))[index]
-        cells = Cells(keys=self.box_cells.keys[mine], counts=self.box_cells.counts[mine])
-        kept = tuple(f for f in self.histograms if f.level == "box")
-        return evolve(self, box_cells=cells)._with_features(kept)
-
-    def _with_features(self, kept: tuple[Feature, ...]) -> Profile:
-        rows = [
-            r
-            for r in self.rows()
-            if r[0] in {BOXES, FRAMES, *(f.name for f in kept)} or "." in r[0]
-        ]
-        return self._assembled(rows, self.cameras, self.periods, histograms=kept)
+        return self._with(
+            boxes.where(boxes.bin >= 0), frames.where(frames.bin >= 0), histograms=kept
+        )
 
     def coarsen(self, period: timedelta) -> Profile:
         """The same counts in longer periods: hours become days, days become weeks, exactly.
@@ -310,39 +385,29 @@ class Profile:
             msg = f"period={period} must be a multiple of this profile's {self.period}"
             raise InputError(msg)
         calendar = Calendar(period=period, utc_offset=self.calendar.utc_offset)
-        starts = calendar.starts(self.periods)
-        return self._assembled(self.rows(), self.cameras, starts, calendar=calendar)
+        return self._with(*self.tables(), periods=calendar.starts(self.periods), calendar=calendar)
 
-    def _rebuilt(self, *, cameras: Sequence[str | None], periods: Times) -> Profile:
-        """The same counts under other names; a block whose name is None or NaT is dropped."""
-        kept_camera = np.array([c is not None for c in cameras], dtype=bool)
-        kept_period = ~np.isnat(periods)
-        rows = []
-        for name, (p, c, k, b, n) in self.rows():
-            mine = kept_period[p] & kept_camera[c]
-            rows.append((name, (p[mine], c[mine], k[mine], b[mine], n[mine])))
-        return self._assembled(
-            rows, [c or "" for c in cameras], np.where(kept_period, periods, np.datetime64(0, "us"))
-        )
-
-    def _assembled(
+    def _with(
         self,
-        rows: Sequence[Rows],
-        cameras: Sequence[str],
-        periods: Times,
+        boxes: Table,
+        frames: Table,
         *,
+        periods: Times | None = None,
         histograms: tuple[Feature, ...] | None = None,
         calendar: Calendar | None = None,
     ) -> Profile:
         return assemble(
-            rows,
-            cameras=cameras,
-            periods=periods,
+            boxes,
+            frames,
+            cameras=self.cameras,
+            periods=self.periods if periods is None else periods,
             class_ids=self.class_ids,
             histograms=self.histograms if histograms is None else histograms,
             calendar=calendar or self.calendar,
             context=self.context,
         )
+
+    # Sums of them ------------------------------------------------------------------------
 
     @staticmethod
     def merge(*profiles: Profile, ignore: Collection[str] = ()) -> Profile:
@@ -364,10 +429,11 @@ class Profile:
         first = profiles[0]
         for other in profiles[1:]:
             refuse_other_shape(first, other, doing="merge")
-        cameras = [c for p in profiles for c in p.cameras]
+        boxes, frames = _stacked(profiles)
         return assemble(
-            _stacked(profiles),
-            cameras=cameras,
+            boxes,
+            frames,
+            cameras=[c for p in profiles for c in p.cameras],
             periods=np.concatenate([p.periods for p in profiles]),
             class_ids=np.concatenate([p.class_ids for p in profiles]),
             histograms=first.histograms,
@@ -392,24 +458,13 @@ class Profile:
             and self.histograms == other.histograms
             and self.calendar == other.calendar
             and self.context == other.context
-            and self.box_cells == other.box_cells
-            and self.frame_cells == other.frame_cells
+            and self.box_cells.same_as(other.box_cells)
+            and self.frame_cells.same_as(other.frame_cells)
         )
 
-    __hash__ = None  # type: ignore[assignment]  # arrays inside: not a dictionary key
+    __hash__ = None  # type: ignore[assignment]  # equal by content, and content is arrays
 
-    def rows(self) -> list[Rows]:
-        """The cells by feature: name → period, camera and class index, bin, count."""
-        n_cameras, n_classes = len(self.cameras), len(self.class_ids)
-        boxes, frames = Layout.boxes(self.histograms), Layout.frames(self.histograms)
-        shape = (len(self.periods), n_cameras, max(1, n_classes), boxes.width)
-        p, c, k, flat = unpack(self.box_cells.keys, shape)
-        result = [_rows_of(span, p, c, k, flat, self.box_cells.counts) for span in boxes]
-        p, c, flat = unpack(self.frame_cells.keys, (len(self.periods), n_cameras, frames.width))
-        none = np.zeros_like(p)
-        return result + [
-            _rows_of(span, p, c, none, flat, self.frame_cells.counts) for span in frames
-        ]
+    # For metrics and people --------------------------------------------------------------
 
     def to_samples(
         self, *, deployment: str = "", until: datetime | None = None
@@ -417,140 +472,103 @@ class Profile:
         """Frames, boxes and mean confidence of each camera and period, for the volume rule.
 
         A block without frames gives nothing ("not observed"), one without boxes no mean.
-        The mean is that of the bins' middles: at most 0.0005 from the mean of the scores.
 
         Args:
             deployment: ``"owner/deployment"`` to say in each sample.
             until: leave out periods that end after this time, because they are still filling.
         """
-        frames, boxes, mean = self.frames_by_block(), self.boxes_by_block(), self.mean_confidence()
+        frames, boxes = self.frames_by_block(), self.boxes_by_block()
+        mean = (
+            self.mean_confidence()
+            if "confidence" in self.features
+            else np.full(frames.shape, np.nan)
+        )
+        ended = np.ones(len(self.periods), dtype=bool)
+        if until is not None:
+            ended = self.periods + np.timedelta64(self.period, "us") <= as_datetime64(until)
         result: list[Sample] = []
-        for p, start in enumerate(self.periods):
-            at = as_datetime(start)
-            if until is not None and at + self.period > until:
-                continue
-            for c, camera in enumerate(self.cameras):
-                if frames[p, c] == 0:
-                    continue
-                values = {Metric.FRAMES: frames[p, c], Metric.DETECTIONS: boxes[p, c]}
-                if boxes[p, c] and mean is not None:
-                    values[Metric.CONFIDENCE_MEAN] = mean[p, c]
-                result += [
-                    Sample(
-                        metric=metric,
-                        value=value,
-                        at=at,
-                        width=self.period,
-                        deployment=deployment,
-                        labels={"camera": camera},
-                    )
-                    for metric, value in values.items()
-                ]
+        for p, c in np.argwhere((frames > 0) & ended[:, None]):
+            values = {Metric.FRAMES: frames[p, c], Metric.DETECTIONS: boxes[p, c]}
+            if np.isfinite(mean[p, c]):
+                values[Metric.CONFIDENCE_MEAN] = mean[p, c]
+            result += [
+                Sample(
+                    metric=metric,
+                    value=value,
+                    at=as_datetime(self.periods[p]),
+                    width=self.period,
+                    deployment=deployment,
+                    labels={"camera": self.cameras[c]},
+                )
+                for metric, value in values.items()
+            ]
         return tuple(result)
-
-    def mean_confidence(self) -> FloatArray | None:
-        """``(n_periods, n_cameras)`` float64, nan without boxes; None where it is not counted."""
-        if "confidence" not in self.features:
-            return None
-        counts = self.counts("confidence")
-        n = counts.sum(axis=2)
-        total = counts @ self.features["confidence"].centers
-        return np.divide(total, n, out=np.full(n.shape, np.nan), where=n > 0)
 
     def __repr__(self) -> str:
         """How much of what, from when to when."""
-        cameras = f"{len(self.cameras)} camera{'' if len(self.cameras) == 1 else 's'}"
         if not len(self.periods):
             return "<Profile: nothing observed>"
         first, last = as_datetime(self.periods[0]), as_datetime(self.periods[-1]) + self.period
+        rejected = sum(self.rejected.values())
         return (
-            f"<Profile: {self.frames:,} frames, {self.boxes:,} boxes of {len(self.class_ids)} "
-            f"classes, {cameras}, {first:%Y-%m-%d %H:%M} to {last:%Y-%m-%d %H:%M} UTC>"
+            f"<Profile: {_many(self.frames, 'frame')}, {_many(self.boxes, 'box')} of "
+            f"{_many(len(self.class_ids), 'class')}, {_many(len(self.cameras), 'camera')}, "
+            f"{first:%Y-%m-%d %H:%M} to {last:%Y-%m-%d %H:%M} UTC"
+            f"{f', {rejected:,} rejected' if rejected else ''}>"
         )
 
-
-Table = tuple[IntArray, IntArray, IntArray, IntArray, IntArray]
-Rows = tuple[str, Table]
-
-
-def as_starts(periods: Sequence[datetime] | Times, calendar: Calendar) -> Times:
-    """Starts of periods as datetime64[us]; refuse a time inside a period."""
-    if isinstance(periods, np.ndarray):
-        times = periods.astype("datetime64[us]")
-    else:
-        times = np.array([as_datetime64(p) for p in periods], dtype="datetime64[us]")
-    inside = calendar.starts(times) != times
-    if inside.any():
-        msg = (
-            f"{times[inside][0]} is inside a period of {calendar.period}, not at its start "
-            f"{calendar.starts(times)[inside][0]}"
+    def __str__(self) -> str:
+        """The same with the settings, and a line a camera."""
+        frames, boxes = self.frames_by_block().sum(axis=0), self.boxes_by_block().sum(axis=0)
+        lines = [repr(self)]
+        lines += [f"  {name}: {value}" for name, value in _recorded(self.context)]
+        lines += [f"  rejected for its {reason}: {n:,}" for reason, n in self.rejected.items()]
+        lines += [
+            f"  {camera}: {_many(f, 'frame')}, {_many(b, 'box')}{f', {b / f:.2f} a frame' if f else ''}"
+            for camera, f, b in zip(self.cameras, frames.tolist(), boxes.tolist(), strict=True)
+        ]
+        totals = dict(
+            zip(
+                self.class_names.values(), self.counts(BOXES).sum(axis=(0, 1)).tolist(), strict=True
+            )
         )
-        raise InputError(msg)
-    return times
+        lines += [f"  {name}: {_many(n, 'box')}" for name, n in totals.items()]
+        return "\n".join(lines)
 
 
-def _whole(value: npt.ArrayLike, shape: tuple[int, ...], name: str) -> IntArray:
-    array = np.asarray(value)
-    if array.shape != shape:
-        msg = f"counts of {name!r} have shape {array.shape}, expected {shape}"
-        raise InputError(msg)
-    whole = array.astype(np.int64)
-    if array.size and (bool(np.any(whole != array)) or int(whole.min()) < 0):
-        msg = f"counts of {name!r} must be whole numbers of at least 0, got {array.min()} to {array.max()}"
-        raise InputError(msg)
-    return whole
+def _many(n: int, noun: str) -> str:
+    return f"{n:,} {noun}{'' if n == 1 else 'es' if noun[-1] in 'sx' else 's'}"
 
 
-def _first_total(
-    chosen: Sequence[Feature], tables: Mapping[str, IntArray], shape: tuple[int, ...]
-) -> npt.ArrayLike:
-    for feature in chosen:
-        if feature.level == "box":
-            return tables[feature.name].sum(axis=-1)
-    return np.zeros(shape, dtype=np.int64)
+def _recorded(context: Context) -> list[tuple[str, object]]:
+    settings = ("model", "weights_digest", "conf", "iou", "imgsz", "ultralytics")
+    found = [(name, getattr(context, name)) for name in settings]
+    return [(name, value) for name, value in found if value is not None]
 
 
-def _missing_frames() -> npt.ArrayLike:
-    msg = "pass frames=, the frames of each (period, camera), or counts of 'boxes_per_frame'"
-    raise InputError(msg)
-
-
-def _dense_rows(name: str, table: IntArray) -> Rows:
-    where = np.nonzero(table)
-    p, c, *rest = where
-    k = rest[0] if len(rest) == 2 else np.zeros_like(p)  # noqa: PLR2004  class and bin
-    return name, (p, c, k, rest[-1], table[where])
-
-
-def _rows_of(
-    span: tuple[str, int, int],
-    p: IntArray,
-    c: IntArray,
-    k: IntArray,
-    flat: IntArray,
-    counts: IntArray,
-) -> Rows:
-    name, offset, size = span
-    mine = (flat >= offset) & (flat < offset + size)
-    return name, (p[mine], c[mine], k[mine], flat[mine] - offset, counts[mine])
-
-
-def _stacked(profiles: Sequence[Profile]) -> list[Rows]:
-    """The rows of all, indexes counted on through their joined names."""
-    result: list[Rows] = []
+def _stacked(profiles: Sequence[Profile]) -> tuple[Table, Table]:
+    """The tables of all, with indexes counted on through their joined names."""
+    boxes, frames = [], []
     p0 = c0 = k0 = 0
     for profile in profiles:
-        result += [
-            (name, (p + p0, c + c0, k + k0, b, n)) for name, (p, c, k, b, n) in profile.rows()
-        ]
+        for mine, result in zip(profile.tables(), (boxes, frames), strict=True):
+            result.append(
+                evolve(
+                    mine,
+                    period=mine.period + p0,
+                    camera=mine.camera + c0,
+                    class_index=mine.class_index + k0,
+                )
+            )
         p0 += len(profile.periods)
         c0 += len(profile.cameras)
         k0 += len(profile.class_ids)
-    return result
+    return Table.joined(boxes), Table.joined(frames)
 
 
 def assemble(
-    rows: Sequence[Rows],
+    boxes: Table,
+    frames: Table,
     *,
     cameras: Sequence[str],
     periods: Times,
@@ -559,21 +577,26 @@ def assemble(
     calendar: Calendar,
     context: Context,
 ) -> Profile:
-    """A profile from rows whose names may repeat and be in any order: the one canonical form.
+    """A profile from tables whose names may repeat and be in any order: the one canonical form.
 
     Names without any count are left out, names are sorted, cells of equal names are added.
     """
-    boxes, frames = Layout.boxes(histograms), Layout.frames(histograms)
-    box_rows = [r for r in rows if r[0] in boxes.names]
-    seen_p = _seen(rows, 0, len(periods))
-    seen_c = _seen(rows, 1, len(cameras))
-    seen_k = _seen(box_rows, 2, len(class_ids))
-    new_periods, to_p = np.unique(periods[seen_p], return_inverse=True)
-    names = np.array(cameras, dtype=np.object_)
-    new_cameras, to_c = np.unique(names[seen_c], return_inverse=True)
-    new_ids, to_k = np.unique(class_ids[seen_k], return_inverse=True)
-    move = [_moved(seen_p, to_p), _moved(seen_c, to_c), _moved(seen_k, to_k)]
-    shape = (len(new_periods), len(new_cameras), max(1, len(new_ids)))
+    both = [t.where(t.count > 0) for t in (boxes, frames)]
+    new_periods, to_period = _renamed(periods, [t.period for t in both])
+    new_cameras, to_camera = _renamed(np.array(cameras, dtype=np.object_), [t.camera for t in both])
+    new_ids, to_class = _renamed(class_ids, [both[0].class_index])
+    moved = [
+        evolve(
+            t,
+            period=to_period[t.period],
+            camera=to_camera[t.camera],
+            class_index=classes[t.class_index],
+        )
+        for t, classes in zip(
+            both, (to_class, np.zeros(len(class_ids) + 1, dtype=np.int64)), strict=True
+        )
+    ]
+    n, k = len(new_cameras), max(1, len(new_ids))
     return Profile(
         cameras=tuple(str(c) for c in new_cameras),
         periods=new_periods,
@@ -581,56 +604,43 @@ def assemble(
         histograms=histograms,
         calendar=calendar,
         context=context,
-        box_cells=_cells(box_rows, boxes, move, shape),
-        frame_cells=_cells([r for r in rows if r[0] in frames.names], frames, move, shape[:2]),
+        box_cells=moved[0].packed(n_cameras=n, n_classes=k, width=Layout.boxes(histograms).width),
+        frame_cells=moved[1].packed(
+            n_cameras=n, n_classes=1, width=Layout.frames(histograms).width
+        ),
     )
 
 
-def _seen(rows: Sequence[Rows], column: int, size: int) -> IntArray:
-    seen = np.zeros(size, dtype=bool)
-    for _, table in rows:
-        seen[table[column]] = True
-    return np.flatnonzero(seen)
-
-
-def _moved(seen: IntArray, to: IntArray) -> IntArray:
-    move = np.full(int(seen.max()) + 1 if len(seen) else 0, -1, dtype=np.int64)
-    move[seen] = to
-    return move
-
-
-def _cells(
-    rows: Sequence[Rows], layout: Layout, move: Sequence[IntArray], shape: tuple[int, ...]
-) -> Cells:
-    if not rows:
-        return Cells()
-    keys, counts = [], []
-    for name, table in rows:
-        offset, _ = layout.span(name)
-        indexes = [m[i] for m, i in zip(move[: len(shape)], table[:3], strict=False)]
-        keys.append(pack([*indexes, table[3] + offset], (*shape, layout.width)))
-        counts.append(table[4])
-    return Cells.total(np.concatenate(keys), np.concatenate(counts))
+def _renamed(
+    names: npt.NDArray[np.generic], used: Sequence[IntArray]
+) -> tuple[npt.NDArray[np.generic], IntArray]:
+    """The names that are used, sorted, and where each old index went (-1: nowhere)."""
+    seen = np.zeros(len(names), dtype=bool)
+    for index in used:
+        seen[index] = True
+    new, to = np.unique(names[seen], return_inverse=True)
+    move = np.full(len(names), -1, dtype=np.int64)
+    move[seen] = to.reshape(-1)
+    return new, move
 
 
 def refuse_other_shape(a: Profile, b: Profile, *, doing: str) -> None:
     """Raise `ContextMismatch` unless both count the same features in the same periods."""
-    found = []
+    found = {}
     if a.calendar.period != b.calendar.period:
-        found.append(("period", f"{a.calendar.period} and {b.calendar.period}; coarsen one"))
+        found["period"] = f"{a.calendar.period} and {b.calendar.period}, coarsen one"
     if a.calendar.utc_offset != b.calendar.utc_offset:
-        found.append(("utc_offset", f"{a.calendar.utc_offset} and {b.calendar.utc_offset}"))
+        found["utc_offset"] = f"{a.calendar.utc_offset} and {b.calendar.utc_offset}"
     if a.histograms != b.histograms:
-        found.append(("features", f"{_named(a)} and {_named(b)}"))
+        found["features"] = f"{_named(a)} and {_named(b)}, select the common ones"
     if found:
-        said = "; ".join(f"{name}: {both}" for name, both in found)
-        raise ContextMismatch(
-            f"cannot {doing} profiles that count differently ({said})", fields=[n for n, _ in found]
-        )
+        said = "; ".join(f"{name}: {both}" for name, both in found.items())
+        msg = f"cannot {doing} profiles that count differently ({said})"
+        raise ContextMismatch(msg, fields=tuple(found))
 
 
 def _named(profile: Profile) -> str:
-    return "[" + ", ".join(f"{f.name}/{f.n_bins}" for f in profile.histograms) + "]"
+    return "[" + ", ".join(f"{f.name} in {f.n_bins} bins" for f in profile.histograms) + "]"
 
 
 def require_comparable(a: Profile, b: Profile, *, ignore: Collection[str] = ()) -> None:

@@ -1,0 +1,136 @@
+"""Which boxes can be counted, and why the others cannot: the one policy on hostile numbers."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from driftline.errors import InputError
+from driftline.profiles._features import FloatArray, IntArray
+from driftline.records import Detections
+
+Invalid: TypeAlias = Literal["raise", "count"]
+Codes: TypeAlias = npt.NDArray[np.int8]
+
+REJECTED = ("confidence", "box", "outside", "class", "frame")
+"""Why a box was not counted, in the order the reasons are looked for; ``"frame"`` counts frames
+without area, whose boxes are ``"outside"``."""
+CLASSES = 2**16
+"""A class index is below this; LVIS has 1,203 classes and Objects365 has 365."""
+_SMALL = 64
+
+
+def codes(
+    *,
+    xyxy: FloatArray,
+    confidence: FloatArray,
+    class_id: IntArray,
+    height: FloatArray,
+    width: FloatArray,
+) -> Codes:
+    """``(n,)`` int8: 0 for a box that can be counted, else 1 + its reason's place in `REJECTED`.
+
+    Args:
+        xyxy: ``(n, 4)`` px.
+        confidence: ``(n,)``.
+        class_id: ``(n,)``.
+        height: ``(n,)`` or ``(1,)`` height of each box's frame, px.
+        width: ``(n,)`` or ``(1,)`` width of each box's frame, px.
+    """
+    left, top, right, bottom = xyxy.T
+    area = (height > 0) & (width > 0) & (height < np.inf) & (width < np.inf)
+    faults = (
+        ~((confidence >= 0) & (confidence <= 1)),
+        ~((left <= right) & (top <= bottom) & np.isfinite(xyxy).all(axis=1)),
+        ~((right >= 0) & (bottom >= 0) & (left <= width) & (top <= height) & area),
+        (class_id < 0) | (class_id >= CLASSES),
+    )
+    found = np.zeros(len(confidence), dtype=np.int8)
+    for number in reversed(range(len(faults))):
+        found[faults[number]] = number + 1
+    return found
+
+
+def good(detections: Detections) -> bool:
+    """Whether every box can be counted; the same answer as `codes`, quicker for few boxes."""
+    height, width = detections.image_size
+    if len(detections) > _SMALL:
+        return not _codes_of(detections).any()
+    infinity = math.inf
+    for (left, top, right, bottom), confidence, class_id in zip(
+        detections.xyxy.tolist(),
+        detections.confidence.tolist(),
+        detections.class_id.tolist(),
+        strict=True,
+    ):
+        if not (
+            0.0 <= confidence <= 1.0
+            and -infinity < left <= right < infinity
+            and -infinity < top <= bottom < infinity
+            and right >= 0
+            and bottom >= 0
+            and left <= width
+            and top <= height
+            and 0 <= class_id < CLASSES
+        ):
+            return False
+    return True
+
+
+def _codes_of(detections: Detections) -> Codes:
+    height, width = detections.image_size
+    return codes(
+        xyxy=detections.xyxy,
+        confidence=detections.confidence,
+        class_id=detections.class_id,
+        height=np.array([height], dtype=np.float64),
+        width=np.array([width], dtype=np.float64),
+    )
+
+
+def refuse_bad(detections: Detections) -> None:
+    """Raise for the first box that cannot be counted.
+
+    Raises:
+        InputError: naming the box, its value, and what would do.
+    """
+    if good(detections):
+        return
+    height, width = detections.image_size
+    found = _codes_of(detections)
+    index = int(np.flatnonzero(found)[0])
+    raise InputError(
+        said(
+            index,
+            REJECTED[found[index] - 1],
+            xyxy=detections.xyxy[index],
+            confidence=float(detections.confidence[index]),
+            class_id=int(detections.class_id[index]),
+            height=height,
+            width=width,
+        )
+    )
+
+
+def said(
+    index: int,
+    reason: str,
+    *,
+    xyxy: FloatArray,
+    confidence: float,
+    class_id: int,
+    height: float,
+    width: float,
+) -> str:
+    """What is wrong with a box, in words."""
+    box = f"xyxy={[float(v) for v in xyxy]}"
+    fault = {
+        "confidence": f"confidence={confidence!r} is not in [0, 1]",
+        "box": f"{box} is not left <= right, top <= bottom in finite pixels",
+        "outside": f"{box} lies outside its frame of {width:g} x {height:g} px",
+        "class": f"class_id={class_id} is not in [0, {CLASSES})",
+    }[reason]
+    return f'box {index}: {fault}; correct it, or count such boxes as rejected with invalid="count"'
