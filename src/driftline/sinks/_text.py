@@ -6,10 +6,12 @@ finite are left out, because JSON has no word for them and intakes drop the whol
 
 from __future__ import annotations
 
+import hashlib
 import math
 import unicodedata
 from datetime import UTC, datetime
 from typing import Final
+from urllib.parse import urlsplit
 
 from driftline.records import Alert, AlertStatus, LogLine, Sample
 
@@ -68,6 +70,23 @@ def clip_bytes(text: str, limit: int) -> str:
     return raw[: limit - len(MARK.encode())].decode(errors="ignore") + MARK
 
 
+def web_url(text: str, *, limit: int = 2048) -> str:
+    """`text` where it is a whole http(s) URL of at most `limit` characters, else "".
+
+    A URL is never cut: half an address leads nowhere, and servers refuse the payload for it.
+
+    >>> web_url("https://wiki.example/p95"), web_url("see the wiki")
+    ('https://wiki.example/p95', '')
+    """
+    url = text.strip().rstrip(".,;)")
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and url.isprintable()
+    except ValueError:
+        return ""
+    return url if usable and not any(map(str.isspace, url)) and len(url) <= limit else ""
+
+
 def iso(at: datetime) -> str:
     """A time as RFC 3339 in UTC with milliseconds.
 
@@ -100,6 +119,20 @@ def headline(alert: Alert) -> str:
         f"{alert.deployment}:" if alert.deployment else "",
     ]
     return one_line(" ".join([*filter(None, marks), alert.summary]))
+
+
+def dedup_key(alert: Alert, limit: int) -> str:
+    """The alert's key in at most `limit` characters; a longer one keeps its start and a digest.
+
+    Never cut alone: two keys that differ at the end would become one alert.
+    """
+    key = one_line(alert.key)
+    if 0 < len(key) <= limit:
+        return key
+    digest = hashlib.sha256(
+        (alert.key or f"{alert.rule} {alert.deployment}").encode("utf-8", "replace")
+    )
+    return f"{key[: limit - 33]}-{digest.hexdigest()[:32]}"
 
 
 def log_line(line: LogLine) -> str:

@@ -1,0 +1,271 @@
+"""One address a sink talks to: one attempt a call, every failure as a delivery error."""
+
+from __future__ import annotations
+
+import base64
+import json
+import logging
+import threading
+import weakref
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Final, Self, TypeAlias
+from urllib.parse import urlsplit
+
+from attrs import evolve
+
+from driftline._http import Transport, checked_base_url
+from driftline._retry import retry_after_seconds
+from driftline._secret import MASK, Secret
+from driftline._wire import Call, Reply
+from driftline.errors import (
+    DeliveryError,
+    DeliveryFailed,
+    DeliveryRefused,
+    InputError,
+    Unreachable,
+)
+from driftline.sinks._text import clip, one_line
+
+Auth: TypeAlias = str | Secret | tuple[str, str | Secret] | None
+"""A bearer token, or a pair of user and password for basic authentication."""
+
+TIMEOUT_SECONDS: Final = 10.0
+"""Bound on one attempt: a sink that hangs must not hold up the run (the outbox tries again)."""
+
+RETRY_LATER: Final = frozenset({408, 425, 429, *range(500, 600)})
+"""What a later attempt may answer: RFC 9110 (408, 5xx), RFC 8470 (425), RFC 6585 (429)."""
+
+SAID_LIMIT: Final = 300
+
+
+def authorization(auth: Auth) -> tuple[Secret | None, str]:
+    """The credential and its scheme, as the ``Authorization`` header wants them (RFC 7617, 6750).
+
+    Raises:
+        InputError: a user name with a colon, which basic authentication cannot carry.
+    """
+    try:
+        if auth is None or isinstance(auth, Secret):
+            return auth, "Bearer"
+        if isinstance(auth, str):
+            return Secret(auth), "Bearer"
+        if ":" not in auth[0]:
+            return _basic(*auth), "Basic"
+        user = auth[0]
+    finally:
+        del auth
+    msg = f"the user name {user!r} must not contain a colon"
+    raise InputError(msg)
+
+
+def _basic(user: str, password: str | Secret) -> Secret:
+    plain = password.reveal() if isinstance(password, Secret) else password
+    return Secret(base64.b64encode(f"{user}:{plain}".encode()).decode())
+
+
+def failure(
+    sink: str,
+    status: int,
+    *,
+    said: str,
+    retry_after: float | None = None,
+    retry_later: frozenset[int] = RETRY_LATER,
+    hint: str = "",
+) -> DeliveryError:
+    """What a reply that is no success means for the outbox."""
+    words = f"{sink}: answered {status}"
+    words += f" and said {clip(one_line(said), SAID_LIMIT)!r}" if said else ""
+    words += f"; {hint}" if hint else ""
+    kind = DeliveryFailed if status in retry_later else DeliveryRefused
+    return kind(words, status=status, retry_after_seconds=retry_after)
+
+
+def no_reply(sink: str, why: str) -> DeliveryFailed:
+    """What silence means: it may have arrived, so that only a keyed message may be repeated."""
+    return DeliveryFailed(f"{sink}: no reply: {clip(one_line(why), SAID_LIMIT)}")
+
+
+@contextmanager
+def discreet(loggers: Sequence[str], secrets: Sequence[str]) -> Generator[None, None, None]:
+    """Mask `secrets` in what these loggers write meanwhile.
+
+    HTTP libraries log addresses, and the address of a webhook is its credential.
+    """
+    filters = [(logging.getLogger(name), _Masking(secrets)) for name in loggers]
+    for logger, masking in filters:
+        logger.addFilter(masking)
+    try:
+        yield
+    finally:
+        for logger, masking in filters:
+            logger.removeFilter(masking)
+
+
+class _Masking(logging.Filter):
+    def __init__(self, secrets: Sequence[str]) -> None:
+        super().__init__()
+        self._secrets = sorted(secrets, key=len, reverse=True)
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        text = record.getMessage()
+        masked = masked_text(text, self._secrets)
+        if masked != text:
+            record.msg, record.args = masked, ()
+            record.exc_info = record.exc_text = None
+        return True
+
+
+def masked_text(text: str, secrets: Sequence[str]) -> str:
+    """`text` with each of `secrets` masked."""
+    for secret in secrets:
+        text = text.replace(secret, MASK)
+    return text
+
+
+class Closing:
+    """Closes what a sink opened: when told to, at the end of a ``with``, or when it is forgotten."""
+
+    def _closes(self, *closers: Callable[[], None]) -> None:
+        """Keep what to call; none of `closers` may hold the sink itself, or it is never freed."""
+        self._closers = closers
+        weakref.finalize(self, _call_each, closers)
+
+    def close(self) -> None:
+        """Close the connections; the next call opens them again."""
+        _call_each(self._closers)
+
+    def __enter__(self) -> Self:
+        """Use it as a context that closes it."""
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        """Close it."""
+        self.close()
+
+
+def _call_each(closers: Sequence[Callable[[], None]]) -> None:
+    for close in closers:
+        close()
+
+
+class Channel:
+    """Calls to one base URL."""
+
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        sink: str,
+        auth: Auth = None,
+        headers: Mapping[str, str] | None = None,
+        timeout_seconds: float = TIMEOUT_SECONDS,
+        retry_later: frozenset[int] = RETRY_LATER,
+        path: Secret | None = None,
+    ) -> None:
+        """Keep where to send.
+
+        Args:
+            base_url: address without credentials.
+            sink: name of the sink, for its errors.
+            auth: credential for the ``Authorization`` header.
+            headers: further headers of every call.
+            timeout_seconds: bound on one call.
+            retry_later: statuses after which a later attempt may succeed.
+            path: a path that is itself the credential (a webhook's); every call goes to it.
+
+        Raises:
+            InputError: the URL is none, carries credentials, or would send one unencrypted.
+        """
+        secret, scheme = authorization(auth)
+        del auth
+        if path is not None:
+            checked_base_url(base_url, credential=True)
+        self._sink = sink
+        self._retry_later = retry_later
+        self._path = path
+        self._lock = threading.Lock()  # a Transport opens its client at the first call
+        self._transport = Transport(
+            base_url,
+            authorization=secret,
+            scheme=scheme,
+            headers=dict(headers or {}),
+            timeout_seconds=timeout_seconds,
+        )
+
+    @property
+    def base_url(self) -> str:
+        """The address, without a trailing slash."""
+        return self._transport.base_url
+
+    def call(self, call: Call, *, hints: Mapping[int, str] | None = None) -> Reply:
+        """Send once and answer the reply of a success.
+
+        Args:
+            call: what to send.
+            hints: the next step, by status, where the sink knows it better than HTTP does.
+
+        Raises:
+            DeliveryFailed: no reply, or one after which a later attempt may succeed.
+            DeliveryRefused: any other reply.
+        """
+        reply = self._send(call)
+        if 200 <= reply.status < 300:  # noqa: PLR2004 - the class of success (RFC 9110, 15.3)
+            return reply
+        raise failure(
+            self._sink,
+            reply.status,
+            said=self._redacted(said(reply)),
+            retry_after=retry_after_seconds(reply),
+            retry_later=self._retry_later,
+            hint=(hints or {}).get(reply.status) or _hint(reply),
+        )
+
+    def _send(self, call: Call) -> Reply:
+        try:
+            with self._lock:
+                if self._path is None:
+                    return self._transport.send(call)
+                return self._send_to_secret_path(call)
+        except Unreachable as exc:
+            why = str(exc)
+        raise no_reply(self._sink, self._redacted(why))
+
+    def _redacted(self, text: str) -> str:
+        return text if self._path is None else self._path.redact(text)
+
+    def _send_to_secret_path(self, call: Call) -> Reply:
+        assert self._path is not None
+        with discreet(["httpx"], [self._path.reveal()]):
+            return self._transport.send(evolve(call, path=self._path.reveal()))
+
+    def close(self) -> None:
+        """Close the connections; the next call opens them again."""
+        self._transport.close()
+
+    def __repr__(self) -> str:
+        """Say where it leads; never a credential."""
+        return f"Channel({self.base_url!r})"
+
+
+def said(reply: Reply) -> str:
+    """The other side's own words: the ``error``, ``message`` or ``errors`` of JSON, else text."""
+    text = reply.content.decode("utf-8", "replace")
+    try:
+        body = json.loads(text)
+    except ValueError:
+        return "" if "<html" in text.lower() else text
+    if not isinstance(body, dict):
+        return text
+    return ": ".join(str(body[name]) for name in ("error", "message", "errors") if body.get(name))
+
+
+def _hint(reply: Reply) -> str:
+    if 300 <= reply.status < 400:  # noqa: PLR2004
+        host = urlsplit(reply.headers.get("location", "")).hostname
+        return f"it redirects to {host!r}, which is not followed; pass the final address"
+    if reply.status in {401, 403}:
+        return "check the credential and what it is allowed to do"
+    if reply.status == 404:  # noqa: PLR2004
+        return "check the address"
+    return ""
