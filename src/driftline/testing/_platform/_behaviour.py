@@ -56,6 +56,11 @@ class Behaviour:
         return self.p95_ms / 2 if self.p50_ms is None else self.p50_ms
 
     @property
+    def failing(self) -> float:
+        """Share of the requests that fail: all of them when it does not answer."""
+        return self.error_rate if self.healthy else 1.0
+
+    @property
     def sigma(self) -> float:
         """Standard deviation of the logarithm of the latency."""
         return math.log(self.p95_ms / self.median_ms) / _SCORE_95
@@ -80,7 +85,7 @@ class Even:
         due = self._requests + np.cumsum(behaviour.requests_per_minute * span / MINUTE)
         # 20 * 0.05 must be one error although the floats fall short of it.
         requests = np.diff(np.floor(due + 1e-9), prepend=np.floor(self._requests + 1e-9))
-        failed = self._errors + np.cumsum(requests * behaviour.error_rate)
+        failed = self._errors + np.cumsum(requests * behaviour.failing)
         errors = np.diff(np.floor(failed + 1e-9), prepend=np.floor(self._errors + 1e-9))
         self._requests, self._errors = float(due[-1] % 1), float(failed[-1] % 1)
         ms = behaviour.median_ms * np.exp(behaviour.sigma * _SCORES)
@@ -117,7 +122,7 @@ class Noisy:
             at=at,
             span=span,
             requests=requests,
-            errors=self._rng.binomial(requests, behaviour.error_rate),
+            errors=self._rng.binomial(requests, behaviour.failing),
             ms=behaviour.median_ms * np.exp(behaviour.sigma * _scores(drawn)),
         )
 

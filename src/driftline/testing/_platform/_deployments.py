@@ -84,9 +84,10 @@ def _list(world: World, request: Request) -> Response:
     model = request.query.get("model")
     if model is not None and not _is_reference(model):
         raise Refused(400, f"Invalid model: {model}; expected project/model")
-    if "authorization" not in request.headers and model is None:
+    known = "authorization" in request.headers
+    if not known and model is None:
         raise Refused(401, "Authentication required")
-    if "authorization" not in request.headers or request.slugs["owner"] != world.owner:
+    if not known or request.slugs["owner"] != world.owner:
         # Everything here is private, and what is not visible is not found.
         raise (
             Refused(404, "Model not found") if model else Refused(403, "Workspace access required")
@@ -121,7 +122,7 @@ def _create(world: World, request: Request) -> Response:
             name=name or slug,
             region=region,
             behaviour=Behaviour(),
-            ready=False,
+            status="creating",
         )
         reply = {
             "id": made.id,
@@ -249,7 +250,7 @@ def _metrics(world: World, request: Request) -> Response:
             "timeRange": {"start": iso(now - LENGTH_US[window]), "end": iso(now)},
         }
     if sparkline == "true":
-        return Response(body=_sparkline(buckets))
+        return Response(body=_sparkline(buckets, grid=range(start, now, width)))
     return Response(body={**base, **(_overview(buckets) if overview else _full(buckets, width))})
 
 
@@ -258,10 +259,12 @@ def _totals(buckets: Buckets) -> tuple[int, int, float]:
     return requests, errors, errors / requests if requests else 0
 
 
-def _sparkline(buckets: Buckets) -> dict[str, object]:
+def _sparkline(buckets: Buckets, *, grid: range) -> dict[str, object]:
     requests, _, rate = _totals(buckets)
+    seen = dict(zip(buckets.at.tolist(), buckets.requests.tolist(), strict=True))
     return {
-        "requests24h": buckets.requests.tolist(),
+        # Without times only a full grid can be drawn; an idle endpoint has none (captured).
+        "requests24h": [seen.get(at, 0) for at in grid] if seen else [],
         "totalRequests": requests,
         "errorRate": rate,
         "avgLatencyMs": round(buckets.mean_ms, 3),

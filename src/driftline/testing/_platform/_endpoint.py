@@ -97,7 +97,7 @@ class LocalDeployment:
         now = self._now()
         self._traffic_until = now
         self._created = self._updated = now
-        self._deployed: int | None = now if status == "ready" else None
+        self._deployed: int | None = now if status in {"ready", "stopping", "stopped"} else None
         self._status: Status = status
         self._model = model
         self._serving: str | None = model if status == "ready" else None
@@ -352,7 +352,7 @@ class LocalDeployment:
 
     def fails(self) -> bool:
         """Whether this request is one of the failing ones."""
-        return bool(self._rng.random() < self._behaviour.error_rate)
+        return bool(self._rng.random() < self._behaviour.failing)
 
     def draw_ms(self) -> float:
         """A latency of the present behaviour."""

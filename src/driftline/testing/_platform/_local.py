@@ -12,7 +12,7 @@ from driftline.errors import ConfigError, InputError
 from driftline.testing._clock import MONDAY, FrozenClock
 from driftline.testing._platform import _account, _deployments, _predict
 from driftline.testing._platform._behaviour import Behaviour
-from driftline.testing._platform._endpoint import LocalDeployment
+from driftline.testing._platform._endpoint import LocalDeployment, Status
 from driftline.testing._platform._faults import Fault
 from driftline.testing._platform._limits import RATE_LIMITS, RateLimiter
 from driftline.testing._platform._router import OWNER, OWNER_LENGTH, SLUG_LENGTH, Operation, Router
@@ -166,18 +166,20 @@ class LocalPlatform:
         model: str = DEFAULT_MODEL,
         name: str | None = None,
         region: str = "europe-west1",
+        status: Status = "ready",
         requests_per_minute: float = 0.0,
         p95_ms: float = 160.0,
         p50_ms: float | None = None,
         error_rate: float = 0.0,
     ) -> LocalDeployment:
-        """Add a ready deployment; a model nobody added yet is added with it.
+        """Add a deployment; a model nobody added yet is added with it.
 
         Args:
             slug: its name in addresses.
             model: ``"project/model"``.
             name: display name; None is the slug.
             region: where it claims to run.
+            status: where it is in its life, with nothing on its way.
             requests_per_minute: synthetic requests a minute from now on.
             p95_ms: 95th percentile of its latency, milliseconds.
             p50_ms: median of its latency, milliseconds; None is half of `p95_ms`.
@@ -204,7 +206,7 @@ class LocalPlatform:
                 name=name or slug,
                 region=region,
                 behaviour=behaviour,
-                ready=True,
+                status=status,
             )
 
     def deployment(self, slug: str) -> LocalDeployment:

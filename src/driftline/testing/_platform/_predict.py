@@ -122,13 +122,7 @@ def _predict(world: World, request: Request) -> Response:
 
 
 def _direct(world: World, request: Request) -> Response:
-    with world.lock:
-        for deployment in world.deployments.values():
-            if deployment.id == request.slugs["service"]:
-                break
-        else:
-            raise Refused(404, "Not found")
-    return _run(world, deployment, request)
+    return _run(world, world.service(request), request)
 
 
 def _run(world: World, deployment: LocalDeployment, request: Request) -> Response:
@@ -137,7 +131,7 @@ def _run(world: World, deployment: LocalDeployment, request: Request) -> Respons
         if model is None:
             raise Refused(400, f"Deployment is not ready: {deployment.status}")
         awake = deployment.wake()
-        healthy = deployment.behaviour.healthy and not deployment.fails()
+        healthy = not deployment.fails()
         ms = deployment.draw_ms() if awake else 0.0
     try:
         if not awake:

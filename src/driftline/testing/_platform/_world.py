@@ -15,7 +15,7 @@ from attrs import evolve, frozen
 from driftline.records import Detections
 from driftline.testing._clock import FrozenClock
 from driftline.testing._platform._behaviour import Behaviour
-from driftline.testing._platform._endpoint import LocalDeployment, Setting
+from driftline.testing._platform._endpoint import LocalDeployment, Setting, Status
 from driftline.testing._platform._faults import FaultPlan
 from driftline.testing._platform._limits import RateLimiter
 from driftline.testing._platform._router import (
@@ -130,9 +130,9 @@ class World:
         name: str,
         region: str,
         behaviour: Behaviour,
-        ready: bool,
+        status: Status,
     ) -> LocalDeployment:
-        """Add a deployment; one that is not ready has still to begin."""
+        """Add a deployment in that status, with nothing on its way."""
         setting = Setting(
             owner=self.owner,
             clock=self.clock,
@@ -148,7 +148,7 @@ class World:
             model=model,
             name=name,
             region=region,
-            status="ready" if ready else "creating",
+            status=status,
             behaviour=behaviour,
         )
         self.deployments[slug] = made
@@ -158,6 +158,18 @@ class World:
         """What a model detects with."""
         return self.models.get(model) or self._default_detector()
 
+    def service(self, request: Request) -> LocalDeployment:
+        """The deployment whose own address a path is.
+
+        Raises:
+            Refused: 404.
+        """
+        with self.lock:
+            for deployment in self.deployments.values():
+                if deployment.id == request.slugs["service"]:
+                    return deployment
+        raise Refused(404, "Not found")
+
     def authorize(self, request: Request, route: Route) -> None:
         """Refuse a missing, malformed or unknown key.
 
@@ -165,10 +177,12 @@ class World:
             Refused: 401.
         """
         header = request.headers.get("authorization")
-        if header is None and route.anonymous:
+        if (header is None and route.anonymous) or header == f"Bearer {self.api_key}":
             return
-        if header != f"Bearer {self.api_key}":
-            raise Refused(401, "Authentication required" if header is None else "Invalid API key")
+        if "service" in request.slugs:
+            # What an endpoint itself turns away is an error in its metrics.
+            self._record(self.service(request), request, status=401, path="/predict")
+        raise Refused(401, "Authentication required" if header is None else "Invalid API key")
 
     def limit(self, route: Route) -> None:
         """Refuse a call there is no room for.
@@ -194,19 +208,26 @@ class World:
 
     def _fault(self, operation: Operation, request: Request) -> Response | None:
         """What was planned to go wrong; a failed prediction or ping shows in the endpoint's traffic."""
-        slug = request.slugs.get("deployment")
-        response = self.faults.next(operation, slug)
-        deployment = self.deployments.get(slug or "")
+        if "service" in request.slugs:
+            deployment: LocalDeployment | None = self.service(request)
+        else:
+            deployment = self.deployments.get(request.slugs.get("deployment", ""))
+        response = self.faults.next(operation, deployment.slug if deployment else None)
         if response and deployment and operation in {"predict", "health"} and not response.damage:
-            with self.lock:
-                deployment.record(
-                    method=request.method,
-                    path=f"/{operation}",
-                    status=response.status,
-                    ms=deployment.draw_ms(),
-                    agent=request.headers.get("user-agent", ""),
-                )
+            self._record(deployment, request, status=response.status, path=f"/{operation}")
         return response
+
+    def _record(
+        self, deployment: LocalDeployment, request: Request, *, status: int, path: str
+    ) -> None:
+        with self.lock:
+            deployment.record(
+                method=request.method,
+                path=path,
+                status=status,
+                ms=deployment.draw_ms(),
+                agent=request.headers.get("user-agent", ""),
+            )
 
     def answer(self, router: Router, request: Request) -> Response:
         """The reply to a request, and a note of it in `calls`."""
