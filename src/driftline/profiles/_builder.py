@@ -6,19 +6,19 @@ import threading
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
-import numpy as np
+import numpy.typing as npt
 
 from driftline._clock import as_utc
-from driftline.errors import InputError
+from driftline.profiles._bulk import Cameras, FrameTimes, count_many
 from driftline.profiles._cells import check_names
 from driftline.profiles._columns import Values
 from driftline.profiles._context import joined
 from driftline.profiles._counter import Counter
 from driftline.profiles._features import DEFAULT_FEATURES, Feature
-from driftline.profiles._judge import Invalid, refuse_bad
+from driftline.profiles._judge import Invalid, counted, refuse_bad
 from driftline.profiles._periods import Calendar
-from driftline.profiles._profile import Profile, assemble
-from driftline.records import Context, Detections, as_datetime64
+from driftline.profiles._profile import Profile, of_counter
+from driftline.records import Context, Detections
 
 
 class ProfileBuilder:
@@ -48,13 +48,10 @@ class ProfileBuilder:
         invalid: Invalid = "raise",
     ) -> None:
         """Store and check."""
-        if invalid not in ("raise", "count"):
-            msg = f'invalid={invalid!r} must be "raise" or "count"'
-            raise InputError(msg)
         self._features = check_names(features)
         self._calendar = Calendar(period=period, utc_offset=utc_offset)
         self._context = context or Context()
-        self._invalid: Invalid = invalid
+        self._count_invalid = counted(invalid)
         self._lock = threading.Lock()
         self._snapshot_lock = threading.Lock()
         self._counter = self._new_counter()
@@ -79,10 +76,7 @@ class ProfileBuilder:
                 the values do not fit. Nothing of the frame is counted then.
             ContextMismatch: a class has another name than in earlier frames.
         """
-        if not isinstance(camera, str):
-            msg = f"camera={camera!r} must be a str"
-            raise InputError(msg)
-        if self._invalid == "raise":
+        if not self._count_invalid:
             refuse_bad(detections)
         start = self._start(as_utc(at, name="at"))
         names = detections.class_names
@@ -92,6 +86,55 @@ class ProfileBuilder:
             counter = self._counter
             own = counter.own_values(detections, values) if values or counter.has_own else {}
             counter.add(detections, counter.block(camera, start), own)
+
+    def observe_many(
+        self,
+        *,
+        xyxy: npt.ArrayLike,
+        confidence: npt.ArrayLike,
+        class_id: npt.ArrayLike,
+        frame: npt.ArrayLike,
+        image_size: npt.ArrayLike,
+        camera: Cameras,
+        at: FrameTimes,
+        frames: int | None = None,
+        values: Values | None = None,
+    ) -> None:
+        """Count n boxes of m frames at once: millions take about a tenth of a microsecond each.
+
+        The work is done in chunks outside the lock, so that memory is bounded and `observe` is not
+        held up; the counts are added when all of them are known.
+
+        Args:
+            xyxy: ``(n, 4)`` left, top, right, bottom, px.
+            confidence: ``(n,)``.
+            class_id: ``(n,)`` whole numbers.
+            frame: ``(n,)`` which frame a box belongs to, 0 to m - 1, in any order.
+            image_size: ``(height, width)`` of all frames, or ``(m, 2)``, px.
+            camera: name of the camera of all frames, or ``(m,)`` names.
+            at: when all frames were taken, aware, or ``(m,)`` times: aware, or datetime64 in UTC.
+            frames: m, where none of the three above says it.
+            values: as in `observe`; ``(n,)`` or ``(m,)`` numbers.
+
+        Raises:
+            InputError: as in `observe`; nothing of the call is counted then.
+        """
+        counter = self._new_counter()
+        count_many(
+            counter,
+            self._calendar,
+            xyxy=xyxy,
+            confidence=confidence,
+            class_id=class_id,
+            frame=frame,
+            image_size=image_size,
+            camera=camera,
+            at=at,
+            frames=frames,
+            values=values,
+        )
+        with self._lock:
+            self._counter.absorb(counter)
 
     def profile(self) -> Profile:
         """What was counted so far. Observing may go on meanwhile, undisturbed."""
@@ -113,23 +156,11 @@ class ProfileBuilder:
             self._counter = fresh
             context = self._context
         while self._sealed:
-            self._base = Profile.merge(self._base, self._of(self._sealed[0], context))
+            self._base = Profile.merge(
+                self._base, of_counter(self._sealed[0], self._calendar, context)
+            )
             self._sealed.pop(0)
         return self._base
-
-    def _of(self, counter: Counter, context: Context) -> Profile:
-        boxes, frames, class_ids = counter.tables()
-        blocks = list(counter.blocks)
-        return assemble(
-            boxes,
-            frames,
-            cameras=[camera for camera, _ in blocks],
-            periods=np.array([as_datetime64(start) for _, start in blocks], dtype="datetime64[us]"),
-            class_ids=np.array(class_ids, dtype=np.int64),
-            histograms=self._features,
-            calendar=self._calendar,
-            context=context,
-        )
 
     def _start(self, at: datetime) -> datetime:
         start, end = self._span
@@ -144,7 +175,7 @@ class ProfileBuilder:
             self._context = joined((self._context, context))
 
     def _new_counter(self) -> Counter:
-        return Counter(self._features, count_invalid=self._invalid == "count")
+        return Counter(self._features, count_invalid=self._count_invalid)
 
     def _empty(self) -> Profile:
         return Profile(histograms=self._features, calendar=self._calendar, context=self._context)

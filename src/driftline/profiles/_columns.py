@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from typing import TypeAlias, TypeVar
 
 import numpy as np
@@ -107,9 +108,9 @@ class Tally:
         self.boxes[low:high] += np.bincount(index, minlength=high - low)
         self._confidence[low:high] += np.bincount(index, weights=confidence, minlength=high - low)
 
-    @property
+    @cached_property
     def mean_confidence(self) -> FloatArray:
-        """``(m,)`` float64, nan for frames without boxes."""
+        """``(m,)`` float64, nan for frames without boxes; asked for when all boxes are added."""
         nothing = np.full(len(self.boxes), np.nan)
         mean: FloatArray = np.divide(
             self._confidence, self.boxes, out=nothing, where=self.boxes > 0

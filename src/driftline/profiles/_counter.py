@@ -64,6 +64,9 @@ class Counter:
         """The number of a (camera, period) block, new or known."""
         number = self.blocks.get((camera, start))
         if number is None:
+            if not issubclass(type(camera), str):
+                msg = f"camera={camera!r} must be a str"
+                raise InputError(msg)
             number = len(self.blocks)
             if number >= BLOCKS:
                 msg = (
@@ -76,11 +79,7 @@ class Counter:
 
     def own_values(self, detections: Detections, values: Values | None) -> dict[str, FloatArray]:
         """The user's own features of one frame, worked out and checked before anything is counted."""
-        given = dict(values or {})
-        unknown = sorted(set(given) - {f.name for f in self._own})
-        if unknown:
-            msg = f"values of {unknown}, which are not the builder's own features; pass them as features=[…]"
-            raise InputError(msg)
+        given = self.known(values)
         if not self._own:
             return {}
         columns = of_one_frame(detections)
@@ -94,6 +93,14 @@ class Counter:
                 checked(f, given[f.name], n) if f.name in given else computed(f, batch, n)
             )
         return result
+
+    def known(self, values: Values | None) -> Values:
+        """The values that came with a call; refuse those of features that are not counted."""
+        unknown = sorted(set(values or {}) - {f.name for f in self._own})
+        if unknown:
+            msg = f"values of {unknown}, which are not the builder's own features; pass them as features=[…]"
+            raise InputError(msg)
+        return values or {}
 
     def add(self, detections: Detections, block: int, values: dict[str, FloatArray]) -> None:
         """Take in one frame; it has been judged, unless rejected boxes are counted."""
@@ -172,7 +179,8 @@ class Counter:
                 'rejected with invalid="count"'
             )
             raise InputError(msg)
-        return np.broadcast_to(area, columns.block.shape)
+        good: Mask = np.broadcast_to(area, columns.block.shape)
+        return good
 
     def _judged(self, columns: Columns, boxes: slice) -> Mask | None:
         """Which of some boxes are counted (None: all); count or refuse the others."""
@@ -190,7 +198,8 @@ class Counter:
         block = columns.of_box(columns.block, boxes)
         for number, name in enumerate(REJECTED_BINS, start=1):
             self._count_bin(name, np.broadcast_to(block, found.shape)[found == number])
-        return found == 0
+        keep: Mask = found == 0
+        return keep
 
     def _count_bin(self, name: str, block: IntArray) -> None:
         """Count once for each entry of `block` in a one-bin feature of its row."""

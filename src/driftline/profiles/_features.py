@@ -166,7 +166,8 @@ class Feature:
             return np.repeat(edges, 2) if len(edges) else np.zeros(1)
         first, last = edges[1] - edges[0], edges[-1] - edges[-2]
         wide = np.concatenate([[edges[0] - first], edges, [edges[-1] + last]])
-        return (wide[1:] + wide[:-1]) / 2
+        middles: FloatArray = (wide[1:] + wide[:-1]) / 2
+        return middles
 
     def bin(self, values: npt.ArrayLike) -> IntArray:
         """The bin of each value, 0 to ``n_bins - 1``; -1 for nan.
@@ -195,7 +196,7 @@ class Feature:
         """Whether histograms of both add up."""
         if not isinstance(other, Feature):
             return NotImplemented
-        return self.signature == other.signature and np.array_equal(self.edges, other.edges)
+        return self.signature == other.signature and bool(np.array_equal(self.edges, other.edges))
 
     def __hash__(self) -> int:
         """By what is compared first."""

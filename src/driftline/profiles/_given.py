@@ -112,7 +112,8 @@ def _frame_totals(arrays: Mapping[str, IntArray]) -> npt.ArrayLike:
     if "boxes_per_frame" not in arrays:
         msg = "pass frames=, the frames of each (period, camera), or counts of 'boxes_per_frame'"
         raise InputError(msg)
-    return arrays["boxes_per_frame"].sum(axis=-1)
+    total: IntArray = arrays["boxes_per_frame"].sum(axis=-1)
+    return total
 
 
 def long_tables(

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from driftline.errors import InputError
-from driftline.profiles._features import FloatArray, IntArray
+from driftline.profiles._features import FloatArray
 from driftline.records import Detections
 
 Invalid: TypeAlias = Literal["raise", "count"]
@@ -23,11 +23,19 @@ CLASSES = 2**16
 _SMALL = 64
 
 
+def counted(invalid: Invalid) -> bool:
+    """Whether boxes that cannot be counted are counted as rejected, or refused."""
+    if invalid not in ("raise", "count"):
+        msg = f'invalid={invalid!r} must be "raise" or "count"'
+        raise InputError(msg)
+    return invalid == "count"
+
+
 def codes(
     *,
-    xyxy: FloatArray,
-    confidence: FloatArray,
-    class_id: IntArray,
+    xyxy: npt.NDArray[np.floating],
+    confidence: npt.NDArray[np.floating],
+    class_id: npt.NDArray[np.integer],
     height: FloatArray,
     width: FloatArray,
 ) -> Codes:

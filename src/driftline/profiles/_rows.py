@@ -45,10 +45,10 @@ class Row:
     def cells(self) -> tuple[IntArray, IntArray]:
         """Bins that are not zero, and their counts."""
         if self.counts is None:
-            bins, counts = np.unique(_together(self.waiting), return_counts=True)
-            inside = bins < self.width
-            return bins[inside].astype(np.int64), counts[inside].astype(np.int64)
-        bins = np.flatnonzero(self.counts[: self.width])
+            waiting, counts = np.unique(_together(self.waiting), return_counts=True)
+            inside = waiting < self.width
+            return waiting[inside].astype(np.int64), counts[inside].astype(np.int64)
+        bins = np.flatnonzero(self.counts[: self.width]).astype(np.int64)
         return bins, self.counts[bins]
 
     def _settle(self) -> None:
