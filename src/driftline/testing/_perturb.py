@@ -145,7 +145,7 @@ def zoom_out(scale: float) -> Perturbation:
         top, left = (height - h) // 2, (width - w) // 2
         around = (top, height - h - top), (left, width - w - left)
         truth = _seen(frame.truth, np.array([w / width, h / height]), np.array([left, top]))
-        return evolve(_repaint(frame, _surround(small, *around)), truth=truth)
+        return evolve(_repaint(frame, _surround(frame, small, *around)), truth=truth)
 
     return Perturbation(f"zoom_out({scale:g})", step)
 
@@ -159,11 +159,11 @@ def shift(right: int, down: int = 0) -> Perturbation:
 
     def step(frame: Frame) -> Frame:
         height, width = frame.image.shape[:2]
-        x, y = (int(np.clip(v, 1 - s, s - 1)) for v, s in ((right, width), (down, height)))
+        x, y = int(np.clip(right, -width, width)), int(np.clip(down, -height, height))
         kept = frame.image[max(0, -y) : height - max(0, y), max(0, -x) : width - max(0, x)]
         around = (max(0, y), max(0, -y)), (max(0, x), max(0, -x))
         truth = _seen(frame.truth, np.ones(2), np.array([x, y]))
-        return evolve(_repaint(frame, _surround(kept, *around)), truth=truth)
+        return evolve(_repaint(frame, _surround(frame, kept, *around)), truth=truth)
 
     return Perturbation(f"shift({right}, {down})" if down else f"shift({right})", step)
 
@@ -235,11 +235,13 @@ def _seen(
     )
 
 
-def _surround(pixels: Image | Pixels, rows: tuple[int, int], columns: tuple[int, int]) -> Pixels:
-    """Widen by (top, bottom) and (left, right) in the median colour: no object moves that."""
-    height, width = pixels.shape[0] + sum(rows), pixels.shape[1] + sum(columns)
+def _surround(
+    frame: Frame, pixels: Image | Pixels, rows: tuple[int, int], columns: tuple[int, int]
+) -> Pixels:
+    """Widen by (top, bottom) and (left, right) in the median colour: few objects move that."""
+    height, width = frame.image.shape[:2]
     out = np.empty((height, width, 3), dtype=np.float32)
-    out[...] = np.median(pixels, axis=(0, 1))
+    out[...] = np.median(frame.image, axis=(0, 1))
     out[rows[0] : height - rows[1], columns[0] : width - columns[1]] = pixels
     return out
 
