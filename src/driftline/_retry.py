@@ -131,8 +131,10 @@ def exchange(
             if last or (exc.sent and not call.idempotent):
                 raise
         else:
+            if last or not transient(call, reply):
+                return reply
             asked = wait_of(reply)
-            if last or not transient(call, reply) or (asked or 0.0) > retry.longest_wait_seconds:
+            if asked is not None and asked > retry.longest_wait_seconds:
                 return reply
             wait = wait if asked is None else asked
         call = evolve(call, after_seconds=wait)
