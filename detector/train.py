@@ -9,8 +9,10 @@ its own, all temporary, and opens no connection.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import os
 import shutil
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -70,12 +72,14 @@ def main() -> None:
         os.chdir(scratch)
         try:
             seclude()
+            check_torchvision()
             best = train(write_data(options.frames), epochs=options.epochs)
             clean(best, Path("shapes.pt"))
             export(Path("shapes.pt"))
             for name in ("shapes.pt", "shapes.onnx"):
+                digest = hashlib.sha256(Path(name).read_bytes()).hexdigest()
+                print(f"{name}: {Path(name).stat().st_size / 1e6:.2f} MB, sha256 {digest}")
                 shutil.copyfile(name, out / name)
-                print(f"{name}: {(out / name).stat().st_size / 1e6:.2f} MB")
         finally:
             os.chdir(start)
 
@@ -99,6 +103,22 @@ def seclude() -> None:
 
     font = Path(mpl.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"
     shutil.copyfile(font, home / "Ultralytics" / "Arial.ttf")
+
+
+def check_torchvision() -> None:
+    """Stop before the work where torch and torchvision are not of one build.
+
+    ``import ultralytics`` succeeds with such a pair; the first training or prediction fails.
+    """
+    try:
+        import torchvision  # noqa: F401 - importing it is the check
+    except RuntimeError as exc:
+        if "torchvision::nms" not in str(exc):
+            raise
+        sys.exit(
+            "torch is a CPU build and torchvision is not (operator torchvision::nms does not "
+            "exist): install both from one index, see docs/how-to/install-yolo.md"
+        )
 
 
 def write_data(frames: int) -> str:
