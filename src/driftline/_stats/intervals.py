@@ -1,0 +1,208 @@
+"""Intervals: a number with how sure it is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import erfc, sqrt
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from attrs import frozen
+
+from driftline.errors import InputError
+
+__all__ = [
+    "Estimate",
+    "Interval",
+    "bias_corrected",
+    "holm",
+    "normal_cdf",
+    "normal_quantile",
+    "t_quantile",
+    "wilson",
+]
+
+FloatArray = npt.NDArray[np.float64]
+
+
+class Interval(NamedTuple):
+    """Both ends of an interval; unpacks as ``low, high``."""
+
+    low: float
+    high: float
+
+    def excludes(self, value: float) -> bool:
+        """Whether `value` lies outside."""
+        return not self.low <= value <= self.high
+
+    def __str__(self) -> str:
+        """Three decimals, as in ``0.512 to 0.548``."""
+        return f"{self.low:.3f} to {self.high:.3f}"
+
+
+@frozen(kw_only=True)
+class Estimate:
+    """A number with its uncertainty.
+
+    Attributes:
+        value: the plain number, None where it cannot be given.
+        interval: its interval at `level`, around the value less its bias; None where it cannot
+            be given.
+        standard_error: standard error, None where it cannot be given.
+        bias: estimated small-sample bias of `value`, None where it cannot be given.
+        level: confidence level of the interval, such as 0.95.
+        reason: why something is missing or rough, "" where nothing is.
+    """
+
+    value: float | None
+    interval: Interval | None = None
+    standard_error: float | None = None
+    bias: float | None = None
+    level: float = 0.95
+    reason: str = ""
+
+    @property
+    def corrected(self) -> float | None:
+        """The value less its bias: what to compare between samples of different size."""
+        return None if self.value is None else self.value - (self.bias or 0.0)
+
+    def __str__(self) -> str:
+        """Value, interval and reason, as far as there are any."""
+        if self.value is None:
+            return f"unknown ({self.reason})"
+        interval = "" if self.interval is None else f" ({100 * self.level:g} % {self.interval})"
+        return f"{self.value:.3f}{interval}" + (f"; {self.reason}" if self.reason else "")
+
+
+def _checked(level: float) -> float:
+    if not 0.0 < level < 1.0:
+        msg = f"level={level} must lie between 0 and 1, such as 0.95"
+        raise InputError(msg)
+    return 0.5 + level / 2
+
+
+def normal_quantile(level: float) -> float:
+    """Half-width of a two-sided interval in standard errors, 1.96 for 0.95.
+
+    >>> round(normal_quantile(0.95), 3)
+    1.96
+    """
+    from scipy.special import ndtri  # noqa: PLC0415 - scipy loads on first use, never at import
+
+    return float(ndtri(_checked(level)))
+
+
+def normal_cdf(z: float) -> float:
+    """Probability that a standard normal number is below `z`.
+
+    >>> normal_cdf(0.0)
+    0.5
+    """
+    return erfc(-z / sqrt(2.0)) / 2.0
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """P-values adjusted so that any false one among them is as rare as stated (Holm 1979).
+
+    >>> holm([0.01, 0.04, 0.03])
+    [0.03, 0.06, 0.06]
+    """
+    answer = [0.0] * len(p_values)
+    highest = 0.0
+    for rank, place in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
+        highest = max(highest, min(1.0, (len(p_values) - rank) * p_values[place]))
+        answer[place] = highest
+    return answer
+
+
+def t_quantile(level: float, degrees_of_freedom: float) -> float:
+    """`normal_quantile` for a standard error estimated with few degrees of freedom (Student).
+
+    >>> round(t_quantile(0.95, 9), 3)
+    2.262
+    """
+    from scipy.special import stdtrit  # noqa: PLC0415 - scipy loads on first use, never at import
+
+    return float(stdtrit(degrees_of_freedom, _checked(level)))
+
+
+def wilson(successes: float, trials: float, *, level: float = 0.95) -> Interval:
+    """Interval of a proportion by Wilson's score method (Wilson 1927, JASA 22:209-212).
+
+    Args:
+        successes: number of successes, 0 to `trials`; weighted counts are allowed.
+        trials: number of trials; 0 gives the interval 0 to 1.
+        level: confidence level.
+
+    >>> low, high = wilson(8, 10)
+    >>> round(low, 3), round(high, 3)
+    (0.49, 0.943)
+    """
+    z = normal_quantile(level)
+    if not 0 <= successes <= trials:
+        msg = f"successes={successes} must lie between 0 and trials={trials}"
+        raise InputError(msg)
+    if trials == 0:
+        return Interval(0.0, 1.0)
+    p = successes / trials
+    centre = (p + z * z / (2 * trials)) / (1 + z * z / trials)
+    half = z * np.sqrt(p * (1 - p) / trials + (z / (2 * trials)) ** 2) / (1 + z * z / trials)
+    return Interval(max(0.0, float(centre - half)), min(1.0, float(centre + half)))
+
+
+def bias_corrected(
+    value: float,
+    replicates: FloatArray,
+    *,
+    level: float = 0.95,
+    units: int,
+    bounds: tuple[float, float] = (-np.inf, np.inf),
+    reason: str = "",
+) -> Estimate:
+    """Estimate from bootstrap replicates: value less bias, plus and minus t standard errors.
+
+    Average precision is biased upward in small samples (its precision envelope takes maxima, and
+    rare classes have few points), so percentile intervals miss the truth: 0.71 instead of 0.95
+    for 20 classes on 500 images. The interval is therefore centred on value - bias, with
+    bias = mean(replicates) - value (Efron & Tibshirani 1993, §10.2), and t has `units` - 1
+    degrees of freedom.
+
+    Args:
+        value: the number on the whole sample.
+        replicates: ``(n,)`` the number on each resample; NaN where it was undefined there.
+        level: confidence level.
+        units: how many independent units (images, camera-days) were resampled.
+        bounds: range the number can take; the interval is cut to it.
+        reason: what else there is to say about the number.
+
+    >>> import numpy as np
+    >>> bias_corrected(0.5, np.array([0.49, 0.51]), units=200).bias
+    0.0
+    """
+    known = replicates[np.isfinite(replicates)]
+    if units < 2 or len(known) < 2:  # noqa: PLR2004 - a spread needs two
+        lacking = f"no interval: {units} independent unit(s), at least 2 are needed"
+        return Estimate(value=value, level=level, reason=_joined(reason, lacking))
+    bias = float(known.mean() - value)
+    error = float(known.std(ddof=1))
+    if error <= 1e-12:  # noqa: PLR2004 - rounding of a mean of equal numbers
+        # Rule of three (Hanley & Lippman-Hand 1983, JAMA 249:1743): what was never seen in n
+        # units may still happen in up to 3/n of them.
+        error = 3.0 / units / normal_quantile(0.95)
+        told = f"every resample gives the same value: the interval is the rule of three on {units} units"
+        reason = _joined(reason, told)
+    half = t_quantile(level, units - 1) * error
+    low, high = (float(np.clip(value - bias + side * half, *bounds)) for side in (-1, 1))
+    return Estimate(
+        value=value,
+        interval=Interval(low, high),
+        standard_error=error,
+        bias=bias,
+        level=level,
+        reason=reason,
+    )
+
+
+def _joined(*reasons: str) -> str:
+    return "; ".join(reason for reason in reasons if reason)

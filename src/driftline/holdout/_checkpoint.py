@@ -1,0 +1,97 @@
+"""Predictions on disk, one line each, so that a long validation can go on after a stop."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from driftline.errors import ContextMismatch, UnreadableData
+from driftline.holdout._frames import LabelledFrame, content_digest
+from driftline.holdout._settings import Settings
+from driftline.records import Detections
+
+__all__ = ["Checkpoint"]
+
+_SCHEMA = "driftline.predictions/1"
+
+
+class Checkpoint:
+    """A file of predictions: a head that says of what, then a line per frame.
+
+    A line cut off by a crash is left out, and its frame is predicted again.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Keep the path; nothing is opened yet."""
+        self._path = path
+
+    def open(self, frames: Sequence[LabelledFrame], settings: Settings) -> dict[int, Detections]:
+        """What was predicted of these frames already; makes the file if there is none.
+
+        Raises:
+            ContextMismatch: the file is of other frames or other settings.
+            UnreadableData: the file is no checkpoint.
+        """
+        head = {"schema": _SCHEMA, "holdout": _digest(frames), "settings": settings.to_dict()}
+        if not self._path.exists() or not self._path.stat().st_size:
+            self._write(head)
+            return {}
+        whole, _, torn = self._path.read_text(encoding="utf-8").rpartition("\n")
+        lines = whole.split("\n")
+        self._require(head, lines[0])
+        if torn:
+            self._path.write_text(whole + "\n", encoding="utf-8")
+        found = [json.loads(line) for line in lines[1:]]
+        return {one["frame"]: _detections(one) for one in found}
+
+    def add(self, index: int, found: Detections) -> None:
+        """Add one prediction, on disk when this returns."""
+        self._write(
+            {
+                "frame": index,
+                "xyxy": found.xyxy.tolist(),
+                "confidence": found.confidence.tolist(),
+                "class_id": found.class_id.tolist(),
+                "image_size": list(found.image_size),
+                "class_names": {str(key): name for key, name in found.class_names.items()},
+            }
+        )
+
+    def _write(self, values: dict[str, Any]) -> None:
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(values) + "\n")
+
+    def _require(self, head: dict[str, Any], line: str) -> None:
+        try:
+            recorded = json.loads(line)
+        except ValueError as exc:
+            msg = f"{self._path} is no checkpoint of predictions: its first line is no JSON"
+            raise UnreadableData(msg) from exc
+        if not isinstance(recorded, dict) or recorded.get("schema") != _SCHEMA:
+            msg = f"{self._path} is no checkpoint of predictions of schema {_SCHEMA!r}"
+            raise UnreadableData(msg)
+        differing = tuple(name for name in head if recorded.get(name) != head[name])
+        if differing:
+            msg = (
+                f"{self._path} holds predictions of another {' and other '.join(differing)}; "
+                "use another checkpoint file for this validation"
+            )
+            raise ContextMismatch(msg, fields=differing)
+
+
+def _digest(frames: Sequence[LabelledFrame]) -> str:
+    parts = [content_digest([frame.id, frame.truth.xyxy, frame.truth.class_id]) for frame in frames]
+    return content_digest(parts)
+
+
+def _detections(values: dict[str, Any]) -> Detections:
+    height, width = values["image_size"]
+    return Detections(
+        xyxy=values["xyxy"],
+        confidence=values["confidence"],
+        class_id=values["class_id"],
+        image_size=(height, width),
+        class_names={int(key): name for key, name in values["class_names"].items()},
+    )
