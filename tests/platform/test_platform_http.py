@@ -1,0 +1,416 @@
+"""The edge: what goes out, what comes back, and what never leaves."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import threading
+import time
+import traceback
+import warnings
+
+import httpx
+import pytest
+from platform_server import KEY, Answer, HandClock, ScriptedServer
+
+from driftline import _http
+from driftline._http import AsyncTransport, Transport, checked_base_url, same_origin
+from driftline._secret import Secret
+from driftline._wire import Call, Upload
+from driftline.errors import InputError, Unreachable
+
+
+def sync_send(url, *calls, **options):
+    with Transport(url, authorization=Secret(KEY), **options) as transport:
+        return [transport.send(call) for call in calls][-1]
+
+
+def async_send(url, *calls, **options):
+    async def run():
+        async with AsyncTransport(url, authorization=Secret(KEY), **options) as transport:
+            return [await transport.send(call) for call in calls][-1]
+
+    return asyncio.run(run())
+
+
+@pytest.fixture(params=[sync_send, async_send], ids=["sync", "async"])
+def send(request):
+    return request.param
+
+
+def frames(exc: BaseException) -> str:
+    """Everything a tool that shows local variables could print of an exception and its causes."""
+    shown = traceback.TracebackException.from_exception(exc, capture_locals=True)
+    text, link = "", shown
+    while link is not None:
+        text += "".join(str(f.locals) for f in link.stack if "/tests/" not in f.filename)
+        text += "".join(link.format_exception_only())
+        link = link.__cause__ or link.__context__
+    return text
+
+
+def test_credential_goes_to_its_host(send):
+    """The key goes to the base URL's host, with our own headers."""
+    with ScriptedServer(lambda _: Answer(json={})) as server:
+        send(server.url, Call(method="GET", path="/a"), headers={"user-agent": "driftline/0"})
+
+    headers = server.asked[0].headers
+    assert f"Bearer {KEY}" == headers["authorization"]
+    assert "driftline/0" == headers["user-agent"]
+
+
+def test_credential_stays_from_others(send):
+    """Another host, or another port, sees neither key nor our headers; nor does a call without."""
+    with (
+        ScriptedServer(lambda _: Answer(json={})) as own,
+        ScriptedServer(lambda _: Answer(json={})) as other,
+    ):
+        send(
+            own.url,
+            Call(method="PUT", path=f"{other.url}/signed?sig=1", content=b"x"),
+            Call(method="GET", path="/open", credential=False),
+            headers={"x-team": "line"},
+        )
+
+    assert "authorization" not in other.asked[0].headers
+    assert "x-team" not in other.asked[0].headers
+    assert b"x" == other.asked[0].body
+    assert "authorization" not in own.asked[0].headers
+
+
+def test_named_origin(send):
+    """An origin that the call names may see the key; a neighbour of it may not."""
+    with (
+        ScriptedServer(lambda _: Answer(json={})) as own,
+        ScriptedServer(lambda _: Answer(json={})) as service,
+        ScriptedServer(lambda _: Answer(json={})) as third,
+    ):
+        send(
+            own.url,
+            Call(method="GET", path=f"{service.url}/predict", credential_origin=service.url),
+            Call(method="GET", path=f"{third.url}/predict", credential_origin=service.url),
+        )
+
+    assert f"Bearer {KEY}" == service.asked[0].headers["authorization"]
+    assert "authorization" not in third.asked[0].headers
+
+
+def test_named_origin_must_be_encrypted(send):
+    """The key goes unencrypted to no host but loopback, whoever named it."""
+    call = Call(
+        method="GET", path="http://example.com/x", credential_origin="http://example.com"
+    )
+    with pytest.raises(InputError, match="unencrypted") as caught:
+        send("https://platform.example", call)
+
+    assert KEY not in frames(caught.value)
+
+
+def test_redirections_are_answers(send):
+    """A redirection is handed back, not followed: the key would go along."""
+    with ScriptedServer(lambda _: Answer(json={})) as other:
+        script = lambda _: Answer(status=302, headers={"Location": f"{other.url}/next"})  # noqa: E731
+        with ScriptedServer(script) as server:
+            reply = send(server.url, Call(method="GET", path="/a"))
+
+    assert 302 == reply.status
+    assert [] == other.asked
+
+
+def test_redirections_with_a_following_client():
+    """An injected client that follows redirections does not do so for us."""
+    with ScriptedServer(lambda _: Answer(json={})) as other:
+        script = lambda _: Answer(status=302, headers={"Location": f"{other.url}/next"})  # noqa: E731
+        with ScriptedServer(script) as server, httpx.Client(follow_redirects=True) as client:
+            reply = Transport(server.url, authorization=Secret(KEY), client=client).send(
+                Call(method="GET", path="/a")
+            )
+
+    assert 302 == reply.status
+    assert [] == other.asked
+
+
+def test_error_replies_do_not_echo_the_key(send):
+    """A server that quotes the key in its error does not get it into our reply."""
+    script = lambda asked: Answer(  # noqa: E731
+        status=401, json={"error": f"bad key {asked.headers['authorization']}"}
+    )
+    with ScriptedServer(script) as server:
+        reply = send(server.url, Call(method="GET", path="/a"))
+
+    assert b'{"error": "bad key Bearer ***"}' == reply.content
+
+
+def test_multipart(send):
+    """Text fields and files travel as multipart; text fields alone as well."""
+    with ScriptedServer(lambda _: Answer(json={})) as server:
+        upload = Upload(content=b"\x89PNG", filename="image.png", content_type="image/png")
+        send(
+            server.url,
+            Call(method="POST", path="/p", form={"conf": "0.25"}, files={"file": upload}),
+            Call(method="POST", path="/p", form={"source": "https://example.com/a.jpg"}),
+        )
+
+    with_file, without = server.asked
+    assert b'name="conf"\r\n\r\n0.25' in with_file.body
+    assert b'filename="image.png"\r\nContent-Type: image/png\r\n\r\n\x89PNG' in with_file.body
+    assert without.headers["content-type"].startswith("multipart/form-data")
+    assert b'name="source"\r\n\r\nhttps://example.com/a.jpg' in without.body
+
+
+def test_json_and_params(send):
+    """JSON bodies and query parameters arrive as they were given."""
+    with ScriptedServer(lambda _: Answer(json={"ok": True})) as server:
+        reply = send(
+            server.url,
+            Call(method="PATCH", path="/p", json={"action": "stop"}, params={"limit": 100}),
+        )
+
+    assert b'{"action":"stop"}' == server.asked[0].body.replace(b" ", b"")
+    assert {"limit": "100"} == server.asked[0].query
+    assert b'{"ok": true}' == reply.content
+    assert "application/json" not in reply.headers.get("Content-Type", "")
+    assert all(name == name.lower() for name in reply.headers)
+
+
+def test_connection_refused(send):
+    """A connection that never stood is unreachable and was surely not sent."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{taken.getsockname()[1]}"
+        with pytest.raises(Unreachable, match="GET /a: no reply from 127.0.0.1") as caught:
+            send(url, Call(method="GET", path="/a", params={"token": "s3cret"}))
+
+    assert not caught.value.sent
+    assert ("GET", "/a", None) == (caught.value.method, caught.value.path, caught.value.status)
+    assert caught.value.__context__ is None
+    assert KEY not in frames(caught.value)
+    assert "s3cret" not in str(caught.value)
+
+
+def test_read_timeout(send):
+    """No answer in time: it may have been done."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        with pytest.raises(Unreachable, match="no reply") as caught:
+            send(url, Call(method="GET", path="/a"), timeout_seconds=0.05)
+
+    assert caught.value.sent
+    assert KEY not in frames(caught.value)
+
+
+def dripping(parts, pause):
+    """A server that sends its reply a byte at a time."""
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def serve():
+        connection, _ = listener.accept()
+        with connection:
+            connection.recv(65536)
+            try:
+                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % parts)
+                for _ in range(parts):
+                    connection.sendall(b"x")
+                    time.sleep(pause)
+            except OSError:
+                pass  # the client has left, as it should
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    return listener, thread
+
+
+def test_dripping_reply(send):
+    """A reply that never ends although bytes keep coming is given up."""
+    listener, thread = dripping(parts=200, pause=0.02)
+    try:
+        began = time.monotonic()
+        with pytest.raises(Unreachable, match=r"not complete 0\.3 s after it began"):
+            send(
+                f"http://127.0.0.1:{listener.getsockname()[1]}",
+                Call(method="GET", path="/a", timeout_seconds=0.3),
+            )
+        took = time.monotonic() - began
+    finally:
+        listener.close()
+        thread.join()
+
+    assert took < 2.0  # the whole reply would take 4 s
+
+
+def test_endless_reply(send, monkeypatch):
+    """A reply that is too long is not read to its end."""
+    monkeypatch.setattr(_http, "LONGEST_REPLY_BYTES", 1000)
+    with ScriptedServer(lambda _: Answer(body=b"x" * 5000)) as server:
+        with pytest.raises(Unreachable, match="longer than 1000 bytes"):
+            send(server.url, Call(method="GET", path="/a"))
+
+
+def test_unreadable_encoding(send):
+    """A body that does not decompress is a failure of the other side, not a crash."""
+    script = lambda _: Answer(body=b"no gzip", headers={"Content-Encoding": "gzip"})  # noqa: E731
+    with ScriptedServer(script) as server, pytest.raises(Unreachable):
+        send(server.url, Call(method="GET", path="/a"))
+
+
+def test_bad_path(send):
+    """A path that is no URL is an error of ours by name."""
+    with pytest.raises((Unreachable, InputError)):
+        send("http://127.0.0.1:9", Call(method="GET", path="/a\x00b"))
+
+
+def test_interrupts_carry_no_headers(monkeypatch):
+    """Ctrl-C in the middle of a call leaves without the frames that hold the key."""
+
+    def interrupted(request):
+        held = request.headers["authorization"]
+        raise KeyboardInterrupt(len(held))
+
+    client = httpx.Client(transport=httpx.MockTransport(interrupted))
+    with client, pytest.raises(KeyboardInterrupt) as caught:
+        Transport("https://platform.example", authorization=Secret(KEY), client=client).send(
+            Call(method="GET", path="/a")
+        )
+
+    assert KEY not in frames(caught.value)
+
+
+def test_cancellation_carries_no_headers():
+    """So does a cancelled task."""
+
+    async def run():
+        async def stuck(request):
+            held = str(request.headers["authorization"])
+            await asyncio.sleep(60)
+            return held
+
+        async with httpx.AsyncClient(transport=httpx.MockTransport(stuck)) as client:
+            transport = AsyncTransport(
+                "https://platform.example", authorization=Secret(KEY), client=client
+            )
+            task = asyncio.create_task(transport.send(Call(method="GET", path="/a")))
+            await asyncio.sleep(0.01)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError) as caught:
+                await task
+            return caught.value
+
+    assert KEY not in frames(asyncio.run(run()))
+
+
+def test_logs_hold_no_key(send, caplog):
+    """Nothing of the key is logged, by us or by httpx, at any level."""
+    caplog.set_level(logging.DEBUG)
+    with ScriptedServer(lambda _: Answer(json={})) as server:
+        send(server.url, Call(method="GET", path="/a"))
+
+    assert caplog.records
+    assert KEY not in caplog.text
+
+
+def test_waits(send):
+    """It waits as long as the call asks, then for its turn, and only then sends."""
+    clock = HandClock()
+    seen = []
+
+    def pace(call):
+        seen.append(clock.time)
+        return 2.0
+
+    with ScriptedServer(lambda _: Answer(json={})) as server:
+        send(
+            server.url, Call(method="GET", path="/a", after_seconds=3.0), clock=clock, pace=pace
+        )
+
+    assert [3.0, 2.0] == clock.slept
+    assert [3.0] == seen
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("ftp://example.com", "must begin with https"),
+        ("platform.ultralytics.com", "must begin with https"),
+        ("https://", "must begin with https"),
+        ("http://[", "does not parse"),
+        ("https://example.com:port", "does not parse"),
+        ("https://me:pw@example.com", "must not carry credentials"),
+        ("http://example.com", "unencrypted"),
+    ],
+)
+def test_bad_base_url(url, words):
+    """A base URL that cannot be used, or would give the key away, is refused at once."""
+    with pytest.raises(InputError, match=words) as caught:
+        Transport(url, authorization=Secret(KEY))
+
+    assert "pw" not in str(caught.value)
+
+
+def test_base_url():
+    """A trailing slash is dropped; loopback needs no encryption, nor does a call without a key."""
+    assert "https://example.com/x" == checked_base_url("https://example.com/x/", credential=True)
+    assert "http://[::1]:8" == checked_base_url("http://[::1]:8", credential=True)
+    assert "http://example.com" == checked_base_url("http://example.com", credential=False)
+    assert same_origin("https://example.com/a", "https://EXAMPLE.com/b")
+    assert not same_origin("https://example.com", "http://example.com")
+
+
+def test_one_client_for_many_threads():
+    """Threads that send the first call at once open one client, not several."""
+    opened = []
+
+    class Counting(httpx.Client):
+        def __init__(self, *args, **options):
+            opened.append(self)
+            time.sleep(0.02)
+            super().__init__(*args, **options)
+
+    with pytest.MonkeyPatch.context() as patch, ScriptedServer(lambda _: Answer(json={})) as server:
+        patch.setattr(_http.httpx, "Client", Counting)
+        with Transport(server.url, authorization=Secret(KEY)) as transport:
+            call = Call(method="GET", path="/a")
+            threads = [threading.Thread(target=transport.send, args=(call,)) for _ in range(6)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+
+    assert 1 == len(opened)
+    assert 6 == len(server.asked)
+
+
+def test_two_event_loops():
+    """One transport serves `asyncio.run` twice: connections of a closed loop are left behind."""
+    with ScriptedServer(lambda _: Answer(json={})) as server, warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)  # the first loop took its sockets along
+        transport = AsyncTransport(server.url, authorization=Secret(KEY))
+        call = Call(method="GET", path="/a")
+        first = asyncio.run(transport.send(call))
+
+        async def again():
+            reply = await transport.send(call)
+            await transport.aclose()
+            return reply
+
+        assert (200, 200) == (first.status, asyncio.run(again()).status)
+        del transport
+        import gc
+
+        gc.collect()
+
+
+def test_injected_client_stays_open(send):
+    """A client that was passed in is used as it is, and not closed."""
+    with httpx.Client(transport=httpx.MockTransport(lambda _: httpx.Response(204))) as client:
+        with Transport("https://platform.example", client=client) as transport:
+            assert 204 == transport.send(Call(method="GET", path="/a")).status
+
+        assert not client.is_closed
+
+
+def test_reprs():
+    """A transport says where it leads, never the key."""
+    transport = Transport("https://platform.example", authorization=Secret(KEY))
+
+    assert "Transport('https://platform.example')" == repr(transport)
