@@ -228,8 +228,8 @@ class Channel:
                     return self._transport.send(call)
                 return self._send_to_secret_path(call)
         except Unreachable as exc:
-            why = str(exc)
-        raise no_reply(self._sink, self._redacted(why))
+            why = self._redacted(str(exc))
+        raise no_reply(self._sink, why)
 
     def _redacted(self, text: str) -> str:
         return text if self._path is None else self._path.redact(text)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-import unicodedata
+import re
 from datetime import UTC, datetime
 from typing import Final
 from urllib.parse import urlsplit
@@ -17,6 +17,8 @@ from driftline.records import Alert, AlertStatus, LogLine, Sample
 
 MARK: Final = "…"
 """Stands at the end of a text that was cut."""
+
+_UNFIT: Final = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 
 LOG_LINES: Final = 5
 """How many log lines travel with an alert: enough to recognise a fault, few enough to read."""
@@ -30,14 +32,7 @@ def clean(text: str) -> str:
     >>> clean("a\x00b\ud800c")
     'a�b�c'
     """
-    if text.isprintable():
-        return text
-    return "".join(
-        "\N{REPLACEMENT CHARACTER}"
-        if unicodedata.category(char) in {"Cc", "Cs"} and char not in "\n\t"
-        else char
-        for char in text
-    )
+    return _UNFIT.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
 def one_line(text: str) -> str:
@@ -162,8 +157,15 @@ def facts(alert: Alert) -> dict[str, str | float]:
 
 def paragraphs(alert: Alert) -> str:
     """The whole alert as lines of text, the most useful first."""
+    known = {name: str(value) for name, value in facts(alert).items()}
+    known.pop("unit", None)
+    known |= {
+        name: told
+        for name, value in (("value", alert.value), ("threshold", alert.threshold))
+        if (told := quantity(value, one_line(alert.unit)))
+    }
     lines = [headline(alert)]
-    lines += [f"{name}: {value}" for name, value in facts(alert).items()]
+    lines += [f"{name}: {value}" for name, value in known.items()]
     lines += [f"{one_line(link.text)}: {one_line(link.url)}" for link in alert.links]
     lines += [f"log: {log_line(line)}" for line in alert.logs[:LOG_LINES]]
     return "\n".join(lines)

@@ -175,14 +175,15 @@ class AlertmanagerSink(Closing):
         try:
             found = json.loads(member.call(call).content)
             others = [one for one in found if one["labels"] != labels]
-            return [_ended(one, alert.at) for one in others]
+            return [_ended(one, min(alert.at, self._clock.now())) for one in others]
         except (DeliveryError, ValueError, LookupError, TypeError):
             return []  # the look-up is a courtesy: what it misses ends by itself
 
     def _item(self, alert: Alert) -> dict[str, Any]:
         resolved = alert.status is AlertStatus.RESOLVED
-        now = max(self._clock.now(), alert.at)
-        ends = alert.at if resolved else now + self._lifetime
+        now = self._clock.now()
+        # An end ahead of now is no end yet; one behind would end what still fires.
+        ends = min(alert.at, now) if resolved else max(alert.at, now) + self._lifetime
         item: dict[str, Any] = {
             "labels": alert_labels(alert, self._labels),
             "annotations": alert_annotations(alert),

@@ -6,6 +6,8 @@ Addresses: https://appriseit.com/services/. An address holds the service's crede
 from __future__ import annotations
 
 import string
+import warnings
+from functools import cache
 from typing import Any, Final
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
@@ -110,6 +112,7 @@ class AppriseSink:
 
     def _notifier(self) -> Any:
         """A fresh notifier: a used one sleeps up to 5.5 s before it sends again."""
+        _load_services()
         notifier = Apprise()
         with discreet(LOGGERS, self._secrets):
             notifier.add(self._url.reveal())
@@ -118,6 +121,14 @@ class AppriseSink:
     def __repr__(self) -> str:
         """Say which kind of service; never the address."""
         return f"AppriseSink({self.name!r})"
+
+
+@cache
+def _load_services() -> None:
+    """Let Apprise import its services, once; some of them import what Python deprecates."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        Apprise.instantiate("json://localhost")
 
 
 def _fitted(alert: Alert, service: Any) -> tuple[str, str]:

@@ -141,18 +141,17 @@ class GrafanaSink(Closing):
         """Send an alert, and mark it on the dashboards.
 
         A marker is no page: when the alert was taken and only the marker was not, the receipt
-        says so and nothing is raised.
+        says so and nothing is raised. A sink that was made for metrics only takes no alert, and
+        its receipt counts none.
 
         Raises:
             DeliveryFailed: it was not taken; a later attempt may succeed.
             DeliveryRefused: it was not taken, nor will be as it stands.
         """
-        if self._alerts is None and self._markers is None:
-            msg = f"{self.name}: it takes metrics only; pass alerts_url, irm_url or markers_url"
-            raise DeliveryRefused(msg)
         if self._alerts is None:
-            assert self._markers is not None
-            return self._markers.send(alert)
+            if self._markers is not None:
+                return self._markers.send(alert)
+            return Receipt(sink=self.name, count=0, detail="alerts: no alerts_url or irm_url")
         receipt = self._alerts.send(alert)
         if self._markers is None:
             return receipt
@@ -164,15 +163,14 @@ class GrafanaSink(Closing):
         return receipt
 
     def push(self, samples: Sequence[Sample]) -> Receipt:
-        """Send samples as OTLP gauges.
+        """Send samples as OTLP gauges; without `metrics_url` none are, and the receipt counts none.
 
         Raises:
             DeliveryFailed: no reply, 429, 502, 503 or 504.
-            DeliveryRefused: the receiver refuses them, or there is none.
+            DeliveryRefused: the receiver refuses them.
         """
         if self._metrics is None:
-            msg = f"{self.name}: it takes no metrics; pass metrics_url"
-            raise DeliveryRefused(msg)
+            return Receipt(sink=self.name, count=0, detail="metrics: no metrics_url")
         return self._metrics.push(samples)
 
     def mark(

@@ -22,7 +22,8 @@ from driftline.testing._platform import (
     ReceivedCall,
 )
 from driftline.testing._scenes import CLASS_NAMES, Frame, Scenes, write_yolo
-from driftline.testing._sinks import RecordingSink
+from driftline.testing._sinks import RecordingSink, check_sink, example_alert
+from driftline.testing._vendors import LocalVendors, VendorCall, VendorReply
 
 __all__ = [
     "CLASS_NAMES",
@@ -32,16 +33,21 @@ __all__ = [
     "FrozenClock",
     "LocalDeployment",
     "LocalPlatform",
+    "LocalVendors",
     "OnnxDetector",
     "Perturbation",
     "ReceivedCall",
     "RecordingSink",
     "Scenes",
     "ShapeFinder",
+    "VendorCall",
+    "VendorReply",
     "blur",
+    "check_sink",
     "compose",
     "darken",
     "elongate",
+    "example_alert",
     "hollow",
     "jpeg",
     "noise",
