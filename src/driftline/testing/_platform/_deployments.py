@@ -98,7 +98,7 @@ def _list(world: World, request: Request) -> Response:
             for deployment in world.deployments.values()
             if status in {None, deployment.status} and model in {None, deployment.model}
         ]
-        wire = [_wire(world, deployment) for deployment in found[:limit]]
+        wire = [deployment.wire(task=TASK) for deployment in found[:limit]]
     return Response(body={"deployments": wire, "total": len(found), "region": DATA_REGION})
 
 
@@ -137,7 +137,7 @@ def _create(world: World, request: Request) -> Response:
 
 def _detail(world: World, request: Request) -> Response:
     with world.lock:
-        wire = _wire(world, world.deployment(request))
+        wire = world.deployment(request).wire(task=TASK, metadata=world.rules.newer_fields)
     return Response(body={"deployment": wire, "region": DATA_REGION})
 
 
@@ -345,10 +345,6 @@ def _logs(world: World, request: Request) -> Response:
     if following is not None:
         body["nextPageToken"] = token_of(following)
     return Response(body=body)
-
-
-def _wire(world: World, deployment: LocalDeployment) -> dict[str, object]:
-    return deployment.wire(task=TASK, newer_fields=world.rules.newer_fields)
 
 
 def _json(request: Request) -> dict[str, Any]:

@@ -7,10 +7,10 @@ import threading
 import zlib
 from collections.abc import Callable
 from datetime import timedelta
-from typing import Final, Literal, TypeAlias
+from typing import Final, Literal, TypeAlias, TypeVar
 
 import numpy as np
-from attrs import evolve, frozen
+from attrs import frozen
 
 from driftline.errors import InputError
 from driftline.testing._clock import FrozenClock
@@ -29,6 +29,7 @@ from driftline.testing._platform._time import DAY, MINUTE, Stopwatch, iso, micro
 
 Status: TypeAlias = Literal["creating", "deploying", "ready", "stopping", "stopped", "failed"]
 
+T = TypeVar("T")
 ABORTED: Final = "No instance was available and the request was aborted"
 
 
@@ -89,7 +90,7 @@ class LocalDeployment:
         self._ledger = Ledger()
         self._logbook = Logbook()
         self._rng = np.random.default_rng([setting.seed or 0, zlib.crc32(slug.encode())])
-        self._arrivals: Arrivals = Even() if setting.seed is None else Noisy(self._rng)
+        self._arrivals: Arrivals = Even() if setting.seed is None else Noisy.of(self._rng)
         self._pending: Transition | None = None
         self._break_next: str | None = None
         self._cold_seconds: float | None = None
@@ -166,17 +167,16 @@ class LocalDeployment:
         Raises:
             InputError: a value no endpoint could have.
         """
-        wanted = {
-            "requests_per_minute": requests_per_minute,
-            "p95_ms": p95_ms,
-            "p50_ms": p50_ms,
-            "error_rate": error_rate,
-            "healthy": healthy,
-        }
-        changes = {name: value for name, value in wanted.items() if value is not None}
         with self._setting.lock:
             self._settle(close=True)
-            self._behaviour = evolve(self._behaviour, **changes)  # type: ignore[arg-type] # each value has its field's type by the signature
+            now = self._behaviour
+            self._behaviour = Behaviour(
+                requests_per_minute=_either(requests_per_minute, now.requests_per_minute),
+                p95_ms=_either(p95_ms, now.p95_ms),
+                p50_ms=_either(p50_ms, now.p50_ms),
+                error_rate=_either(error_rate, now.error_rate),
+                healthy=_either(healthy, now.healthy),
+            )
 
     def slow_down(self, factor: float) -> None:
         """Multiply its latency from now on: a regression, or below 1 its end.
@@ -381,7 +381,7 @@ class LocalDeployment:
         self._settle()
         return self._logbook
 
-    def wire(self, *, task: str, newer_fields: bool) -> dict[str, object]:
+    def wire(self, *, task: str, metadata: bool = False) -> dict[str, object]:
         """As the contract's ``Deployment``."""
         self._settle()
         project, model = self._model.split("/")
@@ -401,7 +401,7 @@ class LocalDeployment:
             "deployedAt": None if self._deployed is None else iso(self._deployed, digits=0),
             "createdAt": iso(self._created, digits=0),
             "updatedAt": iso(self._updated, digits=0),
-            "metadata": {} if newer_fields else None,
+            "metadata": {} if metadata else None,
         }
         return {name: value for name, value in fields.items() if value is not None}
 
@@ -455,6 +455,10 @@ class LocalDeployment:
     def __repr__(self) -> str:
         """Say which it is and how it is."""
         return f"LocalDeployment({self.reference!r}, {self.status}, {self.model!r})"
+
+
+def _either(new: T | None, old: T) -> T:
+    return old if new is None else new
 
 
 _KEPT_US: Final = METRICS_RETENTION_US + DAY

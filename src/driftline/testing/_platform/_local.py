@@ -30,7 +30,8 @@ def _shape_finder() -> Detector:
         ShapeFinder,
     )
 
-    return ShapeFinder()
+    # All it can find: the threshold is the caller's, as on the Platform.
+    return ShapeFinder(conf=0.01)
 
 
 class LocalPlatform:

@@ -15,7 +15,7 @@ from typing import Final, Literal, TypeAlias
 import numpy as np
 from attrs import frozen
 
-from driftline.testing._platform._ledger import Minutes
+from driftline.testing._platform._ledger import SHARES, Minutes
 from driftline.testing._platform._router import Refused
 from driftline.testing._platform._time import DAY, iso
 
@@ -29,6 +29,9 @@ SCAN_US: Final = DAY
 
 Key: TypeAlias = tuple[int, int, int]
 """Place of a line: time, and two numbers that tell lines of one time apart."""
+_UPPER: Final = np.cumsum(SHARES)[:-1]
+_GOLDEN: Final = 0.6180339887498949
+"""Multiples of it fill the unit interval evenly: lines show the whole distribution of a minute."""
 _TOKEN: Final = re.compile(r"(-?\d+)\.(-?\d+)\.(-?\d+)")
 
 
@@ -174,8 +177,7 @@ def _lines_of(rows: Minutes, index: int, *, url: str) -> Iterable[Line]:
                 method="POST",
                 url=url,
                 status=status,
-                # A stride coprime to the levels visits all of them.
-                latency_ms=float(levels[i * 7 % len(levels)]),
+                latency_ms=float(levels[np.searchsorted(_UPPER, i * _GOLDEN % 1.0, side="right")]),
             ),
         )
 

@@ -52,10 +52,19 @@ class Request:
 
 @frozen(kw_only=True)
 class Response:
-    """One reply, before it is written; `damage` says what shall go wrong with it."""
+    """One reply, before it is written.
+
+    Attributes:
+        status: HTTP status.
+        body: the JSON object to send.
+        content: what to send instead of JSON; then `headers` name its ``Content-Type``.
+        headers: further headers.
+        damage: what shall go wrong with it.
+    """
 
     status: int = 200
     body: Mapping[str, object] = field(factory=dict)
+    content: bytes | None = field(default=None, repr=False)
     headers: Mapping[str, str] = field(factory=dict)
     damage: Damage | None = None
 

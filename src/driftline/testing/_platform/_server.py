@@ -41,7 +41,7 @@ class Server(HTTPServer):
         self, answer: Answer, *, request_id: Callable[[], str], max_body: int, hang_seconds: float
     ) -> None:
         """Bind; `open` serves."""
-        super().__init__(("127.0.0.1", 0), _Connection)
+        super().__init__(("127.0.0.1", 0), Connection)
         self.answer = answer
         self.request_id = request_id
         self.max_body = max_body
@@ -99,7 +99,7 @@ class Server(HTTPServer):
             request.close()
 
 
-class _Connection(BaseHTTPRequestHandler):
+class Connection(BaseHTTPRequestHandler):
     """One connection: requests one after the other."""
 
     protocol_version = "HTTP/1.1"
@@ -180,7 +180,9 @@ class _Connection(BaseHTTPRequestHandler):
         if response.damage in {"hang", "reset"}:
             self._lose(hang=response.damage == "hang")
             return
-        body = json.dumps(response.body, separators=(",", ":")).encode()
+        body = response.content
+        if body is None:
+            body = json.dumps(response.body, separators=(",", ":")).encode()
         if response.damage == "malformed":
             body = _GARBAGE
         length = len(body)
