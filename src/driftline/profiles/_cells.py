@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 import numpy as np
+import numpy.typing as npt
 from attrs import field, frozen
 
 from driftline.errors import InputError
@@ -107,6 +108,12 @@ class Layout:
         msg = f"no feature {name!r} here; there are {', '.join(self.names)}"
         raise InputError(msg)
 
+    def named(self, bins: IntArray) -> tuple[npt.NDArray[np.object_], IntArray]:
+        """The feature that each bin of the row belongs to, and its bin there."""
+        offsets = np.array([offset for _, offset, _ in self], dtype=np.int64)
+        index = np.searchsorted(offsets, bins, side="right") - 1
+        return np.array(self.names, dtype=np.object_)[index], bins - offsets[index]
+
     def moved_to(self, other: Layout) -> IntArray:
         """``(width,)`` int64: the bin of `other` that each bin becomes, -1 where it has none."""
         move = np.full(self.width, -1, dtype=np.int64)
@@ -158,7 +165,7 @@ class Table:
             count=np.concatenate([t.count for t in tables]),
         )
 
-    def where(self, keep: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> Table:
+    def where(self, keep: npt.NDArray[np.bool_]) -> Table:
         """The rows that are kept."""
         return Table(
             period=self.period[keep],

@@ -7,7 +7,7 @@ query in a database, float32 and float64, and a log rounded to five decimals all
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +21,8 @@ IntArray: TypeAlias = npt.NDArray[np.int64]
 Level: TypeAlias = Literal["box", "frame"]
 Kind: TypeAlias = Literal["ordered", "nominal"]
 Scale: TypeAlias = Literal["linear", "log2"]
+
+_WORDS = {"level": get_args(Level), "kind": get_args(Kind), "scale": get_args(Scale)}
 
 SMALLEST_SIDE_PX = 1e-6
 """A side shorter than this counts as this long, so that a degenerate box has a logarithm."""
@@ -91,6 +93,7 @@ class Feature:
         compute: the values from the columns of a batch: ``(n,)`` for a box feature, ``(m,)``
             for a frame feature, nan for "has none". None: the caller of
             `ProfileBuilder.observe` passes the values itself.
+        affine: bins per unit and first edge where the bins are equally wide (`uniform`).
     """
 
     name: str
@@ -104,8 +107,10 @@ class Feature:
 
     def __attrs_post_init__(self) -> None:
         """Refuse edges that leave a number without a bin or in two."""
-        if not self.name or self.level not in ("box", "frame"):
-            msg = f"a feature needs a name and the level 'box' or 'frame', got {self.name!r}, {self.level!r}"
+        words = {"level": self.level, "kind": self.kind, "scale": self.scale}
+        wrong = {key: word for key, word in words.items() if word not in _WORDS[key]}
+        if wrong or not self.name:
+            msg = f"feature {self.name!r} needs a name and words among {_WORDS}, got {wrong}"
             raise InputError(msg)
         ordered = self.edges.ndim == 1 and bool(
             np.all(np.isfinite(self.edges)) and np.all(np.diff(self.edges) > 0)
@@ -139,10 +144,13 @@ class Feature:
             scale: as in `Feature`.
             compute: as in `Feature`.
         """
-        if n_bins < 2 or not bins_per_unit > 0:  # noqa: PLR2004  two open ends are two bins
-            msg = f"{name!r} needs n_bins >= 2 and bins_per_unit > 0, got {n_bins}, {bins_per_unit}"
+        if n_bins < 2 or not 1e-9 <= bins_per_unit <= 1e9 or not abs(first_edge) <= 1e9:  # noqa: PLR2004  two open ends
+            msg = (
+                f"{name!r} needs n_bins >= 2, bins_per_unit in 1e-9 to 1e9 and a first_edge of at "
+                f"most 1e9, got {n_bins}, {bins_per_unit} and {first_edge}"
+            )
             raise InputError(msg)
-        affine = (float(bins_per_unit), 1.0 - float(first_edge) * float(bins_per_unit))
+        affine = (float(bins_per_unit), float(first_edge))
         return cls(
             name=name,
             level=level,
@@ -187,7 +195,7 @@ class Feature:
         if self.affine is None:
             return self.edges.searchsorted(values, side="right").astype(np.int64, copy=False)
         scaled = np.multiply(values, self.affine[0])
-        scaled += self.affine[1]
+        scaled += 1.0 - self.affine[1] * self.affine[0]
         np.maximum(scaled, 0.0, out=scaled)
         np.minimum(scaled, float(self.n_bins - 1), out=scaled)
         return scaled.astype(np.int64)
@@ -208,12 +216,13 @@ class Feature:
         return (self.name, self.level, self.unit, self.kind, self.scale)
 
 
-def _uniform_edges(scale: float, shift: float, n_bins: int) -> FloatArray:
-    """The least float of each bin but the first under ``trunc(value * scale + shift)``.
+def _uniform_edges(scale: float, first_edge: float, n_bins: int) -> FloatArray:
+    """The least float of each bin but the first, as `Feature.bin_numbers` tells them.
 
     The floating-point product and sum are monotone, so that bisection finds the exact step:
     `Feature.bin` and a search in `Feature.edges` agree on every float.
     """
+    shift = 1.0 - first_edge * scale
     target = np.arange(1, n_bins, dtype=np.float64)
     nominal = (target - shift) / scale
     low, high = nominal - 1e-6 / scale, nominal + 1e-6 / scale

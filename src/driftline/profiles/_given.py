@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from driftline.errors import InputError
-from driftline.profiles._cells import BOXES, FRAMES, Layout, Table
+from driftline.profiles._cells import BOXES, FRAMES, REJECTED_BINS, Layout, Table
 from driftline.profiles._features import Feature, IntArray
 from driftline.profiles._judge import CLASSES
 from driftline.profiles._periods import Calendar
 from driftline.records import as_datetime64
 
 Times: TypeAlias = npt.NDArray[np.datetime64]
+N = TypeVar("N", bound=np.generic)
 
 
 def as_times(times: Sequence[datetime] | Times) -> Times:
@@ -37,6 +38,31 @@ def as_starts(periods: Sequence[datetime] | Times, calendar: Calendar) -> Times:
         )
         raise InputError(msg)
     return times
+
+
+def as_cameras(cameras: npt.ArrayLike) -> npt.NDArray[np.object_]:
+    """Names of cameras; refuse what is no text."""
+    names = np.asarray(cameras, dtype=np.object_)
+    wrong = [name for name in names.reshape(-1).tolist() if not isinstance(name, str)]
+    if wrong:
+        msg = f"camera={wrong[0]!r} must be a str"
+        raise InputError(msg)
+    return names
+
+
+def one_a_row(column: npt.ArrayLike, name: str, n: int) -> npt.NDArray[Any]:
+    """A column of n entries; refuse another number of them."""
+    array = np.asarray(column)
+    if array.shape != (n,):
+        msg = f"{name} has shape {array.shape}, expected ({n},), one a row"
+        raise InputError(msg)
+    return array
+
+
+def distinct(column: npt.NDArray[N], name: str, n: int) -> tuple[npt.NDArray[N], IntArray]:
+    """The distinct values of a column of n entries, and which of them each entry is."""
+    values, index = np.unique(one_a_row(column, name, n), return_inverse=True)
+    return values, index.reshape(-1)
 
 
 def as_class_ids(class_ids: npt.ArrayLike) -> IntArray:
@@ -128,7 +154,7 @@ def long_tables(
 ) -> tuple[Table, Table]:
     """The tables of boxes and frames from one row a count (see `Profile.from_rows`)."""
     names = set(feature.tolist())
-    known = {BOXES, FRAMES, *(f.name for f in features)}
+    known = {BOXES, FRAMES, *REJECTED_BINS, *(f.name for f in features)}
     if not names <= known:
         msg = f"rows of {sorted(map(str, names - known))}, which are not among the features {sorted(known)}"
         raise InputError(msg)

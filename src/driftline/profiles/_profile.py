@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 from attrs import evolve, field, frozen
 
-from driftline.errors import ContextMismatch, InputError
+from driftline.errors import ContextMismatch, InputError, UnreadableData
+from driftline.profiles import _parquet
 from driftline.profiles._bulk import Cameras, FrameTimes, count_many
 from driftline.profiles._cells import (
     BOXES,
@@ -31,12 +34,24 @@ from driftline.profiles._features import (
     IntArray,
     class_feature,
 )
+from driftline.profiles._file import (
+    MAX_BYTES,
+    calendar_of,
+    context_of,
+    decode,
+    encode,
+    features_of,
+    replace_file,
+)
 from driftline.profiles._given import (
     Times,
+    as_cameras,
     as_class_ids,
     as_starts,
     dense_tables,
+    distinct,
     long_tables,
+    one_a_row,
     whole,
 )
 from driftline.profiles._judge import Invalid, counted
@@ -199,7 +214,7 @@ class Profile:
         return assemble(
             boxes,
             seen,
-            cameras=cameras,
+            cameras=as_cameras(cameras).tolist(),
             periods=starts,
             class_ids=ids,
             histograms=chosen,
@@ -245,15 +260,15 @@ class Profile:
         names = np.asarray(feature, dtype=np.object_)
         levels = {f.name: f.level for f in features} | {BOXES: "box"}
         of_box = np.array([levels.get(n) == "box" for n in names.tolist()], dtype=bool)
-        ids = np.where(of_box, np.asarray(class_id), 0)
-        cameras, to_camera = np.unique(np.asarray(camera, dtype=np.object_), return_inverse=True)
-        starts, to_period = np.unique(as_starts(period, calendar), return_inverse=True)
-        classes, to_class = np.unique(as_class_ids(ids), return_inverse=True)
+        starts, to_period = distinct(as_starts(period, calendar), "period", len(names))
+        cameras, to_camera = distinct(as_cameras(camera), "camera", len(names))
+        ids = as_class_ids(np.where(of_box, one_a_row(class_id, "class_id", len(names)), 0))
+        classes, to_class = distinct(ids, "class_id", len(names))
         boxes, seen = long_tables(
             feature=names,
-            period=to_period.reshape(-1),
-            camera=to_camera.reshape(-1),
-            class_index=to_class.reshape(-1),
+            period=to_period,
+            camera=to_camera,
+            class_index=to_class,
             bins=whole(bin, "bin", names.shape),
             count=whole(count, "count", names.shape),
             features=check_names(features),
@@ -261,7 +276,7 @@ class Profile:
         return assemble(
             boxes,
             seen,
-            cameras=[str(c) for c in cameras],
+            cameras=cameras.tolist(),
             periods=starts,
             class_ids=classes,
             histograms=tuple(features),
@@ -528,6 +543,100 @@ class Profile:
         )
 
     __hash__ = None  # type: ignore[assignment]  # equal by content, and content is arrays
+
+    # On disk -----------------------------------------------------------------------------
+
+    def to_bytes(self) -> bytes:
+        """The content of a profile file; equal profiles give equal bytes."""
+        return encode(self)
+
+    @classmethod
+    def from_bytes(cls, content: bytes, *, max_bytes: int = MAX_BYTES) -> Profile:
+        """The profile that a file's content tells.
+
+        Args:
+            content: as `to_bytes` gave it, by this version or another.
+            max_bytes: refuse what unpacks to more.
+
+        Raises:
+            UnreadableData: it is not a profile, is damaged, or needs a later version.
+        """
+        return assemble(**decode(content, max_bytes=max_bytes, name="the profile"))
+
+    def write(self, path: str | os.PathLike[str]) -> None:
+        """Write a file, in one step: a reader sees the old one or the new one, never a part."""
+        replace_file(Path(path), self.to_bytes())
+
+    @classmethod
+    def read(cls, path: str | os.PathLike[str], *, max_bytes: int = MAX_BYTES) -> Profile:
+        """Read a file that `write` wrote.
+
+        Args:
+            path: of the file.
+            max_bytes: refuse what unpacks to more.
+
+        Raises:
+            FileNotFoundError: there is none.
+            UnreadableData: it is not a profile, is damaged, or needs a later version.
+        """
+        content = Path(path).read_bytes()
+        return assemble(**decode(content, max_bytes=max_bytes, name=str(path)))
+
+    def to_rows(self) -> dict[str, npt.NDArray[np.generic]]:
+        """One row a count that is not zero, as columns; the inverse of `from_rows`.
+
+        Returns:
+            ``camera``, ``period`` (datetime64[us], UTC), ``class_id`` (-1 in rows of frames),
+            ``feature``, ``bin`` and ``count``. Besides the features there are ``"class"`` (boxes),
+            ``"frames"`` and ``"rejected.…"``, each with the one bin 0.
+        """
+        boxes, frames = self.tables()
+        names = np.array([*self.class_ids.tolist(), -1], dtype=np.int64)
+        parts = [
+            (boxes, Layout.boxes(self.histograms), names[boxes.class_index]),
+            (frames, Layout.frames(self.histograms), np.full(len(frames.bin), -1)),
+        ]
+        cameras = np.array([*self.cameras, ""], dtype=np.object_)[:-1]
+        feature, bins = zip(*(layout.named(table.bin) for table, layout, _ in parts), strict=True)
+        return {
+            "camera": np.concatenate([cameras[t.camera] for t, _, _ in parts]),
+            "period": np.concatenate([self.periods[t.period] for t, _, _ in parts]),
+            "class_id": np.concatenate([ids for _, _, ids in parts]),
+            "feature": np.concatenate(feature),
+            "bin": np.concatenate(bins),
+            "count": np.concatenate([t.count for t, _, _ in parts]),
+        }
+
+    def to_parquet(self, path: str | os.PathLike[str]) -> None:
+        """Write `to_rows` and the settings as Parquet, in one step.
+
+        Raises:
+            MissingExtra: pyarrow is not installed (extra ``lake``).
+        """
+        _parquet.write(self, path)
+
+    @classmethod
+    def from_parquet(cls, path: str | os.PathLike[str]) -> Profile:
+        """Read a file that `to_parquet` wrote.
+
+        Raises:
+            FileNotFoundError: there is none.
+            MissingExtra: pyarrow is not installed (extra ``lake``).
+            UnreadableData: it is no such file.
+        """
+        head, rows = _parquet.read(path)
+        calendar = calendar_of(head)
+        try:
+            return cls.from_rows(
+                **rows,
+                features=features_of(head),
+                period_length=calendar.period,
+                utc_offset=calendar.utc_offset,
+                context=context_of(head),
+            )
+        except InputError as exc:
+            msg = f"{path} tells what no profile can hold: {exc}"
+            raise UnreadableData(msg) from exc
 
     # For metrics and people --------------------------------------------------------------
 
