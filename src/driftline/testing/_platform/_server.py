@@ -76,7 +76,7 @@ class Server(HTTPServer):
         self.server_close()
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """Serve a connection in a thread of its own, or refuse one too many."""
+        """Serve a connection in a thread of its own; one too many is closed without a word."""
         with self._lock:
             if len(self._live) < MAX_CONNECTIONS:
                 thread = threading.Thread(
@@ -85,7 +85,6 @@ class Server(HTTPServer):
                 self._live[request] = thread
                 thread.start()
                 return
-        _quietly(request.sendall, b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n")
         request.close()
 
     def _converse(self, request: socket.socket, client_address: Any) -> None:
