@@ -133,7 +133,7 @@ def test_finder_context():
         context.conf,
         dict(context.class_names),
     )
-    with pytest.raises(InputError, match="conf=1.5"):
+    with pytest.raises(InputError, match=r"conf=1\.5"):
         ShapeFinder(conf=1.5)
 
 

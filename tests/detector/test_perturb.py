@@ -260,6 +260,7 @@ def test_new_objects_come_first(step):
         (zoom_out, 1.5),
         (hollow, 2.0),
         (elongate, 0.1),
+        (elongate, 3.0),
     ],
 )
 def test_impossible_strengths(make, value):

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from driftline.errors import InputError, MissingExtra
-from driftline.testing import CLASS_NAMES, Frame, Scenes, write_yolo
+from driftline.testing import CLASS_NAMES, Frame, Scenes, compose, elongate, hollow, write_yolo
 from driftline.testing._scenes import truth_of
 
 numbers = st.integers(0, 10_000)
@@ -46,22 +46,18 @@ def test_random_access(number, seed):
 
 
 @settings(max_examples=60, deadline=None)
-@given(number=numbers, stretch=st.sampled_from([1.0, 1.6]), hollow=st.booleans())
-def test_boxes_are_tight(number, stretch, hollow):
+@given(
+    number=numbers,
+    step=st.sampled_from([compose(), hollow(1.0), elongate(0.6), elongate(1.6), elongate(2.0)]),
+)
+def test_boxes_are_tight(number, step):
     """The true box is the box of the pixels an object changes.
 
     One pixel of slack a side: a sliver thinner than a sample is not drawn, a started pixel is.
     Only the last object is sure to be covered by no other.
     """
-    scene = Scenes(seed=5, empty=0.0).frame(number).scene
-    if len(scene.class_id) == 0:
-        return
+    scene = step(Scenes(seed=5, empty=0.0).frame(number)).scene
     last = len(scene.class_id) - 1
-    scene = evolve(
-        scene,
-        stretch=np.full(last + 1, stretch),
-        hollow=np.full(last + 1, hollow),
-    )
 
     np.testing.assert_allclose(drawn_box(scene, last), scene.boxes()[last], atol=1.01)
 

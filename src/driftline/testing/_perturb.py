@@ -184,18 +184,19 @@ def hollow(fraction: float) -> Perturbation:
 
 
 def elongate(factor: float) -> Perturbation:
-    """A new variant: every object `factor` times as long along its own axis, 0.2 to 5.
+    """A new variant: every object `factor` times as long along its own axis, 0.5 to 2.
 
-    Boxes are the tight ones of the longer objects, clipped to the frame.
+    Boxes are the tight ones of the longer objects. An object that would stick out of the frame
+    is moved in, so that all of it is seen; longer objects may cover one another.
 
     Raises:
         InputError: (when called on a frame) the frame does not know what it was drawn from.
     """
-    _require(0.2 <= factor <= 5.0, f"elongate({factor}): factor must lie in [0.2, 5]")  # noqa: PLR2004 - as said
+    _require(0.5 <= factor <= 2.0, f"elongate({factor}): factor must lie in [0.5, 2]")  # noqa: PLR2004 - as said
     name = f"elongate({factor:g})"
 
     def change(scene: Scene) -> Scene:
-        return evolve(scene, stretch=scene.stretch * factor)
+        return evolve(scene, stretch=scene.stretch * factor).nudged()
 
     return Perturbation(name, lambda frame: _redraw(frame, change, name))
 

@@ -83,9 +83,18 @@ class Scene:
 
     def boxes(self) -> Array:
         """``(n, 4)`` xyxy, the tight boxes of the objects, clipped to the frame."""
-        reach = _reach(self.class_id, self.radius, self.angle, self.stretch)
-        whole = np.concatenate([self.centre, self.centre], axis=1) + reach
+        whole = np.concatenate([self.centre, self.centre], axis=1) + self.reach()
         return np.clip(whole, 0.0, float(self.size))
+
+    def reach(self) -> Array:
+        """``(n, 4)``: left, top, right and bottom of each tight box, from the centre."""
+        return _reach(self.class_id, self.radius, self.angle, self.stretch)
+
+    def nudged(self) -> Scene:
+        """The same with every object moved into the frame whole, where it fits."""
+        reach = self.reach()
+        inside = np.clip(self.centre, -reach[:, :2], self.size - reach[:, 2:])
+        return evolve(self, centre=inside)
 
 
 @frozen(kw_only=True, eq=False)
