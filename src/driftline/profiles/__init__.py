@@ -15,6 +15,13 @@ from driftline.profiles._features import (
     Batch,
     Feature,
 )
+from driftline.profiles._frames import (
+    FrameReservoir,
+    Region,
+    SampledFrame,
+    class_weights,
+    uncertainty,
+)
 from driftline.profiles._periods import Calendar
 from driftline.profiles._profile import Profile, require_comparable
 
@@ -32,7 +39,12 @@ __all__ = [
     "Batch",
     "Calendar",
     "Feature",
+    "FrameReservoir",
     "Profile",
     "ProfileBuilder",
+    "Region",
+    "SampledFrame",
+    "class_weights",
     "require_comparable",
+    "uncertainty",
 ]

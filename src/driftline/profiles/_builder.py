@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 
 import numpy.typing as npt
 
 from driftline._clock import as_utc
+from driftline.errors import InputError
 from driftline.profiles._bulk import Cameras, FrameTimes, count_many
 from driftline.profiles._cells import check_names
-from driftline.profiles._columns import Values
+from driftline.profiles._columns import Values, own_features, own_values
 from driftline.profiles._context import joined
 from driftline.profiles._counter import Counter
 from driftline.profiles._features import DEFAULT_FEATURES, Feature
+from driftline.profiles._frames import Frame, FrameReservoir
 from driftline.profiles._judge import Invalid, counted, refuse_bad
 from driftline.profiles._periods import Calendar
 from driftline.profiles._profile import Profile, of_counter
@@ -36,6 +38,7 @@ class ProfileBuilder:
             a box that is inverted, not finite or outside its frame, a negative class):
             ``"raise"`` refuses the whole call and counts nothing of it; ``"count"`` leaves the
             box out and counts it in `Profile.rejected`, by reason.
+        frames: where the frames that `observe` is given are sampled.
     """
 
     def __init__(
@@ -46,9 +49,12 @@ class ProfileBuilder:
         period: timedelta = timedelta(days=1),
         utc_offset: timedelta = timedelta(0),
         invalid: Invalid = "raise",
+        frames: FrameReservoir | None = None,
     ) -> None:
         """Store and check."""
         self._features = check_names(features)
+        self._own = own_features(self._features)
+        self._reservoir = frames
         self._calendar = Calendar(period=period, utc_offset=utc_offset)
         self._context = context or Context()
         self._count_invalid = counted(invalid)
@@ -60,7 +66,13 @@ class ProfileBuilder:
         self._span = (datetime.max.replace(tzinfo=UTC), datetime.min.replace(tzinfo=UTC))
 
     def observe(
-        self, detections: Detections, *, camera: str, at: datetime, values: Values | None = None
+        self,
+        detections: Detections,
+        *,
+        camera: str,
+        at: datetime,
+        values: Values | None = None,
+        frame: Frame | Callable[[], Frame] | None = None,
     ) -> None:
         """Count one frame; a frame without boxes counts as a frame.
 
@@ -70,22 +82,37 @@ class ProfileBuilder:
             at: when it was taken, aware.
             values: name → value of features that have no formula: a number for a feature of the
                 frame, ``(n,)`` numbers for one of its boxes; nan: has none.
+            frame: offered to the builder's `FrameReservoir` (see `FrameReservoir.offer`): an id,
+                bytes, or a function that gives them and is called only when the frame is kept.
 
         Raises:
             InputError: a box cannot be counted and `invalid` is ``"raise"``, `at` is naive, or
                 the values do not fit. Nothing of the frame is counted then.
             ContextMismatch: a class has another name than in earlier frames.
         """
+        at = as_utc(at, name="at")
         if not self._count_invalid:
             refuse_bad(detections)
-        start = self._start(as_utc(at, name="at"))
+        own = own_values(detections, values, self._own) if values or self._own else {}
         names = detections.class_names
         if names and not names.items() <= self._context.class_names.items():
             self._learn(Context(class_names=names))
+        if frame is not None:
+            self._offer(detections, camera, at, frame)
+        start = self._start(at)
         with self._lock:
             counter = self._counter
-            own = counter.own_values(detections, values) if values or counter.has_own else {}
             counter.add(detections, counter.block(camera, start), own)
+
+    def _offer(
+        self, detections: Detections, camera: str, at: datetime, frame: Frame | Callable[[], Frame]
+    ) -> None:
+        if self._reservoir is None:
+            msg = (
+                "the builder keeps no frames; make it with ProfileBuilder(frames=FrameReservoir())"
+            )
+            raise InputError(msg)
+        self._reservoir.offer(detections, camera=camera, at=at, frame=frame)
 
     def observe_many(
         self,

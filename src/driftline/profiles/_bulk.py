@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from driftline.errors import InputError
-from driftline.profiles._columns import Columns, Values
+from driftline.profiles._columns import Columns, Values, known
 from driftline.profiles._counter import Counter
 from driftline.profiles._features import FloatArray, IntArray
 from driftline.profiles._given import as_times
@@ -54,7 +54,7 @@ def count_many(
             block=_blocks(counter, calendar, camera, at, m),
             height=sizes[:, 0],
             width=sizes[:, 1],
-            values=counter.known(values),
+            values=known(values, counter.own),
         )
     )
 

@@ -11,7 +11,14 @@ import numpy.typing as npt
 from attrs import frozen
 
 from driftline.errors import InputError
-from driftline.profiles._features import Batch, Feature, FloatArray, IntArray, log2_share
+from driftline.profiles._features import (
+    DEFAULT_FEATURES,
+    Batch,
+    Feature,
+    FloatArray,
+    IntArray,
+    log2_share,
+)
 from driftline.records import Detections
 
 BOX_CAPACITY = 1024
@@ -220,3 +227,39 @@ def computed(feature: Feature, batch: Batch, n: int) -> FloatArray:
         msg = f"{feature.name!r} has no formula; pass values={{{feature.name!r}: …}}"
         raise InputError(msg)
     return checked(feature, feature.compute(batch), n)
+
+
+def own_features(features: Sequence[Feature]) -> tuple[Feature, ...]:
+    """Those that do not come with Driftline: their values are worked out at once, not in a fold."""
+    return tuple(f for f in features if not any(f is d for d in DEFAULT_FEATURES))
+
+
+def known(values: Values | None, own: Sequence[Feature]) -> Values:
+    """The values that came with a call; refuse those of features that are not counted."""
+    unknown = sorted(set(values or {}) - {f.name for f in own})
+    if unknown:
+        msg = (
+            f"values of {unknown}, which are not among your own features; pass them as features=[…]"
+        )
+        raise InputError(msg)
+    return values or {}
+
+
+def own_values(
+    detections: Detections, values: Values | None, own: Sequence[Feature]
+) -> dict[str, FloatArray]:
+    """The user's own features of one frame, worked out and checked before anything is counted."""
+    given = known(values, own)
+    if not own:
+        return {}
+    columns = of_one_frame(detections)
+    tally = Tally(1)
+    tally.add(columns.frame, columns.confidence)
+    batch = columns.batch(slice(None), None, tally)
+    sizes = {"box": len(detections), "frame": 1}
+    return {
+        f.name: checked(f, given[f.name], sizes[f.level])
+        if f.name in given
+        else computed(f, batch, sizes[f.level])
+        for f in own
+    }

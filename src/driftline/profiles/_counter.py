@@ -19,10 +19,10 @@ from driftline.profiles._columns import (
     Columns,
     Mask,
     Tally,
-    Values,
     checked,
     computed,
     of_one_frame,
+    own_features,
 )
 from driftline.profiles._features import (
     DEFAULT_FEATURES,
@@ -56,9 +56,8 @@ class Counter:
         self.blocks: dict[tuple[str, datetime], int] = {}
         self.box_rows: dict[tuple[int, int], Row] = {}
         self.frame_rows: dict[int, Row] = {}
-        self._own = tuple(f for f in features if not any(f is d for d in DEFAULT_FEATURES))
-        self.has_own = bool(self._own)
-        self._buffer = Buffer(self._own)
+        self.own = own_features(features)
+        self._buffer = Buffer(self.own)
 
     def block(self, camera: str, start: datetime) -> int:
         """The number of a (camera, period) block, new or known."""
@@ -76,31 +75,6 @@ class Counter:
                 raise InputError(msg)
             self.blocks[camera, start] = number
         return number
-
-    def own_values(self, detections: Detections, values: Values | None) -> dict[str, FloatArray]:
-        """The user's own features of one frame, worked out and checked before anything is counted."""
-        given = self.known(values)
-        if not self._own:
-            return {}
-        columns = of_one_frame(detections)
-        tally = Tally(1)
-        tally.add(columns.frame, columns.confidence)
-        batch = columns.batch(slice(None), None, tally)
-        result = {}
-        for f in self._own:
-            n = 1 if f.level == "frame" else len(detections)
-            result[f.name] = (
-                checked(f, given[f.name], n) if f.name in given else computed(f, batch, n)
-            )
-        return result
-
-    def known(self, values: Values | None) -> Values:
-        """The values that came with a call; refuse those of features that are not counted."""
-        unknown = sorted(set(values or {}) - {f.name for f in self._own})
-        if unknown:
-            msg = f"values of {unknown}, which are not the builder's own features; pass them as features=[…]"
-            raise InputError(msg)
-        return values or {}
 
     def add(self, detections: Detections, block: int, values: dict[str, FloatArray]) -> None:
         """Take in one frame; it has been judged, unless rejected boxes are counted."""
@@ -223,7 +197,7 @@ class Counter:
 
     def _count_frames(self, columns: Columns, tally: Tally, good: Mask | None) -> None:
         m = len(columns.block)
-        own = [f for f in self._own if f.level == "frame" and f.name not in columns.values]
+        own = [f for f in self.own if f.level == "frame" and f.name not in columns.values]
         batch = columns.batch(slice(None) if own else slice(0), None, tally)
         flat = np.zeros((1 + len(self._placed("frame")), m), dtype=np.int32)
         for line, (feature, offset) in enumerate(self._placed("frame"), start=1):

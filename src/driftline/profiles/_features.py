@@ -70,7 +70,11 @@ Compute: TypeAlias = Callable[[Batch], npt.ArrayLike]
 
 
 def _edges(value: npt.ArrayLike) -> FloatArray:
-    edges = np.array(value, dtype=np.float64)
+    try:
+        edges = np.array(value, dtype=np.float64)
+    except (TypeError, ValueError, OverflowError) as exc:
+        msg = f"edges must be numbers, got {value!r:.200}"
+        raise InputError(msg) from exc
     edges.setflags(write=False)
     return edges
 

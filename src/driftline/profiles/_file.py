@@ -329,9 +329,8 @@ def _feature(said: Mapping[str, Any]) -> Feature:
         key: _said(said, key, str) for key in ("name", "level", "unit", "scale")
     }
     if "uniform" not in said:
-        return Feature(
-            edges=_all(said, "edges", int, float), kind=_said(said, "kind", str), **plain
-        )
+        plain["kind"] = _said(said, "kind", str)
+        return Feature(edges=_all(said, "edges", int, float), **plain)
     uniform = _said(said, "uniform", dict)
     n_bins = _said(uniform, "n_bins", int)
     if not 2 <= n_bins <= _MAX_BINS:  # noqa: PLR2004  two open ends

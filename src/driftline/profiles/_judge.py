@@ -99,6 +99,12 @@ def _codes_of(detections: Detections) -> Codes:
     )
 
 
+def countable(detections: Detections) -> npt.NDArray[np.bool_]:
+    """``(n,)`` bool: which boxes can be counted."""
+    fine: npt.NDArray[np.bool_] = _codes_of(detections) == 0
+    return fine
+
+
 def refuse_bad(detections: Detections) -> None:
     """Raise for the first box that cannot be counted.
 

@@ -1,0 +1,458 @@
+"""Frames worth a look, kept while detections are counted: a bounded, seeded, stratified sample.
+
+Every (camera, time) stratum keeps two bottom-k samples. Each frame has two random numbers, made from
+the seed and the frame itself, so that the sample depends neither on order nor on threads.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import heapq
+import math
+import threading
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Literal, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+from attrs import evolve, field, frozen
+
+from driftline._clock import as_utc
+from driftline.errors import InputError
+from driftline.profiles._choose import apart, descriptors, proportional, spread
+from driftline.profiles._columns import Tally, of_one_frame
+from driftline.profiles._features import DEFAULT_FEATURES, Feature
+from driftline.profiles._judge import countable
+from driftline.profiles._periods import MONDAY
+from driftline.profiles._profile import Profile
+from driftline.records import Detections
+
+Frame: TypeAlias = str | bytes
+Source: TypeAlias = Literal["uncertain", "uniform"]
+Probability: TypeAlias = Callable[[Detections], npt.ArrayLike]
+
+TOP = 10
+"""Boxes of a frame that count towards its score: a plain sum prefers crowds (Lyu et al. 2023)."""
+_MICROSECOND = timedelta(microseconds=1)
+
+
+def uncertainty(
+    detections: Detections,
+    *,
+    class_weights: Mapping[int, float] | None = None,
+    probability: Probability | None = None,
+) -> float:
+    """How unsure the detector is of a frame: 0 for a frame without boxes, at most 50.
+
+    The sum of the ten largest v·u over its boxes, u = -p·log2 p - (1 - p)·log2(1 - p) the entropy in
+    bits of "this is a true positive", v the weight of its class (Brust et al. 2019: entropy, summed,
+    weighted by class). From logged detections p is all there is: margins and entropies between
+    classes need scores that are gone.
+
+    Args:
+        detections: of the frame, best logged from a confidence of 0.05 or 0.1 on: a higher
+            threshold cuts off what is unsure.
+        class_weights: class → v, by default 1 (see `class_weights`).
+        probability: p of each box, ``(n,)``, by default its confidence; pass a calibrated one
+            where there is one.
+    """
+    if not len(detections):
+        return 0.0
+    given = detections.confidence if probability is None else probability(detections)
+    p = np.asarray(given, dtype=np.float64)
+    inside = (p > 0) & (p < 1)  # also leaves out nan
+    p = p[inside]
+    bits = -(p * np.log2(p) + (1 - p) * np.log2(1 - p))
+    if class_weights:
+        bits *= [class_weights.get(k, 1.0) for k in detections.class_id[inside].tolist()]
+    if len(bits) > TOP:
+        bits = np.partition(bits, len(bits) - TOP)[-TOP:]
+    return float(bits.sum())
+
+
+def class_weights(profile: Profile) -> dict[int, float]:
+    """Class → v = min(5, sqrt(median boxes of a class / its boxes)): rare classes weigh more."""
+    boxes = profile.counts("class").sum(axis=(0, 1))
+    middle = float(np.median(boxes)) if len(boxes) else 0.0
+    return {
+        int(class_id): min(5.0, math.sqrt(middle / n))
+        for class_id, n in zip(profile.class_ids, boxes.tolist(), strict=True)
+    }
+
+
+@frozen(kw_only=True)
+class Region:
+    """Detections of some camera, class and range of a feature: what a drift report points at.
+
+    Attributes:
+        camera: name; None: all.
+        class_id: index; None: all.
+        feature: name of the feature `low` and `high` belong to; None: all values.
+        low: least value, in the feature's unit.
+        high: values are below it.
+    """
+
+    camera: str | None = None
+    class_id: int | None = None
+    feature: str | None = None
+    low: float = -math.inf
+    high: float = math.inf
+
+
+@frozen(kw_only=True, eq=False)
+class SampledFrame:
+    """One frame that was kept.
+
+    Attributes:
+        frame: what the caller gave for it: an id, or the bytes of the image.
+        camera: where it comes from.
+        at: when it was taken, UTC.
+        detections: what was found in it.
+        score: its `uncertainty`, bits.
+        source: the sample it was kept for.
+        inclusion_probability: P(it is in this sample), (0, 1]: weigh its labels by the inverse.
+            None where it was chosen by rank, which has no such probability: never evaluate on it.
+    """
+
+    frame: Frame = field(
+        repr=lambda frame: repr(frame) if isinstance(frame, str) else f"<{len(frame)} bytes>"
+    )
+    camera: str
+    at: datetime
+    detections: Detections
+    score: float
+    source: Source
+    inclusion_probability: float | None
+
+
+class _Bottom:
+    """The k frames of the smallest ranks, and the smallest rank that did not stay."""
+
+    __slots__ = ("heap", "k", "threshold")
+
+    def __init__(self, k: int) -> None:
+        self.k = k
+        self.heap: list[tuple[float, int, SampledFrame]] = []
+        self.threshold = math.inf
+
+    def wants(self, rank: float) -> bool:
+        """Whether a rank stays for now; one that does not moves the threshold."""
+        if len(self.heap) < self.k or (self.heap and rank < -self.heap[0][0]):
+            return rank < math.inf
+        self.threshold = min(self.threshold, rank)
+        return False
+
+    def put(self, rank: float, frame: SampledFrame) -> None:
+        """Keep a frame, and let go the one of the largest rank where there are too many."""
+        heapq.heappush(self.heap, (-rank, id(frame), frame))
+        if len(self.heap) > self.k:
+            gone, _, _ = heapq.heappop(self.heap)
+            self.threshold = min(self.threshold, -gone)
+
+    def frames(self) -> list[SampledFrame]:
+        """By rank, smallest first."""
+        return [frame for _, _, frame in sorted(self.heap, key=lambda entry: -entry[0])]
+
+
+class _Stratum:
+    __slots__ = ("offered", "samples")
+
+    def __init__(self, uncertain: int, uniform: int) -> None:
+        self.offered = 0
+        self.samples = (_Bottom(uncertain), _Bottom(uniform))
+
+
+class FrameReservoir:
+    """A bounded sample of frames, by camera and time: the unsure ones, and some at random.
+
+    Give it to a `ProfileBuilder`, and a frame to each `ProfileBuilder.observe`. It keeps at most
+    cameras x `keep` x (`uncertain` + `uniform`) frames. It is safe to share between threads.
+
+    Args:
+        uncertain: frames kept of each stratum with a chance that grows with `uncertainty`
+            (weighted sampling without replacement, Efraimidis & Spirakis 2006).
+        uniform: frames kept of each stratum with equal chance, for the holdout and the recent
+            set: only these tell how good the model is.
+        per: length of a stratum; 6 hours keep night and day apart.
+        keep: newest strata kept of each camera; older frames are let go.
+        seed: same seed and same frames, same sample.
+        class_weights: as in `uncertainty`.
+        probability: as in `uncertainty`.
+        features: where the feature of a `Region` is looked up.
+    """
+
+    def __init__(
+        self,
+        *,
+        uncertain: int = 50,
+        uniform: int = 20,
+        per: timedelta = timedelta(days=1),
+        keep: int = 14,
+        seed: int = 0,
+        class_weights: Mapping[int, float] | None = None,
+        probability: Probability | None = None,
+        features: Sequence[Feature] = DEFAULT_FEATURES,
+    ) -> None:
+        """Store and check."""
+        if min(uncertain, uniform) < 0 or keep < 1 or per <= timedelta(0):
+            msg = (
+                f"uncertain={uncertain} and uniform={uniform} must be at least 0, keep={keep} at "
+                f"least 1, per={per} more than no time"
+            )
+            raise InputError(msg)
+        self._sizes = (uncertain, uniform)
+        self._per, self._keep = per, keep
+        self._key = seed.to_bytes(16, "little", signed=True)
+        self._class_weights = dict(class_weights or {})
+        self._probability = probability
+        self._features = {f.name: f for f in features}
+        self._lock = threading.Lock()
+        self._cameras: dict[str, dict[int, _Stratum]] = {}
+
+    def offer(
+        self,
+        detections: Detections,
+        *,
+        camera: str,
+        at: datetime,
+        frame: Frame | Callable[[], Frame],
+    ) -> bool:
+        """Offer one frame; the answer is whether it is kept, for now.
+
+        Args:
+            detections: what was found in it.
+            camera: where it comes from.
+            at: when it was taken, aware.
+            frame: its id, its bytes, or a function that gives one of them: it is called only when
+                the frame is kept, so that nothing is encoded in vain.
+        """
+        at = as_utc(at, name="at")
+        score = uncertainty(
+            detections, class_weights=self._class_weights, probability=self._probability
+        )
+        first, second = self._randoms(detections, camera, at, frame)
+        ranks = (-math.log(first) / score if score > 0 else math.inf, second)
+        with self._lock:
+            stratum = self._stratum(camera, (at - MONDAY) // self._per)
+            if stratum is None:
+                return False
+            stratum.offered += 1
+            wanted = [i for i, sample in enumerate(stratum.samples) if sample.wants(ranks[i])]
+        if not wanted:
+            return False
+        kept = SampledFrame(
+            frame=frame() if callable(frame) else frame,
+            camera=camera,
+            at=at,
+            detections=_copied(detections),
+            score=score,
+            source="uncertain",
+            inclusion_probability=None,
+        )
+        with self._lock:
+            for i in wanted:
+                stratum.samples[i].put(ranks[i], kept)
+        return True
+
+    def uncertain(
+        self,
+        *,
+        regions: Collection[Region] = (),
+        start: datetime | None = None,
+        end: datetime | None = None,
+    ) -> tuple[SampledFrame, ...]:
+        """All that was kept for being unsure, highest score first.
+
+        The inclusion probability is 1 - exp(-score·t), t the smallest rank of the stratum that
+        did not stay (rank conditioning for bottom-k samples, Cohen & Kaplan 2007).
+
+        Args:
+            regions: frames in any of them only; none: all.
+            start: frames from this time on, aware.
+            end: frames before this time, aware.
+        """
+        with self._lock:
+            found = [
+                evolve(frame, inclusion_probability=_weighted(frame.score, sample.threshold))
+                for _, stratum in self._all()
+                for sample in (stratum.samples[0],)
+                for frame in sample.frames()
+            ]
+        found = [f for f in found if _within(f, start, end) and self._in_any(f, regions)]
+        return tuple(sorted(found, key=lambda f: (-f.score, f.camera, f.at)))
+
+    def uniform(
+        self,
+        budget: int | None = None,
+        *,
+        start: datetime | None = None,
+        end: datetime | None = None,
+    ) -> tuple[SampledFrame, ...]:
+        """Frames of equal chance within each stratum, the strata in proportion to their traffic.
+
+        The inclusion probability is frames taken over frames offered, of the stratum. Strata are
+        taken whole: one that begins in [start, end) is in.
+
+        Args:
+            budget: how many at most; None: all that were kept.
+            start: strata that begin at this time or later, aware.
+            end: strata that begin before this time, aware.
+        """
+        with self._lock:
+            strata = [
+                (stratum.offered, stratum.samples[1].frames())
+                for number, stratum in self._all()
+                if (start is None or MONDAY + number * self._per >= start)
+                and (end is None or MONDAY + number * self._per < end)
+            ]
+        kept = [len(frames) for _, frames in strata]
+        taken = kept if budget is None else proportional([n for n, _ in strata], kept, budget)
+        return tuple(
+            evolve(frame, source="uniform", inclusion_probability=n / offered)
+            for n, (offered, frames) in zip(taken, strata, strict=True)
+            for frame in frames[:n]
+        )
+
+    def select(
+        self,
+        budget: int,
+        *,
+        regions: Collection[Region] = (),
+        start: datetime | None = None,
+        end: datetime | None = None,
+        uniform_share: float = 0.25,
+        gap: timedelta = timedelta(seconds=60),
+    ) -> tuple[SampledFrame, ...]:
+        """Frames for the labelling queue: unsure ones of the drifted regions, and some at random.
+
+        Three quarters are the frames that teach most: the most unsure of the regions, no two of a
+        camera within `gap`, no camera and day more than twice its part, then unlike one another
+        (greedy k-centre on what the detections look like). One quarter is random, of all cameras:
+        on these alone, weighted by the inverse of their inclusion probability, is the model
+        evaluated.
+
+        Args:
+            budget: how many frames at most.
+            regions: where drift was flagged; none: everywhere.
+            start: frames from this time on, aware.
+            end: frames before this time, aware.
+            uniform_share: part of the budget that is random, 0 to 1.
+            gap: least time between two unsure frames of one camera.
+
+        Returns:
+            The unsure ones, then the random ones; a frame that is both is random.
+        """
+        if budget < 0 or not 0 <= uniform_share <= 1:
+            msg = f"budget={budget} must be at least 0 and uniform_share={uniform_share} in [0, 1]"
+            raise InputError(msg)
+        random = self.uniform(round(budget * uniform_share), start=start, end=end)
+        unsure = {_identity(f): f for f in self.uncertain(regions=regions, start=start, end=end)}
+        for f in random:
+            unsure.pop(_identity(f), None)
+        chosen = _chosen(list(unsure.values()), budget - len(random), gap)
+        return (*(evolve(f, inclusion_probability=None) for f in chosen), *random)
+
+    def _in_any(self, frame: SampledFrame, regions: Collection[Region]) -> bool:
+        return not regions or any(self._in(frame, region) for region in regions)
+
+    def _in(self, frame: SampledFrame, region: Region) -> bool:
+        """Whether the frame has something of the region."""
+        if region.camera not in (None, frame.camera):
+            return False
+        found = frame.detections
+        of_class = np.ones(len(found), dtype=bool)
+        if region.class_id is not None:
+            of_class = found.class_id == region.class_id
+        if region.feature in (None, "class"):
+            return region.class_id is None or bool(of_class.any())
+        feature = self._features.get(region.feature or "")
+        if feature is None or feature.compute is None:
+            msg = f"no formula of the feature {region.feature!r}; pass it to FrameReservoir(features=[…])"
+            raise InputError(msg)
+        columns = of_one_frame(found)
+        tally = Tally(1)
+        tally.add(columns.frame, columns.confidence)
+        values = np.asarray(
+            feature.compute(columns.batch(slice(None), None, tally)), dtype=np.float64
+        )
+        inside = (values >= region.low) & (values < region.high)
+        return bool(inside.any() if feature.level == "frame" else (inside & of_class).any())
+
+    def _randoms(
+        self, detections: Detections, camera: str, at: datetime, frame: object
+    ) -> tuple[float, float]:
+        """Two numbers in (0, 1) that belong to this frame under this seed."""
+        name = frame.encode() if isinstance(frame, str) else detections.confidence.tobytes()
+        moment = (at - MONDAY) // _MICROSECOND
+        said = b"%d:%b:%b" % (moment, camera.encode(), name)
+        digest = hashlib.blake2b(said, digest_size=16, key=self._key).digest()
+        first, second = (int.from_bytes(part, "little") for part in (digest[:8], digest[8:]))
+        return (first + 0.5) / _TWO_64, (second + 0.5) / _TWO_64
+
+    def _stratum(self, camera: str, number: int) -> _Stratum | None:
+        """The stratum, new or known; None when it is older than those that are kept."""
+        strata = self._cameras.setdefault(camera, {})
+        stratum = strata.get(number)
+        if stratum is not None:
+            return stratum
+        if len(strata) >= self._keep:
+            oldest = min(strata)
+            if number < oldest:
+                return None
+            del strata[oldest]
+        strata[number] = _Stratum(*self._sizes)
+        return strata[number]
+
+    def _all(self) -> Iterator[tuple[int, _Stratum]]:
+        """The strata, by camera and time."""
+        for camera in sorted(self._cameras):
+            yield from sorted(self._cameras[camera].items(), key=lambda item: item[0])
+
+    def __len__(self) -> int:
+        """Number of frames kept; one that is in both samples counts twice."""
+        with self._lock:
+            return sum(len(sample.heap) for _, stratum in self._all() for sample in stratum.samples)
+
+    def __repr__(self) -> str:
+        """How many frames of how many cameras are kept."""
+        return f"<FrameReservoir: {len(self)} frames of {len(self._cameras)} cameras>"
+
+
+_TWO_64 = 2.0**64
+
+
+def _copied(detections: Detections) -> Detections:
+    """The boxes that can be counted, in arrays of their own: the caller may go on to change its."""
+    fine = countable(detections)
+    return evolve(
+        detections,
+        xyxy=detections.xyxy[fine],
+        confidence=detections.confidence[fine],
+        class_id=detections.class_id[fine],
+    )
+
+
+def _weighted(score: float, threshold: float) -> float:
+    return 1.0 if math.isinf(threshold) else -math.expm1(-score * threshold)
+
+
+def _within(frame: SampledFrame, start: datetime | None, end: datetime | None) -> bool:
+    return (start is None or frame.at >= start) and (end is None or frame.at < end)
+
+
+def _identity(frame: SampledFrame) -> tuple[str, datetime, Frame]:
+    return frame.camera, frame.at, frame.frame
+
+
+def _chosen(candidates: Sequence[SampledFrame], n: int, gap: timedelta) -> list[SampledFrame]:
+    """N of some frames, best first: apart in time and by camera and day, then unlike one another."""
+    if n <= 0 or not candidates:
+        return []
+    places = [(f.camera, f.at) for f in candidates]
+    parts = len({(camera, at.date()) for camera, at in places})
+    pool = apart(places, limit=4 * n, gap=gap, quota=2 * math.ceil(n / parts))
+    if len(pool) < n:
+        pool = apart(places, limit=n, gap=gap, quota=None)
+    frames = [candidates[i] for i in pool]
+    return [frames[i] for i in spread(descriptors([f.detections for f in frames]), n)]
