@@ -236,6 +236,34 @@ def test_handles(local):
     assert "closed" in repr(LocalPlatform())
 
 
+def test_ready_to_use():
+    """Without a word there is a deployment, and a model to replace its own with."""
+    with LocalPlatform() as local, client_of(local) as http:
+        before = detail(http)
+        replaced = http.patch(LINE, json=REPLACE)
+
+    assert ("line-3", "ready", "model-v1") == tuple(
+        before[name] for name in ("deployment", "status", "model")
+    )
+    assert 202 == replaced.status_code
+
+
+def test_the_default_gives_way():
+    """The deployment that is there by default is gone with the first that is added, if unused."""
+    unused, asked, called = LocalPlatform(), LocalPlatform(), LocalPlatform()
+    asked.deployment("line-3")
+    with called, client_of(called) as http:
+        http.get(LINE)
+        for local in (unused, asked, called):
+            local.add_deployment("line-4")
+            local.add_deployment("line-5")
+
+    assert "['line-4', 'line-5']" in repr(unused)
+    assert "['line-3', 'line-4', 'line-5']" in repr(asked)
+    assert "['line-3', 'line-4', 'line-5']" in repr(called)
+    assert "deployments=[]" in repr(LocalPlatform(deployments=()))
+
+
 def test_shared_clock():
     """Two platforms may share one time."""
     clock = FrozenClock()
@@ -268,7 +296,7 @@ def test_life_of_the_server():
         lambda: LocalPlatform(deployments=["line-3", "line-3"]),
         lambda: LocalPlatform(rate_limits={"reading": 3}),
         lambda: LocalPlatform(rate_limits={"default": 0}),
-        lambda: LocalPlatform().deployment("line-3"),
+        lambda: LocalPlatform().deployment("line-9"),
         lambda: LocalPlatform().add_deployment("line-3").behave(error_rate=-0.1),
         lambda: LocalPlatform().add_deployment("line-3").slow_down(0),
         lambda: LocalPlatform().add_deployment("line-3").cold_start(0),

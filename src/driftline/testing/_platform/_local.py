@@ -22,7 +22,9 @@ from driftline.testing._platform._world import Detector, ReceivedCall, Rules, Wo
 _ROUTER: Final = Router(
     (*_account.ROUTES, *_deployments.ROUTES, *_predict.ROUTES), retired=_deployments.RETIRED
 )
+DEFAULT_DEPLOYMENT: Final = "line-3"
 DEFAULT_MODEL: Final = "vision/model-v1"
+DEFAULT_MODELS: Final = (DEFAULT_MODEL, "vision/model-v2")
 
 
 def _shape_finder() -> Detector:
@@ -40,7 +42,7 @@ class LocalPlatform:
     Time is simulated: pass `clock` to your client, and pacing, ``Retry-After`` and polling wait
     without waiting. Clients on their own clock meet rate limits and transitions in real time.
 
-    >>> with LocalPlatform(deployments=["line-3"]) as local:
+    >>> with LocalPlatform() as local:
     ...     local.deployment("line-3")
     LocalDeployment('acme/line-3', ready, 'vision/model-v1')
     """
@@ -49,7 +51,7 @@ class LocalPlatform:
         self,
         *,
         owner: str = "acme",
-        deployments: Iterable[str] = (),
+        deployments: Iterable[str] | None = None,
         detector: Detector | None = None,
         models: Mapping[str, Detector | None] | None = None,
         rate_limits: Mapping[str, int] | None = RATE_LIMITS,
@@ -67,11 +69,13 @@ class LocalPlatform:
 
         Args:
             owner: the workspace, 4 to 32 lower-case letters, digits and single hyphens.
-            deployments: slugs of ready deployments of the model ``"vision/model-v1"``.
+            deployments: slugs of ready deployments of the model ``"vision/model-v1"``. None is
+                one, ``"line-3"``, which gives way to the first that is added before it was used.
             detector: what models without one of their own detect with: a callable from a
                 ``(height, width, 3)`` uint8 RGB frame to `Detections`. None finds the plain
                 shapes that `driftline.testing` renders.
-            models: ``"project/model"`` to its detector, None for `detector`.
+            models: ``"project/model"`` to its detector, None for `detector`; by default
+                ``"vision/model-v1"`` and ``"vision/model-v2"``.
             rate_limits: calls a minute by category, the Platform's own by default; None for
                 no limits.
             clock: simulated time to share; None starts one at `start`.
@@ -111,10 +115,12 @@ class LocalPlatform:
             default_detector=self._default_detector,
         )
         self._server: Server | None = None
-        for reference, own in (models or {}).items():
+        self._provisional = False
+        for reference, own in (dict.fromkeys(DEFAULT_MODELS) if models is None else models).items():
             self.add_model(reference, own)
-        for slug in deployments:
+        for slug in (DEFAULT_DEPLOYMENT,) if deployments is None else deployments:
             self.add_deployment(slug)
+        self._provisional = deployments is None
 
     # -- where it is
 
@@ -189,6 +195,7 @@ class LocalPlatform:
         Raises:
             InputError: the slug is taken or no slug, or a value is outside its range.
         """
+        self._give_way()
         if not _is_slug(slug) or slug in self._world.deployments:
             msg = f"deployment {slug!r} is taken or not lower-case words joined by hyphens"
             raise InputError(msg)
@@ -216,6 +223,7 @@ class LocalPlatform:
         Raises:
             InputError: there is none.
         """
+        self._provisional = False
         with self._world.lock:
             found = self._world.deployments.get(slug.removeprefix(f"{self.owner}/"))
             known = sorted(self._world.deployments)
@@ -302,6 +310,12 @@ class LocalPlatform:
         return (
             f"LocalPlatform({self.owner!r}, {where}, deployments={list(self._world.deployments)})"
         )
+
+    def _give_way(self) -> None:
+        """Drop the deployment that is there by default, unless somebody has used it."""
+        if self._provisional and not self._world.calls:
+            self._world.deployments.clear()
+        self._provisional = False
 
     def _default_detector(self) -> Detector:
         if self._detector is None:
