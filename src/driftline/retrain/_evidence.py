@@ -13,8 +13,8 @@ from typing import Any, Literal
 from attrs import asdict, field, frozen
 
 from driftline.drift import DriftReport
-from driftline.errors import UnreadableData
-from driftline.holdout import Comparison, Trend
+from driftline.errors import InputError, UnreadableData
+from driftline.holdout import Comparison, ComparisonVerdict, Trend, TrendVerdict
 from driftline.records import Alert, AlertStatus, Metric
 from driftline.retrain._plain import optional_utc, plain
 
@@ -159,7 +159,56 @@ def _drift(value: DriftReport | DriftFacts | None) -> DriftFacts | None:
 
 
 def _accuracy(value: Trend | Comparison | AccuracyFacts | None) -> AccuracyFacts | None:
-    raise NotImplementedError
+    if isinstance(value, Trend):
+        return _trend(value)
+    return _comparison(value) if isinstance(value, Comparison) else value
+
+
+def _trend(trend: Trend) -> AccuracyFacts:
+    if trend.verdict in {"intact", "broken integrity"}:
+        msg = (
+            "accuracy= takes the trend of the recent set; a fixed model cannot move on the golden "
+            "set, pass that trend as golden_intact="
+        )
+        raise InputError(msg)
+    low, high = trend.drop_interval or (None, None)
+    return AccuracyFacts(
+        verdict=_verdict_of_trend(trend.verdict),
+        drop=trend.drop,
+        drop_low=low,
+        drop_high=high,
+        latest=trend.points[-1].map if trend.points else None,
+        basis=trend.reason,
+    )
+
+
+def _verdict_of_trend(verdict: TrendVerdict) -> AccuracyVerdict:
+    return verdict if verdict == "holding" or verdict == "falling" else "too little data"  # noqa: PLR1714 - narrows the type
+
+
+def _comparison(comparison: Comparison) -> AccuracyFacts:
+    """This week's evaluation held against the baseline's: the drop is the difference, negated."""
+    difference = comparison.difference
+    low, high = difference.interval or (None, None)
+    verdicts: Mapping[ComparisonVerdict, AccuracyVerdict] = {
+        "better": "holding",
+        "no difference shown": "holding",
+        "worse": "falling",
+        "too little data": "too little data",
+    }
+    return AccuracyFacts(
+        verdict=verdicts[comparison.verdict],
+        drop=None if difference.corrected is None else -difference.corrected,
+        drop_low=None if high is None else -high,
+        drop_high=None if low is None else -low,
+        basis=f"{comparison.verdict}, {comparison.pairing} frames",
+    )
+
+
+def _golden(value: Trend | bool | None) -> bool | None:  # noqa: FBT001 - a converter takes one value
+    if not isinstance(value, Trend):
+        return value
+    return {"intact": True, "broken integrity": False}.get(value.verdict)
 
 
 def _alerts(values: Iterable[Alert | AlertFacts]) -> tuple[AlertFacts, ...]:
@@ -186,7 +235,7 @@ class Evidence:
         drift: this week's `DriftReport`.
         accuracy: `Trend` of the recent set, or a `Comparison` of its last evaluation with the
             baseline's.
-        golden: `Trend` of the golden set, or whether it is intact.
+        golden_intact: `Trend` of the golden set, or whether it scores as on the first day.
         estimated_precision_drop: fall of the precision estimated without labels, 0 to 1.
         alerts: alerts; only those that fire and are no drill count.
         healthy: answer of the last health check.
@@ -199,7 +248,7 @@ class Evidence:
 
     drift: DriftFacts | None = field(default=None, converter=_drift)
     accuracy: AccuracyFacts | None = field(default=None, converter=_accuracy)
-    golden_intact: bool | None = None
+    golden_intact: bool | None = field(default=None, converter=_golden)
     estimated_precision_drop: float | None = None
     alerts: tuple[AlertFacts, ...] = field(default=(), converter=_alerts)
     healthy: bool | None = None

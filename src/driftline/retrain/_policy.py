@@ -228,8 +228,8 @@ def _about(evidence: Evidence, *concerns: Concern) -> tuple[AlertFacts, ...]:
 
 
 def _positive(_instance: object, attribute: object, value: float | timedelta) -> None:
-    zero = timedelta(0) if isinstance(value, timedelta) else 0
-    if value < zero:
+    amount = value.total_seconds() if isinstance(value, timedelta) else value
+    if not amount >= 0:
         name = getattr(attribute, "name", "value")
         msg = f"{name}={value!r} must not be negative"
         raise InputError(msg)
