@@ -129,6 +129,8 @@ _FAILURES = (
 class _Edge:
     """What both transports share: building requests, reading replies, naming failures."""
 
+    base_url: str = ""  # shown by a traceback in the midst of __init__
+
     def __init__(
         self,
         base_url: str,

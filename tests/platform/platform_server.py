@@ -6,7 +6,7 @@ import json
 import threading
 from collections.abc import Callable, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, Self
 from urllib.parse import parse_qs, urlsplit
 
 from attrs import define, field, frozen
@@ -48,11 +48,12 @@ class ScriptedServer:
     _server: ThreadingHTTPServer | None = None
     _thread: threading.Thread | None = None
 
-    def __enter__(self) -> ScriptedServer:
+    def __enter__(self) -> Self:
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            wbufsize = 65536  # headers and body in one packet: no waiting for a delayed ACK
 
             def _serve(self) -> None:
                 parts = urlsplit(self.path)
@@ -140,3 +141,73 @@ def deployment_row(**changes: Any) -> dict[str, Any]:
     }
     row.update(changes)
     return {name: value for name, value in row.items() if value is not ...}
+
+
+class Face:
+    """One of the two faces over a script without a network, called without ``await``.
+
+    `calls` holds what was asked, `clock` is moved by waiting only.
+    """
+
+    def __init__(self, kind: str, script: Script, **options: Any) -> None:
+        import asyncio
+
+        import httpx
+
+        from driftline.platform import AsyncPlatformClient, PlatformClient
+
+        self.calls: list[Asked] = []
+        self.clock = options.setdefault("clock", HandClock())
+        self._script = script
+        self._runner = asyncio.Runner() if kind == "async" else None
+        transport = httpx.MockTransport(self._handle)
+        self._http = (
+            httpx.Client(transport=transport)
+            if kind == "sync"
+            else httpx.AsyncClient(transport=transport)
+        )
+        client = PlatformClient if kind == "sync" else AsyncPlatformClient
+        options.setdefault("owner", "acme")
+        self.client = client(KEY, "https://platform.example", http_client=self._http, **options)
+
+    def _handle(self, request: Any) -> Any:
+        import httpx
+
+        asked = Asked(
+            method=request.method,
+            path=request.url.raw_path.decode().partition("?")[0],
+            query=dict(request.url.params),
+            headers={name.lower(): value for name, value in request.headers.items()},
+            body=request.read() if self._runner is None else request.content,
+        )
+        self.calls.append(asked)
+        answer = self._script(asked)
+        if isinstance(answer, Exception):
+            raise answer
+        if answer.body is not None:
+            return httpx.Response(answer.status, content=answer.body, headers=answer.headers)
+        return httpx.Response(answer.status, json=answer.json, headers=answer.headers)
+
+    def __getattr__(self, name: str) -> Any:
+        attribute = getattr(self.client, name)
+        if self._runner is None or not callable(attribute):
+            return attribute
+
+        def call(*args: Any, **options: Any) -> Any:
+            return self._runner.run(self._awaited(attribute(*args, **options)))
+
+        return call
+
+    async def _awaited(self, answer: Any) -> Any:
+        return [item async for item in answer] if hasattr(answer, "__aiter__") else await answer
+
+    def shut(self) -> None:
+        if self._runner is None:
+            self._http.close()
+        else:
+            self._runner.run(self._http.aclose())
+            self._runner.close()
+
+    @property
+    def paths(self) -> list[str]:
+        return [f"{asked.method} {asked.path}" for asked in self.calls]

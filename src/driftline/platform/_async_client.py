@@ -41,6 +41,8 @@ class AsyncPlatformClient:
     `logs` is iterated with ``async for``. It belongs to one event loop at a time.
     """
 
+    _base_url = ""  # shown by a traceback in the midst of __init__
+
     def __init__(
         self,
         api_key: str | Secret | None = None,
@@ -75,6 +77,7 @@ class AsyncPlatformClient:
             metrics_lag=metrics_lag,
             error_rate_unit=error_rate_unit,
         )
+        self._base_url = parts.base_url
         self._core = parts.core
         self._transport = AsyncTransport(
             parts.base_url,
@@ -268,4 +271,4 @@ class AsyncPlatformClient:
 
     def __repr__(self) -> str:
         """Say where it leads; never the key."""
-        return f"AsyncPlatformClient({self._transport.base_url!r})"
+        return f"AsyncPlatformClient({self._base_url!r})"

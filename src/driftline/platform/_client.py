@@ -46,6 +46,8 @@ class PlatformClient:
     `driftline.errors.InputError` for an argument.
     """
 
+    _base_url = ""  # shown by a traceback in the midst of __init__
+
     def __init__(
         self,
         api_key: str | Secret | None = None,
@@ -96,6 +98,7 @@ class PlatformClient:
             metrics_lag=metrics_lag,
             error_rate_unit=error_rate_unit,
         )
+        self._base_url = parts.base_url
         self._core = parts.core
         self._transport = Transport(
             parts.base_url,
@@ -385,4 +388,4 @@ class PlatformClient:
 
     def __repr__(self) -> str:
         """Say where it leads; never the key."""
-        return f"PlatformClient({self._transport.base_url!r})"
+        return f"PlatformClient({self._base_url!r})"

@@ -268,8 +268,9 @@ class Core:
             call = _calls.predict(address, image, options, service_url=url)
             try:
                 return (yield from self.ask(call, partial(_decode.prediction, options=options)))
-            except NotAuthorized as exc:
-                if direct:
+            except PlatformError as exc:
+                self._service_urls.pop(address, None)  # it may have moved: look again next time
+                if direct and isinstance(exc, NotAuthorized):
                     exc.add_note("an endpoint's own address takes only the key it was made with")
                 raise
 

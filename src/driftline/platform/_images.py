@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import mimetypes
 import os
+import stat
 import struct
 import zlib
 from pathlib import Path
@@ -60,17 +61,30 @@ def load_image(image: Image) -> Upload | str:
 
 def _read(path: Path) -> Upload:
     try:
-        size = path.stat().st_size
-        if size > LARGEST_BYTES:
-            msg = f"{str(path)!r} has {size} bytes; the Platform takes {LARGEST_BYTES}"
-            raise InputError(msg)
+        found = path.stat()
+    except (OSError, ValueError) as exc:  # ValueError: a null byte in the path
+        raise _unreadable(path, str(exc)) from exc
+    if not stat.S_ISREG(found.st_mode):
+        raise _unreadable(path, "it is no file")
+    _check_size(found.st_size)
+    try:
         content = path.read_bytes()
-    except (OSError, ValueError) as exc:
-        if isinstance(exc, InputError):
-            raise
-        msg = f"the image {str(path)!r} cannot be read: {exc}"
-        raise InputError(msg) from exc
+    except OSError as exc:
+        raise _unreadable(path, str(exc)) from exc
     return _checked(content, path.suffix.lstrip(".").lower() or _kind_of(content))
+
+
+def _unreadable(path: Path, why: str) -> InputError:
+    return InputError(f"the image {str(path)!r} cannot be read: {why}")
+
+
+def _check_size(size: int) -> None:
+    if not size:
+        msg = "the image is empty: it has no bytes"
+        raise InputError(msg)
+    if size > LARGEST_BYTES:
+        msg = f"the image has {size} bytes; the Platform takes {LARGEST_BYTES}"
+        raise InputError(msg)
 
 
 def _kind_of(content: bytes) -> str:
@@ -82,12 +96,7 @@ def _kind_of(content: bytes) -> str:
 
 
 def _checked(content: bytes, kind: str) -> Upload:
-    if not content:
-        msg = "the image is empty: it has no bytes"
-        raise InputError(msg)
-    if len(content) > LARGEST_BYTES:
-        msg = f"the image has {len(content)} bytes; the Platform takes {LARGEST_BYTES}"
-        raise InputError(msg)
+    _check_size(len(content))
     name = f"image.{kind}"
     guessed = mimetypes.guess_type(name)[0] or "application/octet-stream"
     return Upload(content=content, filename=name, content_type=guessed)

@@ -181,7 +181,7 @@ class Node:
         bounds = "" if math.isinf(low) else f" from {low:g}"
         bounds += "" if math.isinf(high) else f" to {high:g}"
         self._wrong(f"a finite number{bounds}")
-        return max(low, 0.0)
+        return float(max(low, 0.0))
 
     def whole(self, *, low: int = -(2**53), high: int = 2**53) -> int:
         """A whole number, within bounds; JSON may write it 3.0."""

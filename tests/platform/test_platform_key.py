@@ -1,0 +1,113 @@
+"""The key goes where it must and shows nowhere."""
+
+from __future__ import annotations
+
+import logging
+import traceback
+
+import httpx
+import pytest
+from platform_server import KEY, Answer, Face, deployment_row
+
+from driftline.errors import DriftlineError, InputError, MissingCredential
+from driftline.platform import AsyncPlatformClient, PlatformClient, Retry
+
+FACES = [PlatformClient, AsyncPlatformClient]
+
+
+def everything_shown(exc: BaseException) -> str:
+    """What a tool that prints tracebacks with local variables shows, of Driftline's frames."""
+    shown = traceback.TracebackException.from_exception(exc, capture_locals=True)
+    text, link = "", shown
+    while link is not None:
+        text += "".join(str(f.locals) for f in link.stack if "/tests/" not in f.filename)
+        text += "".join(link.format_exception_only())
+        link = link.__cause__ or link.__context__
+    return text
+
+
+@pytest.mark.parametrize("kind", FACES)
+def test_from_environment(kind, monkeypatch):
+    """Key and address come from the environment where they are not passed."""
+    monkeypatch.setenv("ULTRALYTICS_API_KEY", KEY)
+    monkeypatch.setenv("ULTRALYTICS_PLATFORM_URL", "https://eu.example/")
+    assert "https://eu.example" in repr(kind())
+
+    monkeypatch.delenv("ULTRALYTICS_PLATFORM_URL")
+    assert "https://platform.ultralytics.com" in repr(kind())
+
+    monkeypatch.delenv("ULTRALYTICS_API_KEY")
+    with pytest.raises(MissingCredential, match="ULTRALYTICS_API_KEY"):
+        kind()
+
+
+@pytest.mark.parametrize("kind", FACES)
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"api_key": f"{KEY}\n"},
+        {"base_url": "http://platform.example"},
+        {"base_url": "nowhere"},
+        {"owner": "Not An Owner"},
+        {"rate_limits": {"default": -1}},
+    ],
+)
+def test_not_in_frames_of_the_constructor(kind, wrong):
+    """A client that cannot be made does not leave the key in its frames."""
+    with pytest.raises(InputError) as caught:
+        kind(**{"api_key": KEY, **wrong})
+
+    assert KEY not in everything_shown(caught.value)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Answer(status=401, json={"error": f"Key {KEY} is revoked"}),
+        Answer(status=403, body=f"<html>{KEY}</html>".encode()),
+        Answer(status=302, headers={"Location": f"https://{KEY}.example/?key={KEY}"}),
+        Answer(status=500, headers={"x-request-id": f"req-{KEY}"}),
+        Answer(body=f"not json {KEY}".encode()),
+        Answer(json={"deployment": deployment_row(status=KEY), "region": "us"}),
+        httpx.ConnectError(f"cannot send Bearer {KEY}"),
+        httpx.ReadTimeout("slow"),
+    ],
+)
+def test_not_in_errors(face, answer):
+    """No error shows the key, not even when the other side quotes it."""
+    client = face(lambda _: answer, retry=Retry(attempts=1))
+    with pytest.raises(DriftlineError) as caught:
+        client.deployment("acme/line-3")
+
+    error = caught.value
+    assert KEY not in everything_shown(error)
+    assert all(KEY not in str(value) for value in vars(error).values())
+
+
+def test_not_in_logs(face, caplog):
+    """No log line of ours, of httpx or of its parts holds the key."""
+    caplog.set_level(logging.DEBUG)
+    body = {"deployments": [deployment_row()], "total": 7, "region": "us"}
+    face(lambda _: Answer(json=body)).deployments()
+
+    assert caplog.records
+    assert KEY not in caplog.text
+
+
+def test_not_in_reprs():
+    """No repr along the way holds it."""
+    client = Face("sync", lambda _: Answer())
+    parts = [client.client, client.client._transport, client.client._core, vars(client.client)]
+    client.shut()
+
+    assert all(KEY not in repr(part) for part in parts)
+
+
+def test_every_call_carries_it(face):
+    """It goes with every call, and we say who we are."""
+    client = face(lambda _: Answer(json={"username": "jane"}), owner=None)
+    client.owner()
+
+    assert f"Bearer {KEY}" == client.calls[0].headers["authorization"]
+    assert client.calls[0].headers["user-agent"].startswith("driftline/")
+    assert KEY not in client.calls[0].path + str(client.calls[0].query)
