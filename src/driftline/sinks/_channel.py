@@ -83,7 +83,7 @@ def failure(
 
 def no_reply(sink: str, why: str) -> DeliveryFailed:
     """What silence means: it may have arrived, so that only a keyed message may be repeated."""
-    return DeliveryFailed(f"{sink}: no reply: {clip(one_line(why), SAID_LIMIT)}")
+    return DeliveryFailed(f"{sink}: no usable reply: {clip(one_line(why), SAID_LIMIT)}")
 
 
 @contextmanager

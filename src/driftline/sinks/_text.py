@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import math
 import re
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Final
 from urllib.parse import urlsplit
@@ -153,6 +154,19 @@ def facts(alert: Alert) -> dict[str, str | float]:
         "drill": "this alert is synthetic" if alert.test else "",
     }
     return {name: value for name, value in known.items() if value is not None and value != ""}
+
+
+def fitted(details: Mapping[str, str | float], limit: int) -> dict[str, str | float]:
+    """Names and values as they can be sent: one line each, cut, numbers finite.
+
+    >>> fitted({"map": 0.4, "loss": math.nan, "from": "v6 to v7"}, 4)
+    {'map': 0.4, 'from': 'v6 …'}
+    """
+    return {
+        one_line(name): clip(one_line(value), limit) if isinstance(value, str) else value
+        for name, value in details.items()
+        if isinstance(value, str) or math.isfinite(value)
+    }
 
 
 def paragraphs(alert: Alert) -> str:

@@ -6,16 +6,17 @@ client's models are imported one by one: its ``v2.models`` takes five seconds to
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import re
 import urllib.request
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 from urllib.parse import urlsplit
 
-from driftline._clock import Clock, SystemClock
+from driftline._clock import Clock, SystemClock, as_utc
 from driftline._http import checked_base_url
 from driftline._retry import retry_after_seconds
 from driftline._secret import Secret
@@ -28,6 +29,7 @@ from driftline.sinks._text import (
     clip,
     dedup_key,
     facts,
+    fitted,
     headline,
     iso,
     one_line,
@@ -63,6 +65,15 @@ try:
     from datadog_api_client.v2.model.alert_event_custom_attributes_status import (
         AlertEventCustomAttributesStatus,
     )
+    from datadog_api_client.v2.model.change_event_custom_attributes import (
+        ChangeEventCustomAttributes,
+    )
+    from datadog_api_client.v2.model.change_event_custom_attributes_changed_resource import (
+        ChangeEventCustomAttributesChangedResource,
+    )
+    from datadog_api_client.v2.model.change_event_custom_attributes_changed_resource_type import (
+        ChangeEventCustomAttributesChangedResourceType as ChangedResourceType,
+    )
     from datadog_api_client.v2.model.event_category import EventCategory
     from datadog_api_client.v2.model.event_create_request import EventCreateRequest
     from datadog_api_client.v2.model.event_create_request_payload import (
@@ -83,8 +94,6 @@ try:
 except ModuleNotFoundError as exc:
     extra = "datadog"
     raise MissingExtra(extra, needed_for="DatadogSink", package="datadog-api-client") from exc
-
-T = TypeVar("T")
 
 TITLE_LIMIT: Final = 500
 MESSAGE_LIMIT: Final = 4000
@@ -212,8 +221,7 @@ class DatadogSink(Closing):
         checks = self._checks(alert)
         if checks:
             self._once(lambda: self._service_checks().submit_service_check(ServiceChecks(checks)))
-        event = self._event(alert)
-        self._once(lambda: EventsApi(self._client).create_event(event), hints=_EVENT_HINTS)
+        self._post(self._event(alert))
         return Receipt(sink=self.name, reference=dedup_key(alert, KEY_LIMIT))
 
     def push(self, samples: Sequence[Sample]) -> Receipt:
@@ -237,6 +245,42 @@ class DatadogSink(Closing):
             self._submit(batch)
         return Receipt(sink=self.name, count=len(points), detail=told)
 
+    def mark(
+        self,
+        summary: str,
+        *,
+        at: datetime,
+        deployment: str = "",
+        details: Mapping[str, str | float] | None = None,
+        links: Sequence[Link] = (),
+    ) -> Receipt:
+        """Post a change event: a model was deployed, a baseline was locked.
+
+        Raises:
+            DeliveryFailed: no reply, 408, 429 or 5xx.
+            DeliveryRefused: Datadog refuses the key or the payload.
+        """
+        lines = [one_line(summary)]
+        lines += [f"{one_line(link.text)}: {url}" for link in links if (url := web_url(link.url))]
+        changed = ChangeEventCustomAttributesChangedResource(
+            name=clip(one_line(deployment), TAG_LIMIT) or self._namespace,
+            type=ChangedResourceType.CONFIGURATION,
+        )
+        attributes = ChangeEventCustomAttributes(
+            changed_resource=changed, change_metadata=_properties(details or {})
+        )
+        payload = EventPayload(
+            category=EventCategory.CHANGE,
+            title=clip(lines[0], TITLE_LIMIT) or "change",
+            message=clip("\n".join(lines), MESSAGE_LIMIT) or "change",
+            integration_id=EventPayloadIntegrationId.CUSTOM_EVENTS,
+            tags=_tags({"source": "driftline", "deployment": deployment}, self._tags, {}),
+            timestamp=iso(self._event_time(as_utc(at, name="at"))),
+            attributes=attributes,
+        )
+        self._post(payload)
+        return Receipt(sink=self.name)
+
     def check(self) -> Receipt:
         """Ask Datadog whether the keys are good on this site; nothing is submitted.
 
@@ -245,20 +289,25 @@ class DatadogSink(Closing):
         """
         answer = self._once(lambda: AuthenticationApi(self._client).validate())
         address = self._client.configuration.host
-        if not getattr(answer, "valid", False):
+        if not _valid(answer):
             msg = f"{self.name}: {address} does not take the API key; {_KEY_HINT}"
             raise DeliveryRefused(msg)
         if len(self._keys) > 1:
-            self._once(self._validate_both)
+            self._once(self._validate_keys)
         named = " and ".join(_KEY_NAMES[key] for key in self._keys)
         return Receipt(sink=self.name, detail=f"{address} takes the {named}")
 
-    def _validate_both(self) -> None:
+    def _validate_keys(self) -> object:
         from datadog_api_client.v2.api.key_management_api import (  # noqa: PLC0415 - 0.1 s, for checks only
             KeyManagementApi,
         )
 
-        KeyManagementApi(self._client).validate_api_key()
+        return KeyManagementApi(self._client).validate_api_key()
+
+    def _post(self, payload: EventPayload) -> None:
+        request = EventCreateRequest(attributes=payload, type=EventCreateRequestType.EVENT)
+        body = EventCreateRequestPayload(data=request)
+        self._once(lambda: EventsApi(self._client).create_event(body), hints=_EVENT_HINTS)
 
     def _service_checks(self) -> ServiceChecksApi:
         return ServiceChecksApi(self._client)
@@ -287,8 +336,8 @@ class DatadogSink(Closing):
             )
         ]
 
-    def _event(self, alert: Alert) -> EventCreateRequestPayload:
-        payload = EventPayload(
+    def _event(self, alert: Alert) -> EventPayload:
+        return EventPayload(
             category=EventCategory.ALERT,
             title=clip(headline(alert), TITLE_LIMIT),
             message=clip(paragraphs(alert), MESSAGE_LIMIT),
@@ -297,9 +346,6 @@ class DatadogSink(Closing):
             tags=self._alert_tags(alert),
             timestamp=iso(self._event_time(alert.at)),
             attributes=_attributes(alert),
-        )
-        return EventCreateRequestPayload(
-            data=EventCreateRequest(attributes=payload, type=EventCreateRequestType.EVENT)
         )
 
     def _event_time(self, at: datetime) -> datetime:
@@ -336,14 +382,21 @@ class DatadogSink(Closing):
                 MetricPoint(timestamp=int(at.timestamp()), value=sample.value),
             )
 
-    def _once(self, do: Callable[[], T], *, hints: Mapping[int, str] | None = None) -> T:
+    def _once(self, do: Callable[[], object], *, hints: Mapping[int, str] | None = None) -> bytes:
+        """The body of a success; the client's own reading of it is left out.
+
+        Left to it, a 202 whose body is a proxy's page, or empty, would look like a failure.
+        """
         try:
-            return do()
+            reply: Any = do()
+            content: bytes = reply.data  # reading it gives the connection back
         except ApiException as exc:
             error = self._refusal(exc, hints or {})
-        except (OpenApiException, HTTPError, UnicodeError, LookupError) as exc:
-            # The client wraps no network error, and decodes pages of proxies as they claim to be.
+        except (OpenApiException, HTTPError, UnicodeError) as exc:
+            # The client wraps no network error, and takes every page of an error for UTF-8.
             error = no_reply(self.name, self._redacted(f"{type(exc).__name__}: {exc}"))
+        else:
+            return content
         # Raised outside the handler: the cause's frames hold the request with the keys.
         raise error
 
@@ -392,7 +445,7 @@ def _configuration(
         api_key={name: key.reveal() for name, key in keys.items()},
         host=checked_base_url(base_url, credential=True) if base_url else None,
         request_timeout=timeout_seconds,
-        check_return_type=False,  # else a proxy's page in a 202 looks like a failure
+        preload_content=False,
         retry_policy=_ONE_ATTEMPT,
     )
     settings: Any = configuration  # the client annotates none of its attributes
@@ -440,10 +493,7 @@ def _attributes(alert: Alert) -> AlertEventCustomAttributes:
     status, priority, _ = _STATUS[alert.severity]
     resolved = alert.status is AlertStatus.RESOLVED
     links = _links(alert)
-    custom = {
-        clip(name, TAG_LIMIT): clip(value, PROPERTY_LIMIT) if isinstance(value, str) else value
-        for name, value in list(facts(alert).items())[:PROPERTIES]
-    }
+    custom = _properties(facts(alert))
     further: dict[str, Any] = {"links": links} if links else {}
     return AlertEventCustomAttributes(
         status=AlertEventCustomAttributesStatus("ok" if resolved else status),
@@ -451,6 +501,11 @@ def _attributes(alert: Alert) -> AlertEventCustomAttributes:
         custom=AlertEventCustomAttributesCustom(**custom),
         **further,
     )
+
+
+def _properties(details: Mapping[str, str | float]) -> dict[str, str | float]:
+    kept = list(fitted(details, PROPERTY_LIMIT).items())[:PROPERTIES]
+    return {clip(name, TAG_LIMIT): value for name, value in kept}
 
 
 def _links(alert: Alert) -> list[AlertEventCustomAttributesLinksItems]:
@@ -505,6 +560,13 @@ def _batches(sized: Iterable[tuple[MetricSeries, int]]) -> Iterator[list[MetricS
         total += size
     if batch:
         yield batch
+
+
+def _valid(answer: bytes) -> bool:
+    try:
+        return json.loads(answer)["valid"] is True
+    except (ValueError, LookupError, TypeError):
+        return False
 
 
 def _said(body: object) -> str:

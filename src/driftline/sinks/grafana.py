@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
-from driftline._clock import Clock, SystemClock
+from driftline._clock import Clock, SystemClock, as_utc
 from driftline._secret import Secret
 from driftline._wire import Call
 from driftline.errors import DeliveryError, DeliveryRefused, InputError
@@ -23,7 +23,7 @@ from driftline.records import Alert, AlertStatus, Delivery, Link, Receipt, Sampl
 from driftline.sinks import _otlp
 from driftline.sinks._channel import TIMEOUT_SECONDS, Auth, Channel, Closing
 from driftline.sinks._standing import STANDING
-from driftline.sinks._text import clip, dedup_key, headline, one_line, paragraphs, web_url
+from driftline.sinks._text import clip, dedup_key, fitted, headline, one_line, paragraphs, web_url
 from driftline.sinks.alertmanager import AlertmanagerSink, worst
 
 ANNOTATIONS: Final = "/api/annotations"
@@ -192,8 +192,9 @@ class GrafanaSink(Closing):
             msg = f"{self.name}: it sets no markers; pass markers_url"
             raise DeliveryRefused(msg)
         lines = [one_line(summary)]
-        lines += [f"{one_line(name)}: {value}" for name, value in (details or {}).items()]
-        lines += [f"{one_line(link.text)}: {link.url}" for link in links if web_url(link.url)]
+        lines += [f"{name}: {value}" for name, value in fitted(details or {}, TEXT_LIMIT).items()]
+        lines += [f"{one_line(link.text)}: {url}" for link in links if (url := web_url(link.url))]
+        at = as_utc(at, name="at")
         identity = f"{summary} {deployment} {at.timestamp()}"
         return self._markers.mark("\n".join(lines), identity, [deployment], start=at)
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, Literal, TypeVar
 
+from driftline._clock import as_utc
 from driftline._http import checked_base_url
 from driftline._retry import retry_after_seconds
 from driftline._secret import Secret
@@ -23,6 +24,7 @@ from driftline.sinks._text import (
     clip,
     dedup_key,
     facts,
+    fitted,
     headline,
     iso,
     log_line,
@@ -41,6 +43,8 @@ T = TypeVar("T")
 SUMMARY_LIMIT: Final = 1024
 KEY_LIMIT: Final = 255
 BODY_LIMIT: Final = 512_000
+ENVELOPE: Final = 4_000
+"""Room for what the client adds: the keys, of which each character may take six bytes."""
 VALUE_LIMIT: Final = 2_000
 """Characters of one detail; PagerDuty states none, this keeps a page readable."""
 LINKS: Final = 20
@@ -157,19 +161,17 @@ class PagerDutySink(Closing):
             DeliveryFailed: no reply, 429 or 5xx.
             DeliveryRefused: PagerDuty refuses it; the key of a ruleset takes no change events.
         """
-        payload: dict[str, Any] = {
-            "summary": clip(one_line(summary), SUMMARY_LIMIT),
-            "source": one_line(deployment) or "driftline",
-            "timestamp": iso(at),  # without one the client crashes
-            "custom_details": {
-                one_line(name): clip(one_line(value), VALUE_LIMIT)
-                if isinstance(value, str)
-                else value
-                for name, value in (details or {}).items()
+        event: dict[str, Any] = {
+            "payload": {
+                "summary": clip(one_line(summary), SUMMARY_LIMIT),
+                "source": clip(one_line(deployment), SUMMARY_LIMIT) or "driftline",
+                "timestamp": iso(as_utc(at, name="at")),  # without one the client crashes
+                "custom_details": fitted(details or {}, VALUE_LIMIT),
             },
+            "links": link_list(links),
         }
-        shown = link_list(links)
-        self._once(lambda: self._client.send_change_event(payload, shown))
+        event = _within_limit(event)
+        self._once(lambda: self._client.send_change_event(**event))
         return Receipt(sink=self.name)
 
     def check(self) -> Receipt:
@@ -245,21 +247,23 @@ def trigger(alert: Alert) -> dict[str, Any]:
     }
     if links:
         event["client_url"] = links[0]["href"]
-    if len(json.dumps(event)) > BODY_LIMIT - KEY_LIMIT * 6 - 1024:  # room for keys and envelope
-        event["payload"]["custom_details"] = {
-            "runbook": clip(one_line(alert.runbook), VALUE_LIMIT),
-            "cut": f"the details were longer than the {BODY_LIMIT} bytes PagerDuty takes",
-        }
-    return event
+    return _within_limit(event)
+
+
+def _within_limit(event: dict[str, Any]) -> dict[str, Any]:
+    """The event, without its details where they make it too long, as Alertmanager does it."""
+    if len(json.dumps(event)) <= BODY_LIMIT - ENVELOPE:
+        return event
+    details: Mapping[str, Any] = event["payload"]["custom_details"]
+    kept = {name: details[name] for name in ("runbook",) if name in details}
+    cut = f"the details were longer than the {BODY_LIMIT} bytes PagerDuty takes"
+    return {**event, "payload": {**event["payload"], "custom_details": {**kept, "cut": cut}}}
 
 
 def _details(alert: Alert) -> dict[str, Any]:
-    details: dict[str, Any] = {
-        name: clip(value, VALUE_LIMIT) if isinstance(value, str) else value
-        for name, value in facts(alert).items()
-    }
     logs = [clip(log_line(line), VALUE_LIMIT) for line in alert.logs[:LOG_LINES]]
-    return {**details, "logs": logs} if logs else details
+    details = fitted(facts(alert), VALUE_LIMIT)
+    return {**details, "logs": logs} if logs else {**details}
 
 
 def link_list(links: Sequence[Link]) -> list[dict[str, str]]:

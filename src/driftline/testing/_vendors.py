@@ -212,8 +212,9 @@ def _series(state: _State, call: VendorCall) -> VendorReply:
 
 def _event(state: _State, call: VendorCall) -> VendorReply:
     attributes = call.json["data"]["attributes"]
-    status = attributes["attributes"].get("status")
-    state.incidents[attributes.get("aggregation_key", "")] = status != "ok"
+    if attributes["category"] == "alert":
+        status = attributes["attributes"]["status"]
+        state.incidents[attributes.get("aggregation_key", "")] = status != "ok"
     return VendorReply(status=202, body={"data": {"type": "event"}})
 
 
