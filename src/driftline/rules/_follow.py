@@ -17,7 +17,7 @@ from attrs import evolve, field, frozen
 from driftline.records import Series
 from driftline.rules._judgement import Gap, Reading
 from driftline.rules._lifecycle import advance
-from driftline.rules._rule import Rule
+from driftline.rules._rule import NoDataPolicy, Rule
 from driftline.rules._state import State, Step
 from driftline.rules._time import ceil, floor, instant, micros, span, starts_of
 
@@ -68,12 +68,14 @@ class Followed:
         memory: what the rule wants to remember.
         steps: what happened, in order.
         gaps: time that was not judged.
+        judged: how many samples got a verdict.
     """
 
     state: State
     memory: Mapping[str, Any]
     steps: tuple[Step, ...] = ()
     gaps: tuple[Gap, ...] = ()
+    judged: int = 0
 
 
 def follow(
@@ -89,6 +91,7 @@ def follow(
     """Judge what is new in some segments, which must be in order of time."""
     steps: list[Step] = []
     gaps: list[Gap] = []
+    judged = 0
     for i, segment in enumerate(segments):
         stretch = _stretch(rule, state, segment, segments[i + 1 : i + 2], now)
         if stretch is None:
@@ -101,6 +104,8 @@ def follow(
                 gaps.append(_gap(start, end, reason))
             state = evolve(state, until=end)
             continue
+        if not state.last_end and rule.no_data is not NoDataPolicy.KEEP:
+            state = evolve(state, last_end=start)  # silence is counted from the first look
         reading = Reading(
             deployment=deployment,
             labels=labels,
@@ -113,11 +118,12 @@ def follow(
         judgement = rule.judge(reading)
         memory = judgement.memory
         gaps += judgement.gaps
+        judged += len(judgement)
         horizon = None if segment.end is None else end
         state, happened = advance(rule, state, judgement, horizon=horizon)
         steps += happened
         state = evolve(state, until=max(state.until, _shown_until(rule, reading)))
-    return Followed(state=state, memory=memory, steps=tuple(steps), gaps=tuple(gaps))
+    return Followed(state=state, memory=memory, steps=tuple(steps), gaps=tuple(gaps), judged=judged)
 
 
 def _stretch(

@@ -54,6 +54,23 @@ def advance(
     return walk.result()
 
 
+def close(state: State, *, at: int, reason: str) -> tuple[State, Step]:
+    """End whatever is going on, for a reason that is not in the verdicts."""
+    step = Step(
+        change=Change.RESOLVED,
+        phase=Phase.OK,
+        at=at,
+        since=state.since or state.window_start,
+        value=state.value,
+        threshold=state.threshold,
+        window_start=state.window_start,
+        window_end=state.window_end,
+        reason=reason,
+    )
+    ended = State(until=state.until, first_start=state.first_start, alert=state.alert)
+    return evolve(ended, last_start=state.last_start, last_end=state.last_end), step
+
+
 class _Walk:
     """One pass over verdicts; holds the fields that change, and the steps."""
 

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 import numpy as np
 from attrs import Factory, field, frozen
 
-from driftline.records import Metric, Series
+from driftline.records import Metric, Series, Severity
 from driftline.rules._checks import named
 from driftline.rules._examples import constant
 from driftline.rules._judgement import Judgement, Reading
@@ -32,6 +32,7 @@ class NoData(Rule):
 
     series: str = Metric.REQUESTS
     name: str = field(default=Factory(_own_name, takes_self=True), validator=named)
+    severity: Severity = Severity.ERROR
     no_data: NoDataPolicy = field(default=NoDataPolicy.ALERT, init=False)
     no_data_after: timedelta = timedelta(minutes=30)
 

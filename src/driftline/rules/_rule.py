@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from enum import Enum
+from fnmatch import fnmatchcase
 from typing import Any
 
 from attrs import Attribute, Factory, field, frozen
@@ -84,6 +86,7 @@ class Rule(ABC):
         renotify_limit: how many repeats at most.
         flap_detection: keep an alert that comes and goes as one open alert, instead of paging each time.
         links: further places to look at; they travel with each alert.
+        deployments: pattern of the deployments it is for, such as ``"acme/line-*"``.
         every: length of the windows that make a sample, aligned to the clock; None: each bucket
             of the series is a sample.
         unit: unit of value and threshold in an alert.
@@ -105,6 +108,7 @@ class Rule(ABC):
     renotify_limit: int = field(default=3, validator=AT_LEAST_ONE)
     flap_detection: bool = True
     links: tuple[Link, ...] = ()
+    deployments: str = "*"
     every: timedelta | None = field(default=None, validator=positive_or_none)
     unit: str = ""
 
@@ -132,6 +136,11 @@ class Rule(ABC):
         `driftline.Monitor.drill` pushes them through the whole engine, and `check_rule` checks
         the rule by them. `start` is aligned to a whole day's multiple of `every`.
         """
+
+    def applies(self, deployment: str, labels: Mapping[str, str]) -> bool:
+        """Whether it judges a slice at all."""
+        del labels
+        return fnmatchcase(deployment, self.deployments)
 
     def summary(self, value: float, threshold: float) -> str:
         """What went wrong, in one line, with value and unit."""

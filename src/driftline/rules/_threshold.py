@@ -11,7 +11,7 @@ import numpy as np
 from attrs import Factory, field, frozen
 
 from driftline.errors import InputError
-from driftline.records import Series, as_timedelta64
+from driftline.records import Series, Severity, as_timedelta64
 from driftline.rules._checks import named
 from driftline.rules._examples import constant
 from driftline.rules._judgement import Floats, Judgement, Reading
@@ -46,6 +46,7 @@ class Threshold(Rule):
     recovery: float | None = None
     where: Mapping[str, str] = field(factory=dict)
     aggregate: Aggregate = "mean"
+    severity: Severity = Severity.WARNING
     name: str = field(default=Factory(_own_name, takes_self=True), validator=named)
 
     def __attrs_post_init__(self) -> None:
@@ -70,6 +71,12 @@ class Threshold(Rule):
     def metrics(self) -> tuple[str, ...]:
         """The one metric."""
         return (self.series,)
+
+    def applies(self, deployment: str, labels: Mapping[str, str]) -> bool:
+        """Whether a slice carries the labels of `where`."""
+        return super().applies(deployment, labels) and all(
+            labels.get(name) == value for name, value in self.where.items()
+        )
 
     def judge(self, reading: Reading) -> Judgement:
         """One sample for each bucket, or for each window that holds any."""

@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 from attrs import Factory, field, frozen
 
-from driftline.records import Metric, Series, as_datetime64, as_timedelta64
+from driftline.records import Metric, Series, Severity, as_datetime64, as_timedelta64
 from driftline.rules import _volume_plain
 from driftline.rules._checks import number
 from driftline.rules._examples import MINUTE, lasting
@@ -58,6 +58,7 @@ class VolumeRule(Rule):
         default=None, validator=number(above=0, what="a rate above 0, or None to learn it")
     )
     min_expected: float = field(default=20, validator=number(above=0, what="a count above 0"))
+    severity: Severity = Severity.ERROR
     recover_samples: int = 2
     every: timedelta = field(default=Factory(_every, takes_self=True))
     hold: timedelta = field(default=Factory(_hold, takes_self=True), init=False)

@@ -1,0 +1,147 @@
+"""What a monitor remembers between runs, read at the start and written once at the end."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any
+
+from attrs import define, field
+
+from driftline.monitor._engine import Findings, Place
+from driftline.monitor._subjects import Subject
+from driftline.records import Change, Put, Remove, Store
+from driftline.rules import Silence, State
+
+
+@define(kw_only=True)
+class Page:
+    """What is remembered of one deployment.
+
+    Attributes:
+        states: rule and subject → state.
+        forwarded: up to when its numbers were forwarded, microseconds since 1970.
+        missed: how many runs in a row it was not to be found.
+        missed_at: when last.
+    """
+
+    states: dict[Place, State] = field(factory=dict)
+    forwarded: int = 0
+    missed: int = 0
+    missed_at: int = 0
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON."""
+        rules: dict[str, dict[str, Any]] = {}
+        for (rule, subject), state in self.states.items():
+            labels = json.dumps(dict(subject.labels)) if subject.labels else ""
+            rules.setdefault(rule, {})[labels] = state.to_json()
+        return {"rules": rules, "f": self.forwarded, "m": [self.missed, self.missed_at]}
+
+    @classmethod
+    def from_json(cls, deployment: str, value: Mapping[str, Any]) -> Page:
+        """The page again."""
+        missed, missed_at = value["m"]
+        return cls(
+            states={
+                (rule, Subject.of(deployment, json.loads(labels) if labels else {})): (
+                    State.from_json(state)
+                )
+                for rule, states in value["rules"].items()
+                for labels, state in states.items()
+            },
+            forwarded=value["f"],
+            missed=missed,
+            missed_at=missed_at,
+        )
+
+
+@define(kw_only=True)
+class Book:
+    """All pages, and what people have said.
+
+    Attributes:
+        space: prefix of the monitor's spaces in the store.
+        pages: deployment → page.
+        stored: pages as they were read.
+        memories: what rules remember.
+        silences: by their names in the store.
+        acknowledged: keys somebody has taken on.
+    """
+
+    space: str
+    pages: dict[str, Page]
+    stored: dict[str, Mapping[str, Any]]
+    memories: dict[Place, Mapping[str, Any]]
+    silences: dict[str, Silence]
+    acknowledged: frozenset[str]
+
+    @classmethod
+    def load(cls, store: Store, space: str) -> Book:
+        """Read everything."""
+        pages = store.scan(f"{space}/state")
+        return cls(
+            space=space,
+            pages={d.key: Page.from_json(d.key, d.value) for d in pages},
+            stored={d.key: d.value for d in pages},
+            memories={_place(d.key): d.value for d in store.scan(f"{space}/memory")},
+            silences={d.key: Silence.from_json(d.value) for d in store.scan(f"{space}/silences")},
+            acknowledged=frozenset(d.key for d in store.scan(f"{space}/acknowledged")),
+        )
+
+    def states(self) -> dict[Place, State]:
+        """Every state."""
+        return {
+            place: state for page in self.pages.values() for place, state in page.states.items()
+        }
+
+    def page(self, deployment: str) -> Page:
+        """The page of a deployment, blank when there is none yet."""
+        return self.pages.setdefault(deployment, Page())
+
+    def take(self, found: Findings) -> None:
+        """Take over the states of a run."""
+        for place, state in found.states.items():
+            self.page(place[1].deployment).states[place] = state
+        for place in found.dropped:
+            self.page(place[1].deployment).states.pop(place, None)
+
+    def changes(self, found: Findings) -> list[Change]:
+        """What to write of the pages and memories."""
+        changes: list[Change] = []
+        for deployment, page in self.pages.items():
+            value = page.to_json()
+            if value != self.stored.get(deployment):
+                changes.append(Put(space=f"{self.space}/state", key=deployment, value=value))
+        changes += [
+            Put(space=f"{self.space}/memory", key=_text(place), value=memory)
+            for place, memory in found.memories.items()
+        ]
+        changes += [
+            Remove(space=f"{self.space}/memory", key=_text(place))
+            for place in found.dropped
+            if place in self.memories
+        ]
+        return changes
+
+    def expired_silences(self, now: datetime) -> Iterable[Change]:
+        """Silences that are over go, a day later: a late run still judges by them."""
+        return [
+            Remove(space=f"{self.space}/silences", key=key)
+            for key, silence in self.silences.items()
+            if silence.end is not None and (now - silence.end).total_seconds() > _DAY
+        ]
+
+
+_DAY = 86_400.0
+
+
+def _text(place: Place) -> str:
+    rule, subject = place
+    return json.dumps([rule, subject.deployment, dict(subject.labels)], separators=(",", ":"))
+
+
+def _place(text: str) -> Place:
+    rule, deployment, labels = json.loads(text)
+    return (rule, Subject.of(deployment, labels))

@@ -1,0 +1,115 @@
+"""Alerts and samples as JSON: only this file knows the names they have in the store."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from itertools import groupby
+from typing import Any
+
+from driftline.records import Alert, AlertStatus, Link, LogLine, Sample, Series, Severity
+from driftline.rules import instant, micros, span, starts_of
+
+_TIMES = ("window_start", "window_end", "since", "at")
+_PLAIN = (
+    "key",
+    "rule",
+    "summary",
+    "expected",
+    "runbook",
+    "deployment",
+    "metric",
+    "value",
+    "threshold",
+    "unit",
+    "reason",
+    "test",
+)
+
+
+def alert_to_json(alert: Alert) -> dict[str, Any]:
+    """An alert as a JSON object."""
+    return {
+        **{name: getattr(alert, name) for name in _PLAIN},
+        **{name: getattr(alert, name).isoformat() for name in _TIMES},
+        "severity": alert.severity.value,
+        "status": alert.status.value,
+        "links": [[link.url, link.text] for link in alert.links],
+        "logs": [
+            [line.at.isoformat(), line.severity, line.message, line.http_status]
+            for line in alert.logs
+        ],
+        "labels": dict(alert.labels),
+    }
+
+
+def alert_from_json(value: Mapping[str, Any]) -> Alert:
+    """The alert again; what an older version did not write has its default."""
+    fields: dict[str, Any] = {name: value[name] for name in _PLAIN if name in value}
+    fields |= {name: datetime.fromisoformat(value[name]) for name in _TIMES}
+    return Alert(
+        **fields,
+        severity=Severity(value["severity"]),
+        status=AlertStatus(value["status"]),
+        links=tuple(Link(url=url, text=text) for url, text in value["links"]),
+        logs=tuple(
+            LogLine(
+                at=datetime.fromisoformat(at),
+                severity=severity,
+                message=message,
+                http_status=status,
+            )
+            for at, severity, message, status in value["logs"]
+        ),
+        labels=value["labels"],
+    )
+
+
+def series_to_json(series: Series) -> dict[str, Any]:
+    """A series by columns: what its samples share is written once."""
+    return {
+        "metric": series.metric,
+        "deployment": series.deployment,
+        "labels": dict(series.labels),
+        "width": span(series.width),
+        "t": starts_of(series).tolist(),
+        "v": series.values.tolist(),
+    }
+
+
+def samples_to_json(samples: Iterable[Sample]) -> list[dict[str, Any]]:
+    """Samples by columns, those that share all but time and value together."""
+    ordered = sorted(samples, key=_column)
+    return [
+        {
+            "metric": metric,
+            "deployment": deployment,
+            "labels": dict(labels),
+            "width": width,
+            "t": [micros(sample.at) for sample in group],
+            "v": [sample.value for sample in group],
+        }
+        for (metric, deployment, labels, width), members in groupby(ordered, key=_column)
+        for group in [list(members)]
+    ]
+
+
+def _column(sample: Sample) -> tuple[str, str, tuple[tuple[str, str], ...], int]:
+    labels = tuple(sorted(sample.labels.items()))
+    return (str(sample.metric), sample.deployment, labels, span(sample.width))
+
+
+def samples_from_json(columns: Sequence[Mapping[str, Any]]) -> tuple[Sample, ...]:
+    """The samples again."""
+    return tuple(
+        Sample(
+            metric=column["metric"],
+            value=value,
+            at=instant(at),
+            width=timedelta(microseconds=column["width"]),
+            deployment=column["deployment"],
+            labels=column["labels"],
+        )
+        for column in columns
+        for at, value in zip(column["t"], column["v"], strict=True)
+    )

@@ -1,0 +1,194 @@
+"""What to ask a platform, and what its answers mean to the engine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Final
+
+from attrs import define, field
+
+from driftline.errors import NotFound, RefusedInput
+from driftline.monitor._book import Book, Page
+from driftline.monitor._engine import PLATFORM_METRICS
+from driftline.monitor._run import Problem
+from driftline.monitor._sources import Answer, Ask, NotAsked, Window
+from driftline.monitor._subjects import Subject
+from driftline.records import Metric, Sample
+from driftline.rules import (
+    EndpointHealth,
+    Rule,
+    Segment,
+    floor,
+    instant,
+    micros,
+    span,
+)
+
+WINDOWS: Final[Mapping[Window, timedelta]] = {
+    "6h": timedelta(hours=6),
+    "24h": timedelta(hours=24),
+    "7d": timedelta(days=7),
+    "30d": timedelta(days=30),
+}
+"""The windows a platform answers for beyond the last hour, finest buckets first."""
+FINEST: Final = timedelta(minutes=58)
+"""How far back the window of an hour surely reaches: a call takes time."""
+GONE_AFTER: Final = 2
+"""Runs in a row in which a deployment is not to be found before it counts as gone (Grafana's
+``missingSeriesEvalsToResolve``)."""
+GONE_APART: Final = span(timedelta(minutes=1))
+"""Runs closer together than this count as one for that."""
+GONE: Final = (
+    "the deployment is gone: the Platform does not know it any more, or this key may not see it"
+)
+
+
+@define(kw_only=True)
+class Gathered:
+    """Answers, sorted by what they mean; see `driftline.monitor._engine.Observations`."""
+
+    answers: dict[str, list[Segment]] = field(factory=dict)
+    refused: dict[str, str] = field(factory=dict)
+    silent: set[str] = field(factory=set)
+    gone: dict[str, str] = field(factory=dict)
+    samples: list[Sample] = field(factory=list)
+    problems: list[Problem] = field(factory=list)
+
+
+def questions(
+    rules: Sequence[Rule], deployments: Sequence[str], book: Book, now: datetime, *, numbers: bool
+) -> list[Ask]:
+    """What to ask: metrics of each deployment, whoever waited longest first, and health.
+
+    Args:
+        rules: what is judged.
+        deployments: who is watched.
+        book: what was judged before.
+        now: the run's time.
+        numbers: whether metrics are wanted even where no rule judges them.
+    """
+    asks: list[Ask] = []
+    waited = {d: _judged_until(rules, book.pages.get(d)) for d in deployments}
+    for deployment in sorted(deployments, key=lambda d: waited[d] or 0):
+        asked = [r for r in rules if r.metric in PLATFORM_METRICS and r.applies(deployment, {})]
+        if asked or numbers:
+            if (until := waited[deployment]) and instant(until) < now - FINEST:
+                asks.append(
+                    Ask(what="metrics", deployment=deployment, window=_reaching(until, now))
+                )
+            asks.append(Ask(what="metrics", deployment=deployment))
+        if _health_due(rules, book, deployment, now) is not None:
+            asks.append(Ask(what="health", deployment=deployment))
+    return asks
+
+
+def _judged_until(rules: Sequence[Rule], page: Page | None) -> int | None:
+    """The earliest time up to which a rule has judged the platform's numbers of a deployment."""
+    asked = {rule.name for rule in rules if rule.metric in PLATFORM_METRICS}
+    states = () if page is None else page.states.items()
+    times = [s.until for (name, subject), s in states if name in asked and not subject.labels]
+    return min((time for time in times if time), default=None)
+
+
+def _reaching(until: int, now: datetime) -> Window:
+    """The finest window that reaches back so far, the widest when none does."""
+    for window, length in WINDOWS.items():
+        if instant(until) >= now - length:
+            return window
+    return "30d"
+
+
+def _health_due(rules: Iterable[Rule], book: Book, deployment: str, now: datetime) -> int | None:
+    """The moment to ask for health at, None when it was asked in this stretch already."""
+    for rule in rules:
+        if isinstance(rule, EndpointHealth) and rule.applies(deployment, {}):
+            at = floor(micros(now), span(rule.ask_every))
+            page = book.pages.get(deployment, Page())
+            state = page.states.get((rule.name, Subject(deployment)))
+            if state is None or state.last_start < at:
+                return at
+    return None
+
+
+def gather(answers: Sequence[Answer], rules: Sequence[Rule], book: Book, now: datetime) -> Gathered:
+    """Sort answers by what they mean."""
+    found = Gathered()
+    skipped: dict[str, list[str]] = {}
+    for answer in answers:
+        deployment = answer.ask.deployment
+        if isinstance(answer.error, NotAsked):
+            skipped.setdefault(str(answer.error), []).append(deployment)
+            if answer.error.silent:
+                found.silent.add(deployment)
+        elif answer.ask.what == "health":
+            _health(found, answer, rules, book, now)
+        elif answer.error is not None:
+            _unanswered(found, answer, answer.error)
+        else:
+            _answered(found, answer)
+    found.silent -= set(found.answers)
+    found.problems += [_skipped(why, whom) for why, whom in skipped.items()]
+    _count_missing(found, answers, book, micros(now))
+    return found
+
+
+def _answered(found: Gathered, answer: Answer) -> None:
+    value, deployment = answer.value, answer.ask.deployment
+    if value.start is None or value.settled_until is None:
+        message = (
+            f"the {answer.ask.window} metrics came without times; nothing can be judged by them"
+        )
+        found.problems.append(Problem(deployment=deployment, message=message))
+        return
+    segment = Segment(
+        series=value.series, start=micros(value.start), end=micros(value.settled_until)
+    )
+    found.answers.setdefault(deployment, []).append(segment)
+
+
+def _unanswered(found: Gathered, answer: Answer, error: Exception) -> None:
+    deployment = answer.ask.deployment
+    message = f"no metrics of the last {answer.ask.window}: {type(error).__name__}: {error}"
+    found.problems.append(Problem(deployment=deployment, message=message, error=error))
+    if isinstance(error, RefusedInput):
+        found.refused[deployment] = f"the Platform has no metrics: {error.said or error}"
+    elif not isinstance(error, NotFound):
+        found.silent.add(deployment)
+
+
+def _health(
+    found: Gathered, answer: Answer, rules: Sequence[Rule], book: Book, now: datetime
+) -> None:
+    deployment = answer.ask.deployment
+    if answer.error is not None:
+        message = f"its health could not be asked: {type(answer.error).__name__}: {answer.error}"
+        found.problems.append(Problem(deployment=deployment, message=message, error=answer.error))
+    elif (at := _health_due(rules, book, deployment, now)) is not None:
+        found.samples.append(
+            Sample(
+                metric=Metric.HEALTHY,
+                value=float(answer.value.healthy),
+                at=instant(at),
+                deployment=deployment,
+            )
+        )
+
+
+def _skipped(why: str, whom: Sequence[str]) -> Problem:
+    names = sorted(set(whom))
+    told = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")  # noqa: PLR2004 - enough to recognise
+    return Problem(deployment="", message=f"{told}: {why}")
+
+
+def _count_missing(found: Gathered, answers: Sequence[Answer], book: Book, now: int) -> None:
+    """Count the runs in which a deployment was not to be found, and take it for gone in the end."""
+    missing = {a.ask.deployment for a in answers if isinstance(a.error, NotFound)}
+    for deployment in {a.ask.deployment for a in answers if a.ask.what == "metrics"}:
+        page = book.page(deployment)
+        if deployment in found.answers:
+            page.missed = page.missed_at = 0
+        elif deployment in missing and now - page.missed_at >= GONE_APART:
+            page.missed, page.missed_at = min(page.missed + 1, GONE_AFTER), now
+        if page.missed >= GONE_AFTER:
+            found.gone[deployment] = GONE

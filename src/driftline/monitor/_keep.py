@@ -1,0 +1,56 @@
+"""The right of one run to work, kept while it works and given back at the end."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+from collections.abc import Sequence
+from datetime import timedelta
+
+from driftline._clock import Clock, SystemClock
+from driftline.records import Change, Store
+
+
+class Keep:
+    """A lease that is renewed on the way; what is written under it, an overtaken run cannot write."""
+
+    def __init__(self, store: Store, name: str, clock: Clock, duration: timedelta) -> None:
+        """Take the lease.
+
+        Raises:
+            StoreBusy: somebody else holds it.
+        """
+        self._store = store
+        self._clock = clock
+        self._duration = duration
+        self._watch = SystemClock()
+        holder = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
+        self._lease = store.acquire(name, holder=holder, now=clock.now(), duration=duration)
+        self._renewed = self._watch.monotonic()
+
+    def touch(self) -> None:
+        """Renew the lease when a third of it is over.
+
+        Raises:
+            StoreBusy: it has been taken over.
+        """
+        if self._watch.monotonic() - self._renewed > self._duration.total_seconds() / 3:
+            self._lease = self._store.renew(
+                self._lease, now=self._clock.now(), duration=self._duration
+            )
+            self._renewed = self._watch.monotonic()
+
+    def write(self, changes: Sequence[Change]) -> None:
+        """Write under the lease.
+
+        Raises:
+            StoreBusy: it has been taken over; nothing was written.
+        """
+        self.touch()
+        if changes:
+            self._store.write(changes, lease=self._lease)
+
+    def release(self) -> None:
+        """Give it back."""
+        self._store.release(self._lease)

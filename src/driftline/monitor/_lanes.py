@@ -1,0 +1,172 @@
+"""One lane a sink: a thread that sends, so that a sink that hangs or fails holds up no other.
+
+A lane makes one attempt an item, in order, and leaves the later items of a key alone once one of
+them failed. It writes nothing: what happened goes to a queue, and whoever runs the delivery
+settles it in the store.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import queue
+import threading
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Final, TypeAlias
+
+from attrs import frozen
+
+from driftline.errors import ConfigError, DeliveryFailed, DeliveryRefused, InputError
+from driftline.records import AlertSink, Delivery, Item, MetricSink, Receipt
+
+Sink: TypeAlias = AlertSink | MetricSink
+
+GIVE_WAY_AFTER: Final = 3
+"""Failures in a row after which a lane leaves the rest for the next run."""
+
+
+@frozen(kw_only=True)
+class Parcel:
+    """Something to send: an item of the outbox, or a repeat that needs none.
+
+    Attributes:
+        key: parcels of one key leave in order.
+        send: hands it to the sink.
+        item: the item of the outbox, None for a repeat.
+        payload: what it is, for the report.
+    """
+
+    key: str
+    send: Callable[[], object]
+    item: Item | None
+    payload: Any
+
+
+@frozen(kw_only=True)
+class Outcome:
+    """What became of a parcel: one of the two is set."""
+
+    lane: Lane
+    parcel: Parcel
+    receipt: Receipt | None = None
+    error: Exception | None = None
+
+
+class Lane:
+    """One sink and the thread that serves it."""
+
+    def __init__(self, sink: Sink, name: str) -> None:
+        """Keep the sink; nothing runs yet."""
+        self.sink = sink
+        self.name = name
+        self.delivery: Delivery = getattr(sink, "delivery", None) or Delivery()
+        self.alerts = isinstance(sink, AlertSink)
+        self.metrics = isinstance(sink, MetricSink)
+        self.sending: Parcel | None = None
+        self._thread: threading.Thread | None = None
+        self._stop = threading.Event()
+
+    @property
+    def stuck(self) -> bool:
+        """Whether a call of an earlier run has not come back."""
+        return self._thread is not None and self._thread.is_alive()
+
+    def start(
+        self,
+        parcels: Sequence[Parcel],
+        outcomes: queue.SimpleQueue[Outcome | Lane],
+        loop: asyncio.AbstractEventLoop | None,
+    ) -> None:
+        """Send in a thread of its own; each outcome goes to the queue, and the lane at the end."""
+        self._stop = threading.Event()
+        self._thread = threading.Thread(
+            target=self._work,
+            args=(tuple(parcels), outcomes, loop, self._stop),
+            name=f"driftline-{self.name}",
+            daemon=True,  # a sink that never comes back must not keep the process alive
+        )
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Send nothing more after what is being sent."""
+        self._stop.set()
+
+    def _work(
+        self,
+        parcels: Sequence[Parcel],
+        outcomes: queue.SimpleQueue[Outcome | Lane],
+        loop: asyncio.AbstractEventLoop | None,
+        stop: threading.Event,
+    ) -> None:
+        failed_keys: set[str] = set()
+        failures = 0
+        for parcel in parcels:
+            if stop.is_set() or failures >= GIVE_WAY_AFTER:
+                break
+            if parcel.key in failed_keys:
+                continue
+            self.sending = parcel
+            outcome = self._attempt(parcel, loop)
+            self.sending = None
+            outcomes.put(outcome)
+            failures = 0 if outcome.error is None else failures + 1
+            if outcome.error is not None and not isinstance(outcome.error, DeliveryRefused):
+                failed_keys.add(parcel.key)
+        outcomes.put(self)
+
+    def _attempt(self, parcel: Parcel, loop: asyncio.AbstractEventLoop | None) -> Outcome:
+        try:
+            receipt = _awaited(parcel.send(), loop)
+        except Exception as exc:  # noqa: BLE001 - border: a sink of the user's may raise anything
+            return Outcome(lane=self, parcel=parcel, error=exc)
+        if not isinstance(receipt, Receipt):
+            error = DeliveryFailed(
+                f"{self.name} returned {receipt!r} instead of a Receipt; whether it took the alert "
+                "is unknown, so it is sent again"
+            )
+            return Outcome(lane=self, parcel=parcel, error=error)
+        return Outcome(lane=self, parcel=parcel, receipt=receipt)
+
+    def __repr__(self) -> str:
+        """Say whom it serves."""
+        return f"Lane({self.name!r})"
+
+
+def _awaited(found: object, loop: asyncio.AbstractEventLoop | None) -> object:
+    """What a coroutine of an async sink returns: run on the service's loop where there is one."""
+    if not inspect.isawaitable(found):
+        return found
+    if loop is not None:
+        return asyncio.run_coroutine_threadsafe(_plain(found), loop).result()
+    return asyncio.run(_plain(found))
+
+
+async def _plain(awaitable: Awaitable[object]) -> object:
+    return await awaitable
+
+
+def _is_sink(thing: object) -> bool:
+    return isinstance(thing, AlertSink | MetricSink)
+
+
+def lanes_of(sinks: Sequence[Sink]) -> tuple[Lane, ...]:
+    """A lane for each sink.
+
+    Raises:
+        InputError: something is no sink.
+        ConfigError: two sinks have one name.
+    """
+    lanes: dict[str, Lane] = {}
+    for sink in sinks:
+        if not _is_sink(sink):
+            msg = f"{sink!r} is no sink: it has neither send(alert) nor push(samples)"
+            raise InputError(msg)
+        name = str(getattr(sink, "name", "") or type(sink).__name__)
+        if name in lanes:
+            msg = (
+                f"two sinks are called {name!r}, so that the outbox could not tell what is whose; "
+                "give one of them another name"
+            )
+            raise ConfigError(msg)
+        lanes[name] = Lane(sink, name)
+    return tuple(lanes.values())

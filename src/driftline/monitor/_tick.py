@@ -1,0 +1,362 @@
+"""One run, as a conversation: it yields questions to the platform, is sent answers, and reports.
+
+Nothing here knows whether the platform is asked in threads or awaited; both drivers are in
+`driftline.monitor._monitor`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Final, TypeAlias
+
+import numpy as np
+from attrs import evolve, frozen
+
+from driftline.monitor._book import Book
+from driftline.monitor._codec import (
+    alert_from_json,
+    alert_to_json,
+    samples_to_json,
+    series_to_json,
+)
+from driftline.monitor._engine import Findings, Observations, Place, judge
+from driftline.monitor._gather import Gathered, gather, questions
+from driftline.monitor._intake import Intake
+from driftline.monitor._keep import Keep
+from driftline.monitor._outbox import Deliveries, Outbox, Repeat
+from driftline.monitor._redact import redacted
+from driftline.monitor._run import Problem, Run, Transition
+from driftline.monitor._sources import Answer, Ask
+from driftline.monitor._subjects import dedup_key
+from driftline.monitor._words import worded
+from driftline.records import (
+    Alert,
+    AlertStatus,
+    Append,
+    Change,
+    LogLine,
+    Remove,
+    Sample,
+    Series,
+    Store,
+)
+from driftline.rules import Change as Happened
+from driftline.rules import (
+    Inhibition,
+    Phase,
+    Rule,
+    Step,
+    instant,
+    micros,
+    span,
+    starts_of,
+)
+
+Conversation: TypeAlias = Generator[Sequence[Ask], Sequence[Answer], Run]
+
+LOGS_ASKED: Final = 200
+"""Lines asked for to tell a cause from: one page of the Platform."""
+HEARTBEAT: Final = "monitor.heartbeat"
+"""1 at each run, for a dead-man's switch in the system that takes the numbers: when it stays
+away, the monitor is dead, and no silence of its sinks means anything."""
+OPEN_ALERTS: Final = "monitor.open_alerts"
+"""How many alerts are open after a run."""
+
+
+@frozen(kw_only=True)
+class Parts:
+    """What a run works with; the arguments of `driftline.Monitor`."""
+
+    name: str
+    space: str
+    rules: Sequence[Rule]
+    deployments: Sequence[str]
+    inhibitions: Sequence[Inhibition]
+    store: Store
+    outbox: Outbox
+    from_platform: bool
+    forward: bool
+    log_lines: int
+    delivery_seconds: float
+
+
+def tick(
+    parts: Parts,
+    samples: Iterable[Sample],
+    keep: Keep,
+    now: datetime,
+    loop: asyncio.AbstractEventLoop | None,
+) -> Conversation:
+    """The run."""
+    book = Book.load(parts.store, parts.space)
+    kept = f"{parts.space}/samples"
+    intake = Intake.load(kept, parts.store.scan(kept))
+    answers: Sequence[Answer] = ()
+    if parts.from_platform:
+        answers = yield questions(parts.rules, parts.deployments, book, now, numbers=parts.forward)
+    gathered = gather(answers, parts.rules, book, now)
+    fresh, problems = intake.add([*samples, *gathered.samples])
+    found = judge(_observations(parts, book, intake, gathered, micros(now)))
+    lines: dict[str, list[LogLine]] = {}
+    if asks := _log_questions(parts, found, gathered):
+        lines = _log_lines((yield asks), problems)
+    alerts = _word(parts, found, book, lines, micros(now))
+    columns = _columns(gathered, fresh, book) if parts.forward else []
+    columns += _heartbeat(parts, found, now) if parts.forward else []
+    book.take(found)
+    _trim(parts, intake, found)
+    # From here on nothing is lost: what happened and what is to be told are durable, together,
+    # before anything is sent.
+    keep.write(
+        [
+            *book.changes(found),
+            *intake.changes(),
+            *book.expired_silences(now),
+            *_transition_lines(parts, found),
+            *_acknowledged_over(parts, found, book),
+            *parts.outbox.tell(alerts, now),
+            *parts.outbox.forward(columns, now),
+        ]
+    )
+    done = parts.outbox.deliver(
+        seconds=parts.delivery_seconds,
+        write=keep.write,
+        repeats=_repeats(found, alerts, now),
+        loop=loop,
+    )
+    problems = [*gathered.problems, *problems]
+    return _report(parts, found, done, now=now, alerts=alerts, problems=problems)
+
+
+def _observations(
+    parts: Parts, book: Book, intake: Intake, gathered: Gathered, now: int
+) -> Observations:
+    return Observations(
+        monitor=parts.name,
+        rules=parts.rules,
+        deployments=parts.deployments,
+        answers=gathered.answers,
+        refused=gathered.refused,
+        silent=frozenset(gathered.silent),
+        gone=gathered.gone,
+        passed=intake.series(),
+        states=book.states(),
+        memories=book.memories,
+        silences=tuple(book.silences.values()),
+        inhibitions=parts.inhibitions,
+        acknowledged=book.acknowledged,
+        now=now,
+        from_platform=parts.from_platform,
+    )
+
+
+def _log_questions(parts: Parts, found: Findings, gathered: Gathered) -> list[Ask]:
+    """The logs of each deployment of which something is told that fires, if it can be asked."""
+    if not parts.from_platform or not parts.log_lines:
+        return []
+    wanted = dict.fromkeys(
+        telling.place[1].deployment
+        for telling in found.tellings
+        if telling.notice.status is AlertStatus.FIRING
+    )
+    can = set(parts.deployments) - gathered.silent - set(gathered.gone)
+    return [Ask(what="logs", deployment=d, limit=LOGS_ASKED) for d in wanted if d in can]
+
+
+def _log_lines(answers: Sequence[Answer], problems: list[Problem]) -> dict[str, list[LogLine]]:
+    """Deployment → its error lines, newest first, redacted. An alert goes without them if need be."""
+    found: dict[str, list[LogLine]] = {}
+    for answer in answers:
+        if answer.error is not None:
+            message = (
+                f"its alert goes without log lines: {type(answer.error).__name__}: {answer.error}"
+            )
+            problems.append(
+                Problem(deployment=answer.ask.deployment, message=message, error=answer.error)
+            )
+        else:
+            found[answer.ask.deployment] = [redacted(line) for line in answer.value]
+    return found
+
+
+def _word(
+    parts: Parts, found: Findings, book: Book, lines: Mapping[str, Sequence[LogLine]], now: int
+) -> list[Alert]:
+    """Every telling as an alert; a state remembers its last one."""
+    before = book.states()
+    alerts: list[Alert] = []
+    for telling in found.tellings:
+        state = found.states.get(telling.place) or before.get(telling.place)
+        own = lines.get(telling.place[1].deployment, ())
+        alert = worded(telling, state, own, now=now, log_lines=parts.log_lines)
+        alerts.append(alert)
+        if telling.place in found.states:
+            told = evolve(found.states[telling.place], alert=alert_to_json(alert))
+            found.states[telling.place] = told
+    _forget_alerts(parts, found, now)
+    return alerts
+
+
+def _forget_alerts(parts: Parts, found: Findings, now: int) -> None:
+    """Drop the words of alerts that are over and that no sink wants repeated any more."""
+    longest = span(parts.outbox.repeat_resolved_for)
+    for place, state in found.states.items():
+        if state.alert is not None and not state.told and now - state.resolved_at >= longest:
+            found.states[place] = evolve(state, alert=None)
+
+
+def _columns(gathered: Gathered, fresh: Sequence[Sample], book: Book) -> list[dict[str, Any]]:
+    """Numbers to pass on: what settled since the last run, and what callers passed anew."""
+    columns: list[dict[str, Any]] = []
+    for deployment, segments in gathered.answers.items():
+        page, segment = book.page(deployment), segments[-1]
+        assert segment.end is not None
+        for series in segment.series.values():
+            new = _between(series, page.forwarded, segment.end)
+            if len(new):
+                columns.append(series_to_json(new))
+        page.forwarded = max(page.forwarded, segment.end)
+    return columns + samples_to_json(fresh)
+
+
+def _between(series: Series, start: int, end: int) -> Series:
+    """The buckets that end after `start` and not after `end`."""
+    ends = starts_of(series) + span(series.width)
+    first, last = np.searchsorted(ends, [start, end], side="right").tolist()
+    return Series(
+        metric=series.metric,
+        times=series.times[first:last],
+        values=series.values[first:last],
+        width=series.width,
+        deployment=series.deployment,
+        labels=series.labels,
+    )
+
+
+def _heartbeat(parts: Parts, found: Findings, now: datetime) -> list[dict[str, Any]]:
+    still = sum(state.phase is Phase.FIRING for state in found.states.values())
+    labels = {"monitor": parts.name}
+    return samples_to_json(
+        [
+            Sample(metric=HEARTBEAT, value=1.0, at=now, labels=labels),
+            Sample(metric=OPEN_ALERTS, value=float(still), at=now, labels=labels),
+        ]
+    )
+
+
+def _trim(parts: Parts, intake: Intake, found: Findings) -> None:
+    """Forget the samples that every rule has judged."""
+    using: dict[tuple[str, str], list[int]] = {}
+    rules = {rule.name: rule for rule in parts.rules}
+    for (name, subject), state in found.states.items():
+        for metric in rules[name].metrics() if name in rules else ():
+            using.setdefault((subject.deployment, metric), []).append(state.until)
+    for subject, columns in intake.columns.items():
+        for metric in columns:
+            untils = using.get((subject.deployment, metric))
+            intake.forget(subject, metric, min(untils) if untils else _NEVER)
+
+
+_NEVER: Final = 1 << 62
+
+
+def _transition_lines(parts: Parts, found: Findings) -> list[Change]:
+    return [
+        Append(
+            space=f"{parts.space}/transitions",
+            key=dedup_key(parts.name, *place),
+            at=instant(step.at),
+            record=transition_to_json(place, step),
+        )
+        for place, step in found.steps
+    ]
+
+
+def transition_to_json(place: Place, step: Step) -> dict[str, Any]:
+    """A transition as the history keeps it."""
+    rule, subject = place
+    return {
+        "change": step.change.value,
+        "rule": rule,
+        "deployment": subject.deployment,
+        "labels": dict(subject.labels),
+        "value": step.value,
+        "threshold": step.threshold,
+        "since": instant(step.since).isoformat(),
+        "reason": step.reason,
+    }
+
+
+def transition_from_json(key: str, at: datetime, record: Mapping[str, Any]) -> Transition:
+    """The transition again."""
+    return Transition(
+        key=key,
+        change=Happened(record["change"]),
+        at=at,
+        rule=record["rule"],
+        deployment=record["deployment"],
+        labels=record["labels"],
+        value=record["value"],
+        threshold=record["threshold"],
+        since=datetime.fromisoformat(record["since"]),
+        reason=record["reason"],
+    )
+
+
+def _acknowledged_over(parts: Parts, found: Findings, book: Book) -> list[Change]:
+    """An acknowledgement ends with the alert it was for."""
+    over = {
+        dedup_key(parts.name, *place)
+        for place, step in found.steps
+        if step.change is Happened.RESOLVED
+    }
+    return [
+        Remove(space=f"{parts.space}/acknowledged", key=key) for key in over & book.acknowledged
+    ]
+
+
+def _repeats(found: Findings, alerts: Sequence[Alert], now: datetime) -> list[Repeat]:
+    """Alerts that were told before, for the sinks that want them at each run."""
+    just_told = {alert.key for alert in alerts}
+    repeats: list[Repeat] = []
+    for state in found.states.values():
+        if state.alert is None or state.alert["key"] in just_told:
+            continue
+        alert = alert_from_json(state.alert)
+        if state.told:
+            value = state.value if alert.value is not None else None
+            repeats.append(Repeat(alert=evolve(alert, value=value, at=now)))
+        else:
+            repeats.append(Repeat(alert=alert, resolved_at=instant(state.resolved_at)))
+    return repeats
+
+
+def _report(
+    parts: Parts,
+    found: Findings,
+    done: Deliveries,
+    *,
+    now: datetime,
+    alerts: Sequence[Alert],
+    problems: Sequence[Problem],
+) -> Run:
+    return Run(
+        monitor=parts.name,
+        at=now,
+        judged=found.judged,
+        transitions=tuple(
+            transition_from_json(
+                dedup_key(parts.name, *place), instant(step.at), transition_to_json(place, step)
+            )
+            for place, step in found.steps
+        ),
+        alerts=tuple(alerts),
+        delivered=tuple(done.delivered),
+        failed=tuple(done.failed),
+        dead_letters=tuple(done.dead_letters),
+        dead=len(parts.store.dead(f"{parts.space}/")),
+        unjudged=tuple(found.unjudged),
+        problems=(*problems, *done.problems),
+    )
