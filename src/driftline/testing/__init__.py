@@ -21,7 +21,7 @@ from driftline.testing._platform import (
     LocalPlatform,
     ReceivedCall,
 )
-from driftline.testing._scenes import CLASS_NAMES, Frame, Scenes, write_yolo
+from driftline.testing._scenes import CLASS_NAMES, Frame, Scene, Scenes, write_yolo
 from driftline.testing._sinks import RecordingSink, check_sink, example_alert
 from driftline.testing._vendors import LocalVendors, VendorCall, VendorReply
 
@@ -38,6 +38,7 @@ __all__ = [
     "Perturbation",
     "ReceivedCall",
     "RecordingSink",
+    "Scene",
     "Scenes",
     "ShapeFinder",
     "VendorCall",
