@@ -32,7 +32,7 @@ from driftline.profiles._features import (
     IntArray,
     Level,
 )
-from driftline.profiles._judge import REJECTED, Codes, codes, said
+from driftline.profiles._judge import LARGEST_PX, REJECTED, Codes, codes, said
 from driftline.profiles._rows import Flat, Row
 from driftline.records import Detections
 
@@ -141,8 +141,8 @@ class Counter:
 
     def _good_frames(self, columns: Columns) -> Mask | None:
         """Which frames have an area (None: all); refuse the others unless they are counted."""
-        area = (columns.height > 0) & (columns.width > 0)
-        area &= np.isfinite(columns.height) & np.isfinite(columns.width)
+        area = (columns.height > 0) & (columns.height <= LARGEST_PX)
+        area &= (columns.width > 0) & (columns.width <= LARGEST_PX)
         if area.all():
             return None
         if not self.count_invalid:

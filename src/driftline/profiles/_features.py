@@ -198,10 +198,12 @@ class Feature:
         """The bin of each value, none of which is nan: `bin` without the look for nan."""
         if self.affine is None:
             return self.edges.searchsorted(values, side="right").astype(np.int64, copy=False)
-        scaled = np.multiply(values, self.affine[0])
-        scaled += 1.0 - self.affine[1] * self.affine[0]
-        np.maximum(scaled, 0.0, out=scaled)
-        np.minimum(scaled, float(self.n_bins - 1), out=scaled)
+        per_unit, first_edge = self.affine
+        half = 0.5 / per_unit
+        scaled = np.maximum(values, first_edge - half)  # first: a product may overflow
+        np.minimum(scaled, self.edges[-1] + half, out=scaled)
+        scaled *= per_unit
+        scaled += 1.0 - first_edge * per_unit
         return scaled.astype(np.int64)
 
     def __eq__(self, other: object) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -20,6 +19,8 @@ REJECTED = ("confidence", "box", "outside", "class", "frame")
 without area, whose boxes are ``"outside"``."""
 CLASSES = 2**16
 """A class index is below this; LVIS has 1,203 classes and Objects365 has 365."""
+LARGEST_PX = 1e9
+"""No coordinate or side is longer: it is no pixel, and products of a few still are numbers."""
 _SMALL = 64
 
 
@@ -49,10 +50,10 @@ def codes(
         width: ``(n,)`` or ``(1,)`` width of each box's frame, px.
     """
     left, top, right, bottom = xyxy.T
-    area = (height > 0) & (width > 0) & (height < np.inf) & (width < np.inf)
+    area = (height > 0) & (width > 0) & (height <= LARGEST_PX) & (width <= LARGEST_PX)
     faults = (
         ~((confidence >= 0) & (confidence <= 1)),
-        ~((left <= right) & (top <= bottom) & np.isfinite(xyxy).all(axis=1)),
+        ~((left <= right) & (top <= bottom) & (np.abs(xyxy) <= LARGEST_PX).all(axis=1)),
         ~((right >= 0) & (bottom >= 0) & (left <= width) & (top <= height) & area),
         (class_id < 0) | (class_id >= CLASSES),
     )
@@ -67,7 +68,6 @@ def good(detections: Detections) -> bool:
     height, width = detections.image_size
     if len(detections) > _SMALL:
         return not _codes_of(detections).any()
-    infinity = math.inf
     for (left, top, right, bottom), confidence, class_id in zip(
         detections.xyxy.tolist(),
         detections.confidence.tolist(),
@@ -76,8 +76,8 @@ def good(detections: Detections) -> bool:
     ):
         if not (
             0.0 <= confidence <= 1.0
-            and -infinity < left <= right < infinity
-            and -infinity < top <= bottom < infinity
+            and -LARGEST_PX <= left <= right <= LARGEST_PX
+            and -LARGEST_PX <= top <= bottom <= LARGEST_PX
             and right >= 0
             and bottom >= 0
             and left <= width
@@ -143,7 +143,7 @@ def said(
     box = f"xyxy={[float(v) for v in xyxy]}"
     fault = {
         "confidence": f"confidence={confidence!r} is not in [0, 1]",
-        "box": f"{box} is not left <= right, top <= bottom in finite pixels",
+        "box": f"{box} is not left <= right, top <= bottom in pixels (within 1e9)",
         "outside": f"{box} lies outside its frame of {width:g} x {height:g} px",
         "class": f"class_id={class_id} is not in [0, {CLASSES})",
     }[reason]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TypeVar
@@ -369,23 +369,22 @@ class Profile:
 
     def _frame_counts(self, name: str) -> IntArray:
         layout = Layout.frames(self.histograms)
-        return self._dense(self.frame_cells, layout, name, 1)
+        return self._dense(self.frame_cells, layout, name, classes=1, fold=1)[:, :, 0]
 
     def _box_counts(self, name: str, *, by_class: bool) -> IntArray:
         layout, n = Layout.boxes(self.histograms), len(self.class_ids)
         if by_class:
-            table = self._dense(self.box_cells, layout, name, 1, n)
-            return table.reshape(len(self.periods), len(self.cameras), n, -1)
-        return self._dense(self.box_cells, layout, name, max(1, n))
+            return self._dense(self.box_cells, layout, name, classes=n, fold=1)
+        return self._dense(self.box_cells, layout, name, classes=1, fold=max(1, n))[:, :, 0]
 
     def _dense(
-        self, cells: Cells, layout: Layout, name: str, fold: int, inner: int = 1
+        self, cells: Cells, layout: Layout, name: str, *, classes: int, fold: int
     ) -> IntArray:
-        """The bins of a feature; `fold` neighbouring blocks are added, `inner` kept apart."""
+        """``(n_periods, n_cameras, classes, n_bins)``; `fold` classes of a block are added up."""
         offset, size = layout.span(name)
         block, flat = np.divmod(cells.keys, layout.width)
         mine = (flat >= offset) & (flat < offset + size)
-        table = np.zeros((len(self.periods), len(self.cameras), inner * size), dtype=np.int64)
+        table = np.zeros((len(self.periods), len(self.cameras), classes, size), dtype=np.int64)
         index = block[mine] // fold * size + flat[mine] - offset
         np.add.at(table.reshape(-1), index, cells.counts[mine])
         return table
@@ -543,6 +542,10 @@ class Profile:
         )
 
     __hash__ = None  # type: ignore[assignment]  # equal by content, and content is arrays
+
+    def __reduce__(self) -> tuple[Callable[[bytes], Profile], tuple[bytes]]:
+        """Pickle as a file's content: formulas of features need not be importable."""
+        return Profile.from_bytes, (self.to_bytes(),)
 
     # On disk -----------------------------------------------------------------------------
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -16,6 +15,7 @@ from driftline.records._adapters import BoxFormat
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
+_LARGEST_PX = 10**9
 
 
 def _boxes(value: npt.ArrayLike) -> FloatArray:
@@ -79,7 +79,7 @@ class Detections:
             )
             raise InputError(msg)
         height, width = self.image_size
-        if not (0 < height < math.inf and 0 < width < math.inf):
+        if not (0 < height <= _LARGEST_PX and 0 < width <= _LARGEST_PX):
             msg = f"image_size={self.image_size} must be (height, width) in pixels, both above 0"
             raise InputError(msg)
 
