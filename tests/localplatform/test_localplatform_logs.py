@@ -153,7 +153,7 @@ def test_pages_are_a_partition(lines, rates, limit, severities):
         seen, before = [], None
         for _ in range(3000):
             found, before = line.logbook.page(
-                line.ledger.minutes(),
+                line.ledger.minutes(0, now + 1),
                 url="http://x",
                 now=now,
                 before=before,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, get_args
 from driftline.testing._platform._behaviour import Behaviour
 from driftline.testing._platform._endpoint import ABORTED, LocalDeployment, Status
 from driftline.testing._platform._ledger import LENGTH_US, WIDTH_US, Buckets, Floats, Ints
-from driftline.testing._platform._logbook import key_of, severities_of, token_of
+from driftline.testing._platform._logbook import LOGS_RETENTION_US, key_of, severities_of, token_of
 from driftline.testing._platform._router import (
     OWNER,
     SLUG_LENGTH,
@@ -20,7 +20,7 @@ from driftline.testing._platform._router import (
     choice,
     whole,
 )
-from driftline.testing._platform._time import iso
+from driftline.testing._platform._time import MINUTE, iso
 
 if TYPE_CHECKING:
     from driftline.testing._platform._world import World
@@ -276,11 +276,9 @@ def _overview(buckets: Buckets) -> dict[str, object]:
     p95 = round(buckets.percentiles_ms[1], 3)
     return {
         "summary": {"totalRequests": requests, "errorRate": rate, "p95LatencyMs": p95},
-        "timeSeries": {
-            "requests": _points(buckets.at, buckets.requests),
-            "errors": _errors(buckets),
-            "latencyP95": _points(buckets.at, buckets.p95_ms),
-        },
+        "timeSeries": _series(
+            buckets, {"requests": buckets.requests, "latencyP95": buckets.p95_ms}
+        ),
     }
 
 
@@ -288,6 +286,14 @@ def _full(buckets: Buckets, width: int) -> dict[str, object]:
     requests, errors, rate = _totals(buckets)
     p50, p95, p99 = (round(value, 3) for value in buckets.percentiles_ms)
     busy = (buckets.requests * buckets.p50_ms * 1000 / width).clip(0.01, 1.0)
+    values = {
+        "requests": buckets.requests,
+        "latencyP50": buckets.p50_ms,
+        "latencyP95": buckets.p95_ms,
+        "cpuUtilization": busy,
+        "memoryUtilization": 0.4 + 0.2 * busy,
+        "instanceCount": buckets.requests.clip(1, 1),
+    }
     return {
         "summary": {
             "totalRequests": requests,
@@ -298,29 +304,29 @@ def _full(buckets: Buckets, width: int) -> dict[str, object]:
             "p95LatencyMs": p95,
             "p99LatencyMs": p99,
         },
-        "timeSeries": {
-            "requests": _points(buckets.at, buckets.requests),
-            "errors": _errors(buckets),
-            "latencyP50": _points(buckets.at, buckets.p50_ms),
-            "latencyP95": _points(buckets.at, buckets.p95_ms),
-            "cpuUtilization": _points(buckets.at, busy),
-            "memoryUtilization": _points(buckets.at, 0.4 + 0.2 * busy),
-            "instanceCount": _points(buckets.at, buckets.requests.clip(1, 1)),
-        },
+        "timeSeries": _series(buckets, values),
     }
 
 
-def _points(at: Ints, values: Floats | Ints) -> list[dict[str, object]]:
-    return [
-        {"timestamp": iso(when), "value": round(value, 3)}
-        for when, value in zip(at.tolist(), values.tolist(), strict=True)
+def _series(buckets: Buckets, values: dict[str, Floats | Ints]) -> dict[str, object]:
+    """Points of each series; errors have none in buckets that saw none.
+
+    A count of a kind that did not occur has no point, so series need not align.
+    """
+    stamps = [iso(at) for at in buckets.at.tolist()]
+    series: dict[str, object] = {
+        name: [
+            {"timestamp": stamp, "value": round(value, 3)}
+            for stamp, value in zip(stamps, array.tolist(), strict=True)
+        ]
+        for name, array in values.items()
+    }
+    series["errors"] = [
+        {"timestamp": stamp, "value": count}
+        for stamp, count in zip(stamps, buckets.errors.tolist(), strict=True)
+        if count
     ]
-
-
-def _errors(buckets: Buckets) -> list[dict[str, object]]:
-    """Only buckets that saw an error: a count of a kind that did not occur has no point."""
-    seen = buckets.errors > 0
-    return _points(buckets.at[seen], buckets.errors[seen])
+    return series
 
 
 def _logs(world: World, request: Request) -> Response:
@@ -333,10 +339,12 @@ def _logs(world: World, request: Request) -> Response:
     with world.lock:
         deployment = world.deployment(request)
         deployment.require("ready", to_do="read logs of")
+        now = world.now_us()
         lines, following = deployment.logbook.page(
-            deployment.ledger.minutes(),
+            # A row is at most a minute long, so one that reaches into the week begins then.
+            deployment.ledger.minutes(now - LOGS_RETENTION_US - MINUTE, now + 1),
             url=f"{deployment.service_url}/predict",
-            now=world.now_us(),
+            now=now,
             before=before,
             severities=severities,
             limit=limit,

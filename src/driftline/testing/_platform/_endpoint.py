@@ -426,7 +426,7 @@ class LocalDeployment:
             self._arrive(pending, at)
         self._close_traffic(now if close else now // MINUTE * MINUTE)
         self._ledger.forget_before(now - _KEPT_US)
-        self._logbook.forget_before(now - LOGS_RETENTION_US - DAY)
+        self._logbook.forget_before(now - LOGS_RETENTION_US)
 
     def _arrive(self, done: Transition, at: int) -> None:
         self._updated = at

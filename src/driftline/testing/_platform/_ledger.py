@@ -31,6 +31,8 @@ LENGTH_US: Final = {"1h": HOUR, "6h": 6 * HOUR, "24h": DAY, "7d": 7 * DAY, "30d"
 METRICS_RETENTION_US: Final = 30 * DAY
 """How long metrics are kept: the Platform's monitoring page."""
 
+_NEVER: Final = 1 << 62
+_MANY: Final = 64
 _EDGES: Final = np.array(
     [0, 0.1, 0.2, 0.3, 0.4, 0.45, 0.55, 0.65, 0.75, 0.85, 0.92, 0.94, 0.96, 0.985, 0.995, 1.0]
 )
@@ -129,12 +131,18 @@ class Buckets:
 
 
 class Ledger:
-    """The traffic of one endpoint."""
+    """The traffic of one endpoint.
+
+    New rows wait beside the old ones and join them when they are a tenth as many, so that
+    adding and reading a window cost no copy of a month.
+    """
 
     def __init__(self) -> None:
         """Hold nothing."""
-        self._minutes = EMPTY
-        self._new_minutes: list[Minutes] = []
+        self._old = EMPTY
+        self._new: list[Minutes] = []
+        self._new_rows = 0
+        self._oldest = _NEVER
         self._requests: list[tuple[int, float, bool]] = []
 
     def add_request(self, at: int, *, ms: float, failed: bool) -> None:
@@ -143,27 +151,39 @@ class Ledger:
 
     def add_minutes(self, rows: Minutes) -> None:
         """Synthetic traffic; rows without requests are dropped."""
-        self._new_minutes.append(rows.where(rows.requests > 0))
+        rows = rows.where(rows.requests > 0)
+        if not len(rows):
+            return
+        self._oldest = min(self._oldest, int(rows.at.min()))
+        self._new.append(rows)
+        self._new_rows += len(rows)
+        if self._new_rows > _MANY + len(self._old) // 10:
+            self._merge()
 
-    def minutes(self) -> Minutes:
-        """All synthetic rows."""
-        if self._new_minutes:
-            self._minutes = joined([self._minutes, *self._new_minutes])
-            self._new_minutes.clear()
-        return self._minutes
+    def minutes(self, start: int, end: int) -> Minutes:
+        """The synthetic rows that begin from `start` up to `end`, in the order they were added."""
+        if len(self._new) > 1:
+            self._new = [joined(self._new)]
+        parts = [self._old, *self._new]
+        return joined([part.where((part.at >= start) & (part.at < end)) for part in parts])
 
     def forget_before(self, us: int) -> None:
-        """Drop what is older than the retention."""
-        rows = self.minutes()
-        if len(rows) and rows.at.min() < us:
-            self._minutes = rows.where(rows.at >= us)
-        if self._requests and self._requests[0][0] < us:
+        """Drop what is older; done when there is a day of it, because it copies the rest."""
+        if self._oldest < us - DAY:
+            self._merge()
+            self._old = self._old.where(self._old.at >= us)
+            self._oldest = int(self._old.at.min()) if len(self._old) else _NEVER
+        if self._requests and self._requests[0][0] < us - DAY:
             self._requests = [request for request in self._requests if request[0] >= us]
+
+    def _merge(self) -> None:
+        self._old = joined([self._old, *self._new])
+        self._new.clear()
+        self._new_rows = 0
 
     def buckets(self, *, start: int, cut: int, width: int) -> Buckets:
         """Buckets of `width`, aligned to it, of what happened from `start` up to `cut`."""
-        rows = self.minutes()
-        rows = rows.where((rows.at >= start) & (rows.at < cut)).seen_until(cut)
+        rows = self.minutes(start, cut).seen_until(cut)
         real = np.array(
             [request for request in self._requests if start <= request[0] < cut], dtype=np.float64
         ).reshape(-1, 3)

@@ -102,8 +102,8 @@ class Logbook:
         self._lines.append(line)
 
     def forget_before(self, us: int) -> None:
-        """Drop what is older than the retention."""
-        if self._lines and self._lines[0].key[0] < us:
+        """Drop what is older; done when there is a day of it."""
+        if self._lines and self._lines[0].key[0] < us - DAY:
             self._lines = [line for line in self._lines if line.key[0] >= us]
 
     def page(
