@@ -13,7 +13,8 @@ from localkit import LINE, client_of, two_boxes
 
 from driftline.errors import InputError
 from driftline.testing import LocalPlatform
-from driftline.testing._platform._server import MAX_CONNECTIONS
+from driftline.testing._platform._router import Response
+from driftline.testing._platform._server import MAX_CONNECTIONS, Server
 
 METRICS = f"{LINE}/metrics"
 
@@ -240,6 +241,26 @@ def test_half_a_request(local, http):
             connection.sendall(data)
 
     assert 200 == http.get(LINE).status_code
+
+
+def test_a_bug_is_a_500():
+    """What goes wrong in an answer is that call's 500; the next one is served."""
+    asked = []
+
+    def answer(request):
+        asked.append(request.path)
+        if len(asked) == 1:
+            raise KeyError("lost")
+        return Response(content=b"raw", headers={"Content-Type": "text/plain"})
+
+    server = Server(answer, request_id=lambda: "-", max_body=1, hang_seconds=1)
+    server.open()
+    first, second = httpx.get(server.url + "/one"), httpx.get(server.url + "/two")
+    server.close()
+
+    assert (500, 200) == (first.status_code, second.status_code)
+    assert "lost" in first.json()["error"]
+    assert ("raw", "text/plain") == (second.text, second.headers["content-type"])
 
 
 def test_head(local):

@@ -182,6 +182,20 @@ def test_a_year_passes(local, http):
     assert time.perf_counter() - began < 5
 
 
+def test_what_is_too_old_is_forgotten(local):
+    """Three months of traffic hold no more rows than what is kept and a little."""
+    line = local.deployment("line-3")
+    line.behave(requests_per_minute=1)
+    for _ in range(90):
+        local.clock.advance(timedelta(days=1))
+        line.record(method="GET", path="/health", status=200, ms=1.0, agent="test")
+    ledger = line.ledger
+
+    assert len(ledger.minutes(0, 1 << 62)) <= 33 * 24 * 60
+    assert len(ledger._requests) <= 33
+    assert len(line.logbook._lines) <= 10
+
+
 def test_history(local, http):
     """A past with a regression in it: pieces are laid end to end, the clock stays."""
     line = local.deployment("line-3")

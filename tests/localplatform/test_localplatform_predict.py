@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
@@ -179,6 +180,15 @@ def test_detector_that_fails(image):
     assert 500 == reply.status_code
     assert "ZeroDivisionError: no scale" in reply.json()["error"]
     assert "no scale" in line["message"]
+
+
+def test_without_pillow(http, image, monkeypatch):
+    """Where Pillow is missing, the reply names the extra that brings it."""
+    monkeypatch.setitem(sys.modules, "PIL", None)
+    reply = http.post(PREDICT, files={"file": image})
+
+    assert 500 == reply.status_code
+    assert "driftline[testing]" in reply.json()["error"]
 
 
 def test_scripted_failures(local, http, image):

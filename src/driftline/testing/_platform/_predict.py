@@ -144,7 +144,7 @@ def _run(world: World, deployment: LocalDeployment, request: Request) -> Respons
     except Refused as refused:
         response, status = refused.response, refused.response.status
     except Exception as exc:  # noqa: BLE001 - the detector is the user's: as on any server, its fault is a 500
-        said = f"The detector of {model} failed: {type(exc).__name__}: {exc}"
+        said = f"Prediction with {model} failed: {type(exc).__name__}: {exc}"
         response, status = Response(status=500, body={"error": said}), 500
     with world.lock:
         agent = request.headers.get("user-agent", "")
