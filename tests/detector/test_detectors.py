@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from driftline.errors import InputError, MissingExtra, ModelError
+from driftline.errors import InputError, MissingExtra, ModelError, UnreadableData
 from driftline.testing import (
     CLASS_NAMES,
     OnnxDetector,
@@ -163,6 +163,17 @@ def test_a_path_will_do(tmp_path):
 
     np.testing.assert_array_equal(by_path.xyxy, by_pixels.xyxy)
     assert len(by_path) > 0
+
+
+def test_a_path_must_lead_to_an_image(tmp_path):
+    """No file is your fault, a file that is no image is the data's; both are named."""
+    text = tmp_path / "notes.txt"
+    text.write_text("not a picture")
+
+    with pytest.raises(InputError, match=r"nowhere\.png"):
+        ShapeFinder()(tmp_path / "nowhere.png")
+    with pytest.raises(UnreadableData, match=r"notes\.txt"):
+        ShapeFinder()(str(text))
 
 
 # OnnxDetector --------------------------------------------------------------------------------
@@ -479,6 +490,15 @@ def test_models_of_any_size(tmp_path):
     assert 64 == OnnxDetector(path, imgsz=64).context.imgsz
     assert 160 == OnnxDetector(path).context.imgsz
     assert 0 == len(OnnxDetector(path)(FRAMES[0].image))
+
+
+@pytest.mark.yolo
+def test_names_that_do_not_parse(tmp_path):
+    """Class names that are no mapping are the model's fault, and quoted."""
+    path = constant_model(tmp_path / "odd.onnx", np.zeros((1, 5, 1)), names="person; car")
+
+    with pytest.raises(ModelError, match=r"odd\.onnx.*person; car"):
+        OnnxDetector(path)(FRAMES[0].image)
 
 
 @pytest.mark.yolo

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from attrs import field, frozen
 
-from driftline.errors import InputError, MissingExtra, ModelError
+from driftline.errors import InputError, MissingExtra, ModelError, UnreadableData
 from driftline.records import Context, Detections
 from driftline.testing._scenes import CLASS_NAMES
 
@@ -47,8 +47,9 @@ def as_image(image: npt.ArrayLike | str | Path) -> Image:
     """The image as ``(height, width, 3)`` uint8 RGB; a path is read with Pillow.
 
     Raises:
-        InputError: another shape or type.
+        InputError: another shape or type, or no file at the path.
         MissingExtra: a path was given and Pillow is not installed.
+        UnreadableData: the file at the path is no image.
     """
     if isinstance(image, str | Path):
         return _read(Path(image))
@@ -65,8 +66,15 @@ def _read(path: Path) -> Image:
     except ImportError as exc:
         extra = "testing"
         raise MissingExtra(extra, needed_for="reading an image file", package="pillow") from exc
-    with Picture.open(path) as picture:
-        return np.asarray(picture.convert("RGB"), dtype=np.uint8)
+    if not path.is_file():
+        msg = f"no image at {str(path)!r}"
+        raise InputError(msg)
+    try:
+        with Picture.open(path) as picture:
+            return np.asarray(picture.convert("RGB"), dtype=np.uint8)
+    except OSError as exc:
+        msg = f"{path.name!r} is no image that Pillow can read: {exc}"
+        raise UnreadableData(msg) from exc
 
 
 @frozen(kw_only=True)
@@ -249,11 +257,15 @@ class OnnxDetector:
         """The same as calling it."""
         return self(image)
 
-    @property
+    @cached_property
     def class_names(self) -> Mapping[int, str]:
         """Index → name as the model carries them, empty where it carries none."""
-        names = ast.literal_eval(self._facts.get("names", "{}"))
-        return {int(index): str(name) for index, name in dict(names).items()}
+        text = self._facts.get("names", "{}")
+        try:
+            return {int(index): str(name) for index, name in dict(ast.literal_eval(text)).items()}
+        except (ValueError, TypeError, SyntaxError) as exc:
+            msg = f"{self._path.name!r} carries the class names {text!r}, which do not parse"
+            raise ModelError(msg) from exc
 
     @cached_property
     def context(self) -> Context:
