@@ -6,6 +6,7 @@ made again next year from what was written down, without the parts that measured
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any, Literal
@@ -44,12 +45,12 @@ class Shift:
         class_name: class, "" for all together.
         effect: largest distance between the two distribution functions, 0 to 1.
         direction: where it moved, in the report's words.
-        p_value: adjusted p-value.
+        p_value: adjusted p-value; None where the method has none.
     """
 
     feature: str
     effect: float
-    p_value: float
+    p_value: float | None = None
     direction: str = ""
     camera: str = ""
     class_name: str = ""
@@ -59,7 +60,8 @@ class Shift:
         where = f" of camera {self.camera}" if self.camera else ""
         what = f" of class {self.class_name}" if self.class_name else ""
         way = f" {self.direction}" if self.direction else ""
-        return f"{self.feature}{where}{what} moved{way} (D={self.effect:.3f}, p={self.p_value:.2g})"
+        chance = "" if self.p_value is None else f", p={self.p_value:.2g}"
+        return f"{self.feature}{where}{what} moved{way} (D={self.effect:.3f}{chance})"
 
 
 @frozen(kw_only=True)
@@ -145,10 +147,9 @@ def _drift(value: DriftReport | DriftFacts | None) -> DriftFacts | None:
             class_name=cell.class_name or "",
             effect=cell.effect,
             direction=cell.direction,
-            p_value=cell.p_value,
+            p_value=None if math.isnan(cell.p_value) else cell.p_value,
         )
-        for cell in value.cells
-        if cell.flagged
+        for cell in value.flags
     ]
     return DriftFacts(
         verdict=value.verdict,
