@@ -452,8 +452,8 @@ class _Markers:
         call = Call(method="GET", path=ANNOTATIONS, params={"tags": tag, "limit": 1})
         content = self._channel.call(call, hints=_MARKER_HINTS).content
         try:
-            found = json.loads(content)
-            return {**found[0], "id": int(found[0]["id"])} if found else None
+            first = json.loads(content)[:1]  # a list, or it is no Grafana
+            return {**first[0], "id": int(first[0]["id"])} if first else None
         except (ValueError, LookupError, TypeError) as exc:
             msg = f"{self._sink}: {self._channel.base_url} does not answer as Grafana's annotations"
             raise DeliveryRefused(msg) from exc
