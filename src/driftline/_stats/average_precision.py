@@ -1,8 +1,8 @@
 """Average precision of ranked detections, on the sample and on thousands of resamples of it.
 
 Matching detections to objects happens image by image, so a resample of images changes weights
-and nothing else: average precision is computed from a ranking and one weight per image. Whole
-numbers are bootstrap multiplicities; any positive numbers (1 / inclusion probability) work too.
+and nothing else: average precision is computed from a ranking and one weight per image, how
+often the image was drawn, or 1 / the probability that it was picked for labelling.
 """
 
 from __future__ import annotations

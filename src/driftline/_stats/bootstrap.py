@@ -1,17 +1,18 @@
-"""Resampling by multiplicities: a replicate is how often each unit was drawn.
+"""Resampling by weights: a replicate is how much each unit counts in it.
 
-A statistic that is computed from weights of units then needs no copy of the data per replicate
-(Efron & Tibshirani 1993, An Introduction to the Bootstrap).
+A statistic that is computed from weights of units then needs no copy of the data per replicate.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 
 from driftline.errors import InputError
 
-__all__ = ["generator", "group_index", "multiplicities"]
+__all__ = ["generator", "group_index", "half_samples"]
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -22,7 +23,7 @@ def generator(rng: np.random.Generator | int) -> np.random.Generator:
     return rng if isinstance(rng, np.random.Generator) else np.random.default_rng(rng)
 
 
-def group_index(keys: list[str] | tuple[str, ...]) -> IntArray:
+def group_index(keys: Sequence[str]) -> IntArray:
     """``(n,)`` number of the group of each key, groups numbered in order of first sight.
 
     >>> group_index(["a", "b", "a"]).tolist()
@@ -32,45 +33,51 @@ def group_index(keys: list[str] | tuple[str, ...]) -> IntArray:
     return np.array([numbers.setdefault(key, len(numbers)) for key in keys], dtype=np.int64)
 
 
-def multiplicities(
+def half_samples(
     groups: IntArray,
     *,
     replicates: int,
     rng: np.random.Generator | int,
     strata: IntArray | None = None,
 ) -> FloatArray:
-    """How often each row is drawn when whole groups are drawn with replacement.
+    """Weights of the repeated half-sample bootstrap: a random half counts twice, the other not.
+
+    Saigo, Shao & Sitter 2001 (Survey Methodology 27:189). As in the usual bootstrap, the spread
+    of a statistic over the replicates is its standard error. But a replicate is an honest sample
+    of half the size, without copies, so the shift of its mean tells how the statistic depends on
+    the size of the sample; and each half comes with the other one, so that for a mean the shift
+    is exactly 0. With an odd number of groups, one at random counts once in both halves.
 
     Args:
         groups: ``(n,)`` group of each row, 0 to the number of groups less one; rows of one group
-            are drawn together.
-        replicates: number of resamples.
+            count alike.
+        replicates: number of resamples, rounded up to an even one.
         rng: generator or seed.
-        strata: ``(n_groups,)`` stratum of each group; as many groups are drawn from a stratum as
-            it has. None: one stratum.
+        strata: ``(n_groups,)`` stratum of each group; each stratum is halved. None: one stratum.
 
     Returns:
-        ``(replicates, n)`` float64 counts.
+        ``(replicates, n)`` float64 weights 0, 1 or 2; rows 2k and 2k + 1 add up to 2.
 
-    >>> drawn = multiplicities(np.array([0, 0, 1]), replicates=4, rng=1)
-    >>> drawn.shape, bool((drawn[:, 0] == drawn[:, 1]).all())
-    ((4, 3), True)
+    >>> weights = half_samples(np.array([0, 0, 1, 2, 3]), replicates=4, rng=1)
+    >>> weights[0].sum() + weights[1].sum(), bool((weights[:, 0] == weights[:, 1]).all())
+    (10.0, True)
     """
-    if replicates < 1:
-        msg = f"replicates={replicates} must be at least 1"
+    if replicates < 2:  # noqa: PLR2004 - a half and the other one
+        msg = f"replicates={replicates} must be at least 2"
         raise InputError(msg)
     if not len(groups):
-        return np.zeros((replicates, 0))
+        return np.zeros((replicates + replicates % 2, 0))
     source = generator(rng)
     n_groups = int(groups.max()) + 1
     of_group = np.zeros(n_groups, dtype=np.int64) if strata is None else strata
-    counts = np.empty((replicates, n_groups))
+    pairs = (replicates + 1) // 2
+    weights = np.ones((2 * pairs, n_groups))
     for stratum in np.unique(of_group):
         members = np.flatnonzero(of_group == stratum)
-        counts[:, members] = _draws(len(members), replicates, source)
-    return counts[:, groups]
-
-
-def _draws(n: int, replicates: int, source: np.random.Generator) -> FloatArray:
-    drawn = source.integers(n, size=(replicates, n)) + n * np.arange(replicates)[:, None]
-    return np.bincount(drawn.ravel(), minlength=n * replicates).reshape(replicates, n).astype(float)
+        half = len(members) // 2
+        order = members[np.argsort(source.random((pairs, len(members))), axis=1)]
+        chosen, rest = order[:, :half], order[:, half : 2 * half]
+        rows = 2 * np.arange(pairs)[:, None]
+        weights[rows, chosen], weights[rows, rest] = 2.0, 0.0
+        weights[rows + 1, chosen], weights[rows + 1, rest] = 0.0, 2.0
+    return weights[:, groups]

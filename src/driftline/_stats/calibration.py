@@ -80,8 +80,8 @@ def expected_calibration_error(
     Returns:
         0 to 1; NaN without detections.
 
-    >>> expected_calibration_error(np.array([0.9]), np.array([0.7]), np.array([10.0]))
-    0.20000000000000007
+    >>> round(expected_calibration_error(np.array([0.9]), np.array([0.7]), np.array([10.0])), 3)
+    0.2
     """
     held = counts > 0
     if not held.any():

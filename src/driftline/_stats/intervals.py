@@ -157,22 +157,24 @@ def bias_corrected(
     *,
     level: float = 0.95,
     units: int,
+    bias_order: float = 1.0,
     bounds: tuple[float, float] = (-np.inf, np.inf),
     reason: str = "",
 ) -> Estimate:
-    """Estimate from bootstrap replicates: value less bias, plus and minus t standard errors.
+    """Estimate from half-sample replicates: value less bias, plus and minus t standard errors.
 
-    Average precision is biased upward in small samples (its precision envelope takes maxima, and
-    rare classes have few points), so percentile intervals miss the truth: 0.71 instead of 0.95
-    for 20 classes on 500 images. The interval is therefore centred on value - bias, with
-    bias = mean(replicates) - value (Efron & Tibshirani 1993, §10.2), and t has `units` - 1
-    degrees of freedom.
+    If the bias of samples of size n falls as n ** -bias_order, then that of half the size is
+    2 ** bias_order times as large, and the mean of the replicates lies
+    (2 ** bias_order - 1) biases above the value. So bias = (mean - value) / (2 ** bias_order - 1).
 
     Args:
         value: the number on the whole sample.
-        replicates: ``(n,)`` the number on each resample; NaN where it was undefined there.
+        replicates: ``(n,)`` the number on each half-sample (`_stats.bootstrap.half_samples`); NaN
+            where it was undefined there.
         level: confidence level.
-        units: how many independent units (images, camera-days) were resampled.
+        units: how many independent units (images, camera-days) were halved; t has one degree
+            of freedom less.
+        bias_order: 1 for smooth statistics such as ratios.
         bounds: range the number can take; the interval is cut to it.
         reason: what else there is to say about the number.
 
@@ -184,7 +186,7 @@ def bias_corrected(
     if units < 2 or len(known) < 2:  # noqa: PLR2004 - a spread needs two
         lacking = f"no interval: {units} independent unit(s), at least 2 are needed"
         return Estimate(value=value, level=level, reason=_joined(reason, lacking))
-    bias = float(known.mean() - value)
+    bias = float(known.mean() - value) / (2.0**bias_order - 1.0)
     error = float(known.std(ddof=1))
     if error <= 1e-12:  # noqa: PLR2004 - rounding of a mean of equal numbers
         # Rule of three (Hanley & Lippman-Hand 1983, JAMA 249:1743): what was never seen in n

@@ -10,11 +10,11 @@ import numpy.typing as npt
 from attrs import evolve, frozen
 
 from driftline._stats.average_precision import ApMethod
-from driftline._stats.bootstrap import generator, multiplicities
+from driftline._stats.bootstrap import generator, half_samples
 from driftline._stats.intervals import Estimate, bias_corrected, holm, normal_cdf
 from driftline.errors import InputError
 from driftline.holdout._matching import AREA_RANGES
-from driftline.holdout._scores import AT_50, Score, cluster_keys, mean_where_known
+from driftline.holdout._scores import AP_BIAS_ORDER, AT_50, Score, cluster_keys, mean_where_known
 from driftline.holdout._settings import WHICH_MODEL
 from driftline.holdout._table import MatchTable
 
@@ -157,7 +157,8 @@ class _Draws:
         def of(estimate: Estimate) -> FloatArray:
             if estimate.value is None or estimate.standard_error is None:
                 return np.full(len(normals), np.nan)
-            return estimate.value + (estimate.bias or 0.0) + estimate.standard_error * normals
+            shift = (estimate.bias or 0.0) * (2.0**AP_BIAS_ORDER - 1.0)  # as half-samples have it
+            return estimate.value + shift + estimate.standard_error * normals
 
         def each(scores: Mapping[str, Score]) -> dict[str, FloatArray]:
             return {name: of(one.estimate) for name, one in scores.items()}
@@ -213,9 +214,7 @@ def compare(
         notes.append(
             "the detections of one evaluation were not kept: compared as if no frame were in both"
         )
-        sides = [
-            _Draws.of_summary(one, source.standard_normal(replicates)) for one in (first, other)
-        ]
+        sides = [_Draws.of_summary(one, _normals(replicates, source)) for one in (first, other)]
         return _comparison(first, other, sides, shared=0, pairing="unpaired", notes=notes)
     tables = (first.table, other.table)
     shared = _shared(*tables)
@@ -227,6 +226,12 @@ def compare(
     whole = len(shared) == len(tables[0].frames) == len(tables[1].frames)
     pairing: Pairing = "paired" if whole else "partly paired" if shared else "unpaired"
     return _comparison(first, other, sides, shared=len(shared), pairing=pairing, notes=notes)
+
+
+def _normals(replicates: int, source: np.random.Generator) -> FloatArray:
+    """Standard normal numbers whose mean is exactly 0."""
+    drawn = source.standard_normal((replicates + 1) // 2)
+    return np.concatenate([drawn, -drawn])
 
 
 def _notes(first: Evaluation, other: Evaluation) -> list[str]:
@@ -256,7 +261,7 @@ def _drawn_together(
     replicates: int,
     source: np.random.Generator,
 ) -> tuple[FloatArray, FloatArray]:
-    """Multiplicities of the frames of both, those of a shared unit being equal.
+    """How much each frame of both counts, those of a shared unit alike.
 
     Units of both, of the first alone and of the other alone are strata: each keeps its number.
     """
@@ -268,7 +273,7 @@ def _drawn_together(
     place = {name: index for index, name in enumerate(names)}
     mine, theirs = set(keys[0]), set(keys[1])
     strata = np.array([2 * (name in mine) + (name in theirs) for name in names])
-    drawn = multiplicities(np.arange(len(names)), replicates=replicates, rng=source, strata=strata)
+    drawn = half_samples(np.arange(len(names)), replicates=replicates, rng=source, strata=strata)
     first, other = (drawn[:, [place[key] for key in side]] for side in keys)
     return first, other
 
@@ -361,7 +366,12 @@ def _difference(
         reason = first.reason if first.value is None else other.reason
         return Estimate(value=None, level=first.level, reason=reason)
     return bias_corrected(
-        first.value - other.value, a - b, level=first.level, units=units, bounds=(-1.0, 1.0)
+        first.value - other.value,
+        a - b,
+        level=first.level,
+        units=units,
+        bias_order=AP_BIAS_ORDER,
+        bounds=(-1.0, 1.0),
     )
 
 
