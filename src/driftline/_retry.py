@@ -6,16 +6,20 @@ other only where the other side surely did not do it (429, or a connection that 
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from itertools import count
+from urllib.parse import urlsplit
 
 from attrs import evolve, field, frozen
 
 from driftline._wire import Call, Flow, Reply
 from driftline.errors import InputError, Unreachable
+
+_log = logging.getLogger("driftline")
 
 TOO_MANY = 429
 TRANSIENT = frozenset({408, 409, TOO_MANY})
@@ -130,6 +134,7 @@ def exchange(
         except Unreachable as exc:
             if last or (exc.sent and not call.idempotent):
                 raise
+            why = "no reply"
         else:
             if last or not transient(call, reply):
                 return reply
@@ -137,5 +142,8 @@ def exchange(
             if asked is not None and asked > retry.longest_wait_seconds:
                 return reply
             wait = wait if asked is None else asked
+            why = str(reply.status)
+        path = urlsplit(call.path).path
+        _log.info("%s %s: %s, again in %.1f s", call.method, path, why, wait)
         call = evolve(call, after_seconds=wait)
     raise AssertionError  # count() has no end; the type checker asks for this line

@@ -70,13 +70,16 @@ def test_unreachable(face):
     assert not caught.value.sent
 
 
-def test_repeats(face):
-    """A passing failure is not noticed: the call is repeated after 0.5 s and 1 s."""
+def test_repeats(face, caplog):
+    """A passing failure costs time only: the call is repeated after 0.5 s and 1 s, and logged."""
+    caplog.set_level("INFO", logger="driftline")
     answers = iter([Answer(status=503), httpx.ReadTimeout("slow"), detail()])
     client = face(lambda _: next(answers))
 
     assert "acme/line-3" == client.deployment("acme/line-3").ref
     assert [0.5, 1.0] == client.clock.slept
+    assert "GET /api/deployments/acme/line-3: 503, again in 0.5 s" in caplog.text
+    assert "GET /api/deployments/acme/line-3: no reply, again in 1.0 s" in caplog.text
 
 
 @pytest.mark.parametrize(

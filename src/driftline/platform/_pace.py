@@ -7,6 +7,7 @@ here: who called when. It holds no key, only a salted digest of it.
 from __future__ import annotations
 
 import hashlib
+import logging
 import secrets
 import threading
 from collections import deque
@@ -16,6 +17,8 @@ from typing import Final
 from driftline._clock import Clock, SystemClock
 from driftline._secret import Secret
 from driftline._wire import Call
+
+_log = logging.getLogger("driftline.platform")
 
 PERIOD_SECONDS: Final = 61.0
 """The Platform counts by the minute. A second more, because calls do not travel at one speed:
@@ -105,7 +108,14 @@ class Pace:
     def __call__(self, call: Call) -> float:
         """Seconds until the call may go; 0 for a category without a limit."""
         limit = self._per_minute.get(call.category)
-        return 0.0 if limit is None else self._pacer.reserve(call.category, limit)
+        if limit is None:
+            return 0.0
+        wait = self._pacer.reserve(call.category, limit)
+        if wait > 0:
+            _log.info(
+                "%s calls: %d a minute are used up, waiting %.1f s", call.category, limit, wait
+            )
+        return wait
 
     def hold(self, call: Call, seconds: float) -> None:
         """Hold the other callers of the category back as well."""

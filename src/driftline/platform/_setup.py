@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from datetime import timedelta
+from functools import cache
 from importlib.metadata import version
 from typing import Final
 
@@ -17,7 +18,7 @@ from driftline._secret import Secret
 from driftline.errors import InputError
 from driftline.platform._calls import PER_MINUTE
 from driftline.platform._flows import Core, Settings
-from driftline.platform._metrics import METRICS_LAG, ErrorRateUnit
+from driftline.platform._metrics import ErrorRateUnit
 from driftline.platform._pace import Pace, shared_pacer
 
 KEY_VARIABLE: Final = "ULTRALYTICS_API_KEY"
@@ -73,8 +74,13 @@ def set_up(
         clock=timer,
         pace=pace,
         core=Core(settings, owner=owner),
-        headers={"User-Agent": f"driftline/{version('driftline')}"},
+        headers={"User-Agent": _user_agent()},
     )
+
+
+@cache
+def _user_agent() -> str:
+    return f"driftline/{version('driftline')}"
 
 
 def _check(
@@ -89,6 +95,3 @@ def _check(
     if error_rate_unit not in {None, "fraction", "percent"}:
         msg = f"error_rate_unit={error_rate_unit!r} must be 'fraction', 'percent' or None"
         raise InputError(msg)
-
-
-__all__ = ["KEY_VARIABLE", "METRICS_LAG", "TIMEOUT", "Parts", "set_up"]
