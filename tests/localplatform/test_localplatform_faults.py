@@ -68,8 +68,8 @@ def test_closing_ends_a_hang():
         while not local.calls:
             time.sleep(0.005)
         began = time.monotonic()
-    # The hang is 30 s long; one second allows for a busy machine.
-    assert time.monotonic() - began < 1
+    # The hang is 30 s long; ten allow for a busy machine.
+    assert time.monotonic() - began < 10
     client.join(5)
 
     assert 1 == len(failures)
