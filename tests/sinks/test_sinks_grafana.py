@@ -255,8 +255,6 @@ def test_metrics_credentials(vendors, monkeypatch):
     [
         ("Authorization=Basic%20" + base64.b64encode(b"1:tok").decode(), "Basic MTp0b2s="),
         ("x-other=1,authorization=Bearer abc", "Bearer abc"),
-        ("authorization=Digest abc", None),
-        ("authorization=Basic nobase64!", None),
         ("authorization=", None),
         ("nonsense", None),
     ],

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import Final, Self, TypeAlias
 from urllib.parse import urlsplit
 
-from attrs import evolve
+from attrs import evolve, frozen
 
 from driftline._http import Transport, checked_base_url
 from driftline._retry import retry_after_seconds
@@ -38,20 +38,35 @@ RETRY_LATER: Final = frozenset({408, 425, 429, *range(500, 600)})
 
 SAID_LIMIT: Final = 300
 
+SHORTEST_TOKEN: Final = 16
+"""A part of a webhook's path shorter than this is a word of its API."""
 
-def authorization(auth: Auth) -> tuple[Secret | None, str]:
-    """The credential and its scheme, as the ``Authorization`` header wants them (RFC 7617, 6750).
+
+@frozen
+class Credential:
+    """What an ``Authorization`` header holds, and the password inside it where there is one."""
+
+    secret: Secret
+    scheme: str = "Bearer"
+    password: Secret | None = None
+
+
+def credential(auth: Auth | Credential) -> Credential | None:
+    """The credential as the ``Authorization`` header wants it (RFC 7617, 6750).
 
     Raises:
-        InputError: a user name with a colon, which basic authentication cannot carry.
+        InputError: a token that is none, or a user name with a colon, which basic
+            authentication cannot carry.
     """
     try:
-        if auth is None or isinstance(auth, Secret):
-            return auth, "Bearer"
+        if auth is None or isinstance(auth, Credential):
+            return auth
+        if isinstance(auth, Secret):
+            return Credential(auth)
         if isinstance(auth, str):
-            return Secret(auth), "Bearer"
+            return Credential(Secret(auth))
         if ":" not in auth[0]:
-            return _basic(*auth), "Basic"
+            return _basic(*auth)
         user = auth[0]
     finally:
         del auth
@@ -59,9 +74,14 @@ def authorization(auth: Auth) -> tuple[Secret | None, str]:
     raise InputError(msg)
 
 
-def _basic(user: str, password: str | Secret) -> Secret:
-    plain = password.reveal() if isinstance(password, Secret) else password
-    return Secret(base64.b64encode(f"{user}:{plain}".encode()).decode())
+def _basic(user: str, password: str | Secret) -> Credential:
+    try:
+        plain = password.reveal() if isinstance(password, Secret) else password
+        whole = Secret(base64.b64encode(f"{user}:{plain}".encode()).decode())
+        return Credential(whole, scheme="Basic", password=Secret(plain) if plain else None)
+    finally:
+        del password
+        plain = ""
 
 
 def failure(
@@ -157,7 +177,7 @@ class Channel:
         base_url: str,
         *,
         sink: str,
-        auth: Auth = None,
+        auth: Auth | Credential = None,
         headers: Mapping[str, str] | None = None,
         timeout_seconds: float = TIMEOUT_SECONDS,
         retry_later: frozenset[int] = RETRY_LATER,
@@ -177,18 +197,21 @@ class Channel:
         Raises:
             InputError: the URL is none, carries credentials, or would send one unencrypted.
         """
-        secret, scheme = authorization(auth)
-        del auth
+        try:
+            held = credential(auth)
+        finally:
+            del auth
         if path is not None:
             checked_base_url(base_url, credential=True)
         self._sink = sink
         self._retry_later = retry_later
         self._path = path
+        self._secrets = [*_parts_of(held), *_parts_of_path(path)]
         self._lock = threading.Lock()  # a Transport opens its client at the first call
         self._transport = Transport(
             base_url,
-            authorization=secret,
-            scheme=scheme,
+            authorization=held.secret if held else None,
+            scheme=held.scheme if held else "",
             headers=dict(headers or {}),
             timeout_seconds=timeout_seconds,
         )
@@ -232,7 +255,7 @@ class Channel:
         raise no_reply(self._sink, why)
 
     def _redacted(self, text: str) -> str:
-        return text if self._path is None else self._path.redact(text)
+        return masked_text(text, [secret.reveal() for secret in self._secrets])
 
     def _send_to_secret_path(self, call: Call) -> Reply:
         assert self._path is not None
@@ -246,6 +269,20 @@ class Channel:
     def __repr__(self) -> str:
         """Say where it leads; never a credential."""
         return f"Channel({self.base_url!r})"
+
+
+def _parts_of(held: Credential | None) -> list[Secret]:
+    if held is None:
+        return []
+    return [held.secret] if held.password is None else [held.secret, held.password]
+
+
+def _parts_of_path(path: Secret | None) -> list[Secret]:
+    """The path, and the parts of it that are long enough to be its credential."""
+    if path is None:
+        return []
+    parts = [Secret(part) for part in path.reveal().split("/") if len(part) >= SHORTEST_TOKEN]
+    return [path, *parts]
 
 
 def said(reply: Reply) -> str:

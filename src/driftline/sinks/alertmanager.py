@@ -17,7 +17,7 @@ from driftline._clock import Clock, SystemClock
 from driftline._wire import Call
 from driftline.errors import DeliveryError, DeliveryFailed, DeliveryRefused, InputError
 from driftline.records import Alert, AlertStatus, Delivery, Receipt
-from driftline.sinks._channel import TIMEOUT_SECONDS, Auth, Channel, Closing
+from driftline.sinks._channel import TIMEOUT_SECONDS, Auth, Channel, Closing, Credential, credential
 from driftline.sinks._text import clip, facts, headline, iso, log_line, one_line, web_url
 
 PATH: Final = "/api/v2/alerts"
@@ -66,7 +66,7 @@ class AlertmanagerSink(Closing):
         self,
         url: str | Sequence[str],
         *,
-        auth: Auth = None,
+        auth: Auth | Credential = None,
         tenant: str = "",
         interval: timedelta = timedelta(minutes=5),
         labels: Mapping[str, str] | None = None,
@@ -91,6 +91,10 @@ class AlertmanagerSink(Closing):
         Raises:
             InputError: no URL, one of Grafana itself, or an interval that is not positive.
         """
+        try:
+            held = credential(auth)
+        finally:
+            del auth
         urls = [url] if isinstance(url, str) else list(url)
         if not urls or interval <= timedelta(0):
             msg = f"url={url!r} must name an Alertmanager and interval={interval} be positive"
@@ -100,13 +104,12 @@ class AlertmanagerSink(Closing):
             Channel(
                 alertmanager_url(one),
                 sink=name,
-                auth=auth,
+                auth=held,
                 headers=headers,
                 timeout_seconds=timeout_seconds,
             )
             for one in urls
         ]
-        del auth
         self.name = name
         self.delivery = Delivery(
             repeat_firing=True,

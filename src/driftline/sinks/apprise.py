@@ -5,6 +5,7 @@ Addresses: https://appriseit.com/services/. An address holds the service's crede
 
 from __future__ import annotations
 
+import base64
 import string
 import warnings
 from functools import cache
@@ -64,18 +65,11 @@ class AppriseSink:
             MissingCredential: no address was passed and none is in the environment.
             InputError: Apprise does not know the address.
         """
-        self._url = (
-            url
-            if isinstance(url, Secret)
-            else Secret.from_argument(
-                None if url is None else quote(url.strip(), safe=string.punctuation),
-                variable="APPRISE_URLS",
-                what="Apprise URL",
-            )
-        )
-        del url
+        try:
+            self._url = _address(url)
+        finally:
+            del url
         kind = urlsplit(self._url.reveal()).scheme
-        self._secrets = _secrets_of(self._url.reveal())
         if len(self._notifier()) != 1:
             msg = (
                 f"Apprise cannot use this {kind!r} address; compare it with "
@@ -94,7 +88,7 @@ class AppriseSink:
         resolved = alert.status is AlertStatus.RESOLVED
         notifier = self._notifier()
         title, body = _fitted(alert, notifier[0])
-        with discreet(LOGGERS, self._secrets):
+        with discreet(LOGGERS, _secrets_of(self._url)):
             taken = notifier.notify(
                 title=title,
                 body=body,
@@ -114,13 +108,22 @@ class AppriseSink:
         """A fresh notifier: a used one sleeps up to 5.5 s before it sends again."""
         _load_services()
         notifier = Apprise()
-        with discreet(LOGGERS, self._secrets):
+        with discreet(LOGGERS, _secrets_of(self._url)):
             notifier.add(self._url.reveal())
         return notifier
 
     def __repr__(self) -> str:
         """Say which kind of service; never the address."""
         return f"AppriseSink({self.name!r})"
+
+
+def _address(url: str | Secret | None) -> Secret:
+    try:
+        # An address may hold a password beyond ASCII; quoted, it is one all the same.
+        quoted = quote(url.strip(), safe=string.punctuation) if isinstance(url, str) else url
+        return Secret.from_argument(quoted, variable="APPRISE_URLS", what="Apprise URL")
+    finally:
+        url = quoted = None
 
 
 @cache
@@ -141,11 +144,19 @@ def _fitted(alert: Alert, service: Any) -> tuple[str, str]:
     return title, clip(rest, longest - len(title) - 2)
 
 
-def _secrets_of(url: str) -> list[str]:
+def _secrets_of(url: Secret) -> list[str]:
     """The address and each part of it that may be a credential, as written and decoded."""
-    parts = urlsplit(url)
-    found = [url, parts.netloc, parts.username or "", parts.password or "", parts.hostname or ""]
+    parts = urlsplit(url.reveal())
+    found = [
+        url.reveal(),
+        parts.netloc,
+        parts.username or "",
+        parts.password or "",
+        parts.hostname or "",
+    ]
     found += [parts.path, *parts.path.split("/"), parts.query]
     found += [value for _, value in parse_qsl(parts.query)]
     both = [*found, *map(unquote, found)]
+    pair = unquote(f"{parts.username}:{parts.password}").encode()
+    both.append(base64.b64encode(pair).decode())
     return sorted({part for part in both if len(part) >= SHORTEST_SECRET}, key=len, reverse=True)

@@ -197,8 +197,10 @@ class DatadogSink(Closing):
             MissingCredential: no API key was passed and none is in the environment.
             InputError: a site that does not exist, or an address that is not https.
         """
-        self._keys = _keys(api_key, app_key)
-        del api_key, app_key
+        try:
+            self._keys = _keys(api_key, app_key)
+        finally:
+            del api_key, app_key
         self.name = name
         self._tags = tuple(tags)
         self._namespace = namespace
@@ -430,11 +432,14 @@ _EVENT_HINTS: Final[Mapping[int, str]] = dict.fromkeys(
 
 
 def _keys(api_key: str | Secret | None, app_key: str | Secret | None) -> dict[str, Secret]:
-    keys = {"apiKeyAuth": Secret.from_argument(api_key, variable="DD_API_KEY", what="API key")}
-    if app_key is not None or os.environ.get("DD_APP_KEY"):
-        keys["appKeyAuth"] = Secret.from_argument(
-            app_key, variable="DD_APP_KEY", what="application key"
-        )
+    try:
+        keys = {"apiKeyAuth": Secret.from_argument(api_key, variable="DD_API_KEY", what="API key")}
+        if app_key is not None or os.environ.get("DD_APP_KEY"):
+            keys["appKeyAuth"] = Secret.from_argument(
+                app_key, variable="DD_APP_KEY", what="application key"
+            )
+    finally:
+        del api_key, app_key
     return keys
 
 

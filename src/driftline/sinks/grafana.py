@@ -6,7 +6,6 @@ Grafana IRM, metrics by OTLP/HTTP, markers as annotations. Grafana has no offici
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import json
 import os
@@ -21,7 +20,7 @@ from driftline._wire import Call
 from driftline.errors import DeliveryError, DeliveryRefused, InputError
 from driftline.records import Alert, AlertStatus, Delivery, Link, Receipt, Sample
 from driftline.sinks import _otlp
-from driftline.sinks._channel import TIMEOUT_SECONDS, Auth, Channel, Closing
+from driftline.sinks._channel import TIMEOUT_SECONDS, Auth, Channel, Closing, Credential, credential
 from driftline.sinks._standing import STANDING
 from driftline.sinks._text import clip, dedup_key, fitted, headline, one_line, paragraphs, web_url
 from driftline.sinks.alertmanager import AlertmanagerSink, worst
@@ -91,9 +90,15 @@ class GrafanaSink(Closing):
             InputError: no part or two for alerts, a bad address, or Grafana's own for alerts.
             MissingCredential: markers without a token.
         """
+        try:
+            alerts = credential(alerts_auth)
+            metrics = credential(metrics_auth)
+            irm = Secret(irm_url) if isinstance(irm_url, str) else irm_url
+            markers = _token(markers_token) if markers_url is not None else None
+        finally:
+            del alerts_auth, metrics_auth, irm_url, markers_token
         self.name = name
-        if alerts_url is not None and irm_url is not None:
-            del irm_url
+        if alerts_url is not None and irm is not None:
             msg = "alerts_url and irm_url repeat differently: make one GrafanaSink for each"
             raise InputError(msg)
         self._alerts: AlertmanagerSink | _Irm | None = None
@@ -102,7 +107,7 @@ class GrafanaSink(Closing):
         if alerts_url is not None:
             self._alerts = AlertmanagerSink(
                 alerts_url,
-                auth=alerts_auth,
+                auth=alerts,
                 tenant=tenant,
                 interval=interval,
                 labels=labels,
@@ -110,20 +115,19 @@ class GrafanaSink(Closing):
                 clock=clock,
                 name=name,
             )
-        if irm_url is not None:
-            self._alerts = _Irm(irm_url, timeout_seconds=timeout_seconds, sink=name)
+        if irm is not None:
+            self._alerts = _Irm(irm, timeout_seconds=timeout_seconds, sink=name)
         if metrics_url is not None:
             channel = _metrics_channel(
-                metrics_url, metrics_auth, tenant=tenant, timeout_seconds=timeout_seconds, sink=name
+                metrics_url, metrics, tenant=tenant, timeout_seconds=timeout_seconds, sink=name
             )
             self._metrics = _Metrics(
                 channel, namespace=namespace, standing=standing, clock=clock, sink=name
             )
         if markers_url is not None:
             self._markers = _Markers(
-                markers_url, markers_token, timeout_seconds=timeout_seconds, sink=name
+                markers_url, markers, timeout_seconds=timeout_seconds, sink=name
             )
-        del alerts_auth, irm_url, metrics_auth, markers_token
         if not self._parts:
             msg = (
                 "no part of Grafana was named: pass alerts_url, irm_url, metrics_url or markers_url"
@@ -227,11 +231,9 @@ class _Irm:
 
     delivery: Final = Delivery()
 
-    def __init__(self, url: str | Secret, *, timeout_seconds: float, sink: str) -> None:
-        secret = url if isinstance(url, Secret) else Secret(url)
-        del url
+    def __init__(self, url: Secret, *, timeout_seconds: float, sink: str) -> None:
         self._sink = sink
-        self._channel = _secret_channel(secret, timeout_seconds=timeout_seconds, sink=sink)
+        self._channel = _secret_channel(url, timeout_seconds=timeout_seconds, sink=sink)
 
     def send(self, alert: Alert) -> Receipt:
         self._channel.call(Call(method="POST", path="", json=irm_body(alert)))
@@ -345,22 +347,19 @@ _OTLP_HINTS: Final = {
 
 
 def _metrics_channel(
-    url: str, auth: Auth, *, tenant: str, timeout_seconds: float, sink: str
+    url: str, held: Credential | None, *, tenant: str, timeout_seconds: float, sink: str
 ) -> Channel:
-    try:
-        return Channel(
-            url.rstrip("/").removesuffix("/v1/metrics"),
-            sink=sink,
-            auth=auth if auth is not None else _otel_auth(url),
-            headers={"X-Scope-OrgID": tenant} if tenant else {},
-            timeout_seconds=timeout_seconds,
-            retry_later=_otlp.RETRY_LATER,
-        )
-    finally:
-        del auth
+    return Channel(
+        url.rstrip("/").removesuffix("/v1/metrics"),
+        sink=sink,
+        auth=held if held is not None else _otel_credential(url),
+        headers={"X-Scope-OrgID": tenant} if tenant else {},
+        timeout_seconds=timeout_seconds,
+        retry_later=_otlp.RETRY_LATER,
+    )
 
 
-def _otel_auth(url: str) -> Auth:
+def _otel_credential(url: str) -> Credential | None:
     """The credential that OpenTelemetry's variables hold for this very host, if they do.
 
     https://opentelemetry.io/docs/specs/otel/protocol/exporter/: ``key=value`` pairs, separated
@@ -376,17 +375,18 @@ def _otel_auth(url: str) -> Auth:
     return None
 
 
-def _parsed(scheme: str = "", credential: str = "") -> Auth:
-    """The credential of an ``Authorization`` header; None for a scheme we do not speak."""
-    if scheme.lower() == "bearer" and credential:
-        return Secret(credential)
-    if scheme.lower() != "basic":
-        return None
+def _parsed(scheme: str = "", value: str = "") -> Credential | None:
+    """The two words of an ``Authorization`` header; None where there are not two."""
+    return Credential(Secret(value), scheme=scheme) if value else None
+
+
+def _token(given: str | Secret | None) -> Secret:
     try:
-        user, _, password = base64.b64decode(credential, validate=True).decode().partition(":")
-    except ValueError:
-        return None
-    return (user, Secret(password)) if password else None
+        return Secret.from_argument(
+            given, variable="GRAFANA_SERVICE_ACCOUNT_TOKEN", what="service account token"
+        )
+    finally:
+        del given
 
 
 class _Markers:
@@ -397,14 +397,10 @@ class _Markers:
     """
 
     def __init__(
-        self, url: str, token: str | Secret | None, *, timeout_seconds: float, sink: str
+        self, url: str, token: Secret | None, *, timeout_seconds: float, sink: str
     ) -> None:
-        secret = Secret.from_argument(
-            token, variable="GRAFANA_SERVICE_ACCOUNT_TOKEN", what="service account token"
-        )
-        del token
         self._sink = sink
-        self._channel = Channel(url, sink=sink, auth=secret, timeout_seconds=timeout_seconds)
+        self._channel = Channel(url, sink=sink, auth=token, timeout_seconds=timeout_seconds)
 
     def send(self, alert: Alert) -> Receipt:
         resolved = alert.status is AlertStatus.RESOLVED

@@ -115,10 +115,12 @@ class PagerDutySink(Closing):
             MissingCredential: no routing key was passed and none is in the environment.
             InputError: a region that does not exist, or an address that is not https.
         """
-        self._key = Secret.from_argument(
-            routing_key, variable="PAGERDUTY_ROUTING_KEY", what="routing key"
-        )
-        del routing_key
+        try:
+            self._key = Secret.from_argument(
+                routing_key, variable="PAGERDUTY_ROUTING_KEY", what="routing key"
+            )
+        finally:
+            del routing_key
         if region not in REGIONS:
             msg = f"region={region!r} must be one of {sorted(REGIONS)}"
             raise InputError(msg)
