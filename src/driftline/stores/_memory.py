@@ -12,7 +12,6 @@ from typing import TypeVar
 from attrs import define, evolve, field, frozen
 
 from driftline._clock import as_utc
-from driftline.errors import StoreBusy, StoreConflict
 from driftline.records import (
     Append,
     Bury,
@@ -31,6 +30,7 @@ from driftline.records import (
     Trim,
 )
 from driftline.stores._json import decode, encode
+from driftline.stores._refusals import busy, conflict, lost
 
 T = TypeVar("T")
 
@@ -77,14 +77,14 @@ class _Tables:
         place = (change.space, change.key)
         version = self.documents[place][1] if place in self.documents else 0
         if change.version is not None and change.version != version:
-            raise conflict(change)
+            raise conflict(change.space, change.key, change.version)
         self.documents[place] = (encode(change.value), version + 1)
 
     @apply.register
     def _remove(self, change: Remove) -> None:
         found = self.documents.pop((change.space, change.key), None)
         if change.version is not None and (found is None or found[1] != change.version):
-            raise conflict(change)
+            raise conflict(change.space, change.key, change.version)
 
     @apply.register
     def _append(self, change: Append) -> None:
@@ -252,29 +252,6 @@ class MemoryStore:
         """Say how much it holds."""
         tables = self._tables
         return f"MemoryStore({len(tables.documents)} documents, {len(tables.items)} waiting)"
-
-
-def busy(held: Lease) -> StoreBusy:
-    """Somebody else holds the lease."""
-    return StoreBusy(
-        f"{held.name!r} is held by {held.holder} until {held.until.isoformat()}; "
-        "that run works, come back later"
-    )
-
-
-def lost(lease: Lease) -> StoreBusy:
-    """The lease was taken over."""
-    return StoreBusy(
-        f"{lease.name!r} was taken over after {lease.until.isoformat()}; nothing was written"
-    )
-
-
-def conflict(change: Put | Remove) -> StoreConflict:
-    """The document is not at that version."""
-    return StoreConflict(
-        f"document {change.key!r} of {change.space!r} is not at version {change.version}; "
-        "read it and decide again"
-    )
 
 
 def _document(space: str, key: str, text: str, version: int) -> Document:

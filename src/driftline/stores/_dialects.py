@@ -1,0 +1,195 @@
+"""What SQLite and PostgreSQL do differently, and nothing else; every statement is shared.
+
+Statements are written with ``:name`` parameters and the few type names below. The driver of
+PostgreSQL is an extra and is imported when a connection is opened.
+"""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, Final, Protocol, TypeAlias
+
+from driftline._secret import MASK
+from driftline.errors import MissingExtra
+
+Row: TypeAlias = tuple[Any, ...]
+Values: TypeAlias = Mapping[str, Any]
+
+
+class Connection(Protocol):
+    """An open connection; each dialect has one."""
+
+    def rows(self, statement: str, values: Values) -> Sequence[Row]:
+        """The rows of a query."""
+        ...
+
+    def run(self, statement: str, values: Values) -> int:
+        """Execute a statement; how many rows it changed."""
+        ...
+
+    def run_many(self, statement: str, many: Sequence[Values]) -> None:
+        """Execute a statement once for each set of values."""
+        ...
+
+    def transaction(self) -> Any:
+        """A context in which everything is done, durably, or nothing."""
+        ...
+
+    def alive(self) -> bool:
+        """Whether it still answers."""
+        ...
+
+    def close(self) -> None:
+        """Close it."""
+        ...
+
+
+class Sqlite:
+    """SQLite through the standard library: one file, durable at each commit."""
+
+    types: Final = {"id": "INTEGER PRIMARY KEY AUTOINCREMENT"}
+    errors: Final[tuple[type[Exception], ...]] = (sqlite3.Error,)
+    lock_migrations: Final = ""  # its transactions are exclusive anyway
+
+    def __init__(self, path: str) -> None:
+        """Keep the path."""
+        self.path = path
+        self.label = f"sqlite:///{path}"
+
+    def connect(self) -> Connection:
+        """Open the file, or make it."""
+        return _SqliteConnection(self.path)
+
+    def lost(self, _error: Exception) -> bool:
+        """Whether an error means that the connection is of no use any more."""
+        return False
+
+    def redact(self, text: str) -> str:
+        """A driver's message; there is nothing to hide in it."""
+        return text
+
+
+class _SqliteConnection:
+    def __init__(self, path: str) -> None:
+        self._raw = sqlite3.connect(
+            path, timeout=30.0, isolation_level=None, check_same_thread=False
+        )
+        # WAL: readers do not wait for the writer. FULL: what is committed survives a power cut.
+        self._raw.execute("PRAGMA journal_mode=WAL")
+        self._raw.execute("PRAGMA synchronous=FULL")
+
+    def rows(self, statement: str, values: Values) -> Sequence[Row]:
+        return self._raw.execute(statement, values).fetchall()
+
+    def run(self, statement: str, values: Values) -> int:
+        return self._raw.execute(statement, values).rowcount
+
+    def run_many(self, statement: str, many: Sequence[Values]) -> None:
+        self._raw.executemany(statement, many)
+
+    @contextmanager
+    def transaction(self) -> Generator[None]:
+        # IMMEDIATE takes the write lock at once: a transaction that begins by reading could not
+        # get it later without failing when another writer came between.
+        self._raw.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        except BaseException:
+            self._raw.execute("ROLLBACK")
+            raise
+        self._raw.execute("COMMIT")
+
+    def alive(self) -> bool:
+        return True
+
+    def close(self) -> None:
+        self._raw.close()
+
+
+class Postgres:
+    """PostgreSQL through psycopg 3."""
+
+    types: Final = {"id": "BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY"}
+    # Two processes that start at once must not both migrate; the number is ours alone.
+    lock_migrations: Final = "SELECT pg_advisory_xact_lock(7203840918273645)"
+
+    def __init__(self, url: str) -> None:
+        """Keep the URL; it is shown without its password."""
+        self._url = url
+        self.label = re.sub(r"(?<=://)([^/@:]*):[^/@]*@", rf"\1:{MASK}@", url)
+        self.label = re.sub(r"(?i)(password=)[^&]*", rf"\1{MASK}", self.label)
+
+    @property
+    def errors(self) -> tuple[type[Exception], ...]:
+        """What the driver raises."""
+        return (_psycopg().Error,)
+
+    def connect(self) -> Connection:
+        """Open a connection.
+
+        Raises:
+            MissingExtra: psycopg is not installed.
+        """
+        return _PostgresConnection(self._url)
+
+    def lost(self, error: Exception) -> bool:
+        """Whether an error means that the connection is of no use any more."""
+        psycopg = _psycopg()
+        return isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)
+
+    def redact(self, text: str) -> str:
+        """A driver's message without the password, which it may quote."""
+        found = re.search(r"://[^/@:]*:([^/@]*)@", self._url)
+        return text.replace(found[1], MASK) if found and found[1] else text
+
+
+class _PostgresConnection:
+    def __init__(self, url: str) -> None:
+        # Autocommit: a transaction begins where `transaction` says so and nowhere else.
+        self._raw = _psycopg().connect(url, autocommit=True, connect_timeout=10)
+
+    def rows(self, statement: str, values: Values) -> Sequence[Row]:
+        found: Sequence[Row] = self._raw.execute(_translated(statement), values).fetchall()
+        return found
+
+    def run(self, statement: str, values: Values) -> int:
+        changed: int = self._raw.execute(_translated(statement), values).rowcount
+        return changed
+
+    def run_many(self, statement: str, many: Sequence[Values]) -> None:
+        with self._raw.cursor() as cursor:
+            cursor.executemany(_translated(statement), many)
+
+    def transaction(self) -> Any:
+        return self._raw.transaction()
+
+    def alive(self) -> bool:
+        try:
+            self._raw.execute("SELECT 1")
+        except _psycopg().Error:
+            return False
+        return True
+
+    def close(self) -> None:
+        self._raw.close()
+
+
+Dialect: TypeAlias = Sqlite | Postgres
+_EXTRA: Final = "postgres"
+
+
+def _translated(statement: str) -> str:
+    """``:name`` → ``%(name)s``."""
+    return re.sub(r":(\w+)", r"%(\1)s", statement)
+
+
+def _psycopg() -> Any:
+    try:
+        import psycopg  # noqa: PLC0415 - an extra, needed for PostgreSQL only
+    except ImportError as exc:
+        url = 'SqlStore("postgresql://…")'
+        raise MissingExtra(_EXTRA, needed_for=url, package="psycopg") from exc
+    return psycopg
