@@ -126,7 +126,7 @@ class Score:
 
     def __float__(self) -> float:
         """`map`, NaN where it is unknown."""
-        return float("nan") if self.map is None else self.map
+        return float("nan" if self.map is None else self.map)
 
     def __str__(self) -> str:
         """Name, score and counts."""
