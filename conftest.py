@@ -11,8 +11,9 @@ _pages = Sybil(
     excludes=["CHANGELOG.md"],
 )
 _source = Sybil(
+    path="src",
     parsers=[DocTestParser()],
-    patterns=["src/**/*.py"],
+    patterns=["*.py"],
     document_types={".py": PythonDocStringDocument},
 )
 pytest_collect_file = (_pages + _source).pytest()

@@ -40,7 +40,7 @@ class BoundedMean:
     >>> mean = BoundedMean(alpha=0.05).observe([0.0, 1.0] * 500)
     >>> low, high = mean.interval
     >>> round(low, 2), round(high, 2)
-    (0.45, 0.55)
+    (0.44, 0.56)
     """
 
     alpha: float
