@@ -27,20 +27,20 @@ from driftline.records import Context, Detections
 NAN, INF = float("nan"), float("inf")
 
 HOSTILE = {
-    "nan confidence": (dict(confidence=NAN), "confidence", r"confidence=nan"),
-    "inf confidence": (dict(confidence=INF), "confidence", r"confidence=inf"),
-    "a little above one": (dict(confidence=1.0000001), "confidence", r"confidence=1\.0000001"),
-    "negative confidence": (dict(confidence=-0.1), "confidence", r"confidence=-0\.1"),
-    "nan in a box": (dict(xyxy=(0, NAN, 9, 9)), "box", r"xyxy=\[0\.0, nan"),
-    "inf in a box": (dict(xyxy=(0, 0, INF, 9)), "box", r"inf"),
-    "absurd pixels": (dict(xyxy=(0, 0, 1e300, 9)), "box", r"1e\+300"),
-    "inverted in x": (dict(xyxy=(9, 0, 8, 9)), "box", r"left <= right"),
-    "inverted in y": (dict(xyxy=(0, 9, 9, 8)), "box", r"top <= bottom"),
-    "negative box": (dict(xyxy=(-9, -9, -5, -5)), "outside", r"outside its frame of 640 x 480"),
-    "right of the frame": (dict(xyxy=(641, 0, 650, 9)), "outside", r"outside"),
-    "below the frame": (dict(xyxy=(0, 481, 9, 490)), "outside", r"outside"),
-    "negative class": (dict(class_id=-1), "class", r"class_id=-1"),
-    "absurd class": (dict(class_id=65536), "class", r"class_id=65536"),
+    "nan confidence": ({"confidence": NAN}, "confidence", r"confidence=nan"),
+    "inf confidence": ({"confidence": INF}, "confidence", r"confidence=inf"),
+    "a little above one": ({"confidence": 1.0000001}, "confidence", r"confidence=1\.0000001"),
+    "negative confidence": ({"confidence": -0.1}, "confidence", r"confidence=-0\.1"),
+    "nan in a box": ({"xyxy": (0, NAN, 9, 9)}, "box", r"xyxy=\[0\.0, nan"),
+    "inf in a box": ({"xyxy": (0, 0, INF, 9)}, "box", r"inf"),
+    "absurd pixels": ({"xyxy": (0, 0, 1e300, 9)}, "box", r"1e\+300"),
+    "inverted in x": ({"xyxy": (9, 0, 8, 9)}, "box", r"left <= right"),
+    "inverted in y": ({"xyxy": (0, 9, 9, 8)}, "box", r"top <= bottom"),
+    "negative box": ({"xyxy": (-9, -9, -5, -5)}, "outside", r"outside its frame of 640 x 480"),
+    "right of the frame": ({"xyxy": (641, 0, 650, 9)}, "outside", r"outside"),
+    "below the frame": ({"xyxy": (0, 481, 9, 490)}, "outside", r"outside"),
+    "negative class": ({"class_id": -1}, "class", r"class_id=-1"),
+    "absurd class": ({"class_id": 65536}, "class", r"class_id=65536"),
 }
 hostile = pytest.mark.parametrize(
     ("settings", "reason", "said"), HOSTILE.values(), ids=list(HOSTILE)

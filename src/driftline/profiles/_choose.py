@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
 import numpy as np
@@ -100,16 +100,24 @@ def proportional(sizes: Sequence[int], limits: Sequence[int], n: int) -> list[in
         n: how many to take in all; fewer where the limits do not allow it.
     """
     taken = [0] * len(sizes)
-    while (left := n - sum(taken)) > 0:
-        open_parts = [i for i, most in enumerate(limits) if taken[i] < most and sizes[i] > 0]
-        if not open_parts:
+    parts = [i for i, size in enumerate(sizes) if size > 0 and limits[i] > 0]
+    while parts and (left := n - sum(taken)) > 0:
+        total = sum(sizes[i] for i in parts)
+        ideal = {i: left * sizes[i] / total for i in parts}
+        full = {i for i in parts if ideal[i] >= limits[i]}
+        if not full:
+            _round_off(taken, ideal, left)
             break
-        total = sum(sizes[i] for i in open_parts)
-        ideal = {i: left * sizes[i] / total for i in open_parts}
-        whole = {i: min(int(ideal[i]), limits[i] - taken[i]) for i in open_parts}
-        if not any(whole.values()):
-            order = sorted(open_parts, key=lambda i: (-(ideal[i] % 1), i))
-            whole = {i: int(i in order[:left]) for i in open_parts}
-        for i, more in whole.items():
-            taken[i] += more
+        for i in full:
+            taken[i] = limits[i]
+        parts = [i for i in parts if i not in full]
     return taken
+
+
+def _round_off(taken: list[int], ideal: Mapping[int, float], left: int) -> None:
+    """Whole numbers for the ideal ones; what is left goes to the largest remainders."""
+    for i, number in ideal.items():
+        taken[i] = int(number)
+    rest = left - sum(int(number) for number in ideal.values())
+    for i in sorted(ideal, key=lambda i: (-(ideal[i] % 1), i))[:rest]:
+        taken[i] += 1

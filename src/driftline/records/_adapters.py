@@ -300,11 +300,9 @@ def of_coco(
         msg = f"annotations of {len(pictures)} images, {sorted(pictures)[:3]}, …: group them by image_id first"
         raise InputError(msg)
     return Fields(
-        xyxy=_of_corner(
-            np.array([_coco_box(row) for row in rows], dtype=np.float64).reshape(-1, 4)
-        ),
+        xyxy=_of_corner(_table([_coco_box(row) for row in rows])),
         confidence=[_coco_score(row, confidence) for row in rows],
-        class_id=[row["category_id"] for row in rows],
+        class_id=[_coco_category(row) for row in rows],
         image_size=image_size,
         class_names={int(c["id"]): str(c["name"]) for c in categories},
     )
@@ -323,6 +321,14 @@ def _coco_box(row: Mapping[str, Any]) -> Sequence[float]:
         return [left, top, right - left, bottom - top]
     msg = f"an annotation has neither bbox nor polygons: {sorted(row)}"
     raise InputError(msg)
+
+
+def _coco_category(row: Mapping[str, Any]) -> int:
+    if "category_id" not in row:
+        msg = f"an annotation has no category_id: {sorted(row)}"
+        raise InputError(msg)
+    category: int = row["category_id"]
+    return category
 
 
 def _coco_score(row: Mapping[str, Any], confidence: float | None) -> float:
