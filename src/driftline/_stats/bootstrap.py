@@ -59,7 +59,7 @@ def half_samples(
         ``(replicates, n)`` float64 weights 0, 1 or 2; rows 2k and 2k + 1 add up to 2.
 
     >>> weights = half_samples(np.array([0, 0, 1, 2, 3]), replicates=4, rng=1)
-    >>> weights[0].sum() + weights[1].sum(), bool((weights[:, 0] == weights[:, 1]).all())
+    >>> float(weights[0].sum() + weights[1].sum()), bool((weights[:, 0] == weights[:, 1]).all())
     (10.0, True)
     """
     if replicates < 2:  # noqa: PLR2004 - a half and the other one
