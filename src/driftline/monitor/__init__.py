@@ -1,6 +1,7 @@
 """The monitor ties platform, rules, store and sinks together: one call a tick."""
 
 from driftline.monitor._backoff import Backoff
+from driftline.monitor._groups import Grouping
 from driftline.monitor._monitor import Budget, Monitor
 from driftline.monitor._run import (
     DeadLetter,
@@ -12,6 +13,7 @@ from driftline.monitor._run import (
     Unjudged,
 )
 from driftline.monitor._sources import AsyncPlatform, Platform
+from driftline.monitor._standing import Standing
 
 __all__ = [
     "AsyncPlatform",
@@ -20,10 +22,12 @@ __all__ = [
     "DeadLetter",
     "Delivered",
     "Failed",
+    "Grouping",
     "Monitor",
     "Platform",
     "Problem",
     "Run",
+    "Standing",
     "Transition",
     "Unjudged",
 ]

@@ -115,11 +115,11 @@ class Book:
             if value != self.stored.get(deployment):
                 changes.append(Put(space=f"{self.space}/state", key=deployment, value=value))
         changes += [
-            Put(space=f"{self.space}/memory", key=_text(place), value=memory)
+            Put(space=f"{self.space}/memory", key=memory_key(place), value=memory)
             for place, memory in found.memories.items()
         ]
         changes += [
-            Remove(space=f"{self.space}/memory", key=_text(place))
+            Remove(space=f"{self.space}/memory", key=memory_key(place))
             for place in found.dropped
             if place in self.memories
         ]
@@ -137,7 +137,8 @@ class Book:
 _DAY = 86_400.0
 
 
-def _text(place: Place) -> str:
+def memory_key(place: Place) -> str:
+    """Name of a rule's memory of a subject in the store."""
     rule, subject = place
     return json.dumps([rule, subject.deployment, dict(subject.labels)], separators=(",", ":"))
 

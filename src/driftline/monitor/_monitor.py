@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Callable, Iterable, Sequence
-from datetime import timedelta
+import secrets
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
 from typing import Any, Literal, cast
 
 import numpy as np
-from attrs import frozen
+from attrs import evolve, frozen
 
 from driftline._clock import Clock, SystemClock
 from driftline.errors import ConfigError, InputError, StoreBusy
 from driftline.monitor._backoff import Backoff
+from driftline.monitor._book import Book, memory_key
+from driftline.monitor._codec import alert_from_json
+from driftline.monitor._groups import Grouping
 from driftline.monitor._keep import Keep
 from driftline.monitor._lanes import Sink, lanes_of
-from driftline.monitor._outbox import Outbox
-from driftline.monitor._run import Run
+from driftline.monitor._outbox import Outbox, letter
+from driftline.monitor._run import DeadLetter, Run, Transition
 from driftline.monitor._sources import (
     Answer,
     Ask,
@@ -27,9 +31,11 @@ from driftline.monitor._sources import (
     aask_all,
     ask_all,
 )
-from driftline.monitor._tick import Conversation, Parts, tick
-from driftline.records import Sample, Store
-from driftline.rules import INHIBITIONS, Inhibition, Rule
+from driftline.monitor._standing import Standing, standing
+from driftline.monitor._subjects import Subject
+from driftline.monitor._tick import Conversation, Parts, tick, transition_from_json
+from driftline.records import Alert, Put, Remove, Revive, Sample, Store
+from driftline.rules import INHIBITIONS, Inhibition, Phase, Rule, Silence
 from driftline.stores import MemoryStore
 
 
@@ -77,6 +83,9 @@ class Monitor:
         clock: Clock | None = None,
         budget: Budget | None = None,
         inhibitions: Sequence[Inhibition] = INHIBITIONS,
+        grouping: Grouping | None = None,
+        wait: timedelta = timedelta(0),
+        collapse: bool = False,
         log_lines: int = 10,
         forward: bool = True,
         workers: int = 8,
@@ -99,6 +108,10 @@ class Monitor:
             clock: where the time comes from.
             budget: how much real time a run may take.
             inhibitions: which alerts silence which.
+            grouping: when alerts that begin together are told as one; None: never.
+            wait: how long an alert is held back; one that is over by then is not told.
+            collapse: whether to keep back an alert that was over before its sink could be
+                reached; by default people are told of it late, and then of its end.
             log_lines: how many error lines of the deployment travel with an alert; 0 for none,
                 and then no logs are asked for.
             forward: whether to pass on numbers, the platform's and yours, to the sinks that
@@ -137,6 +150,8 @@ class Monitor:
             clock=self._clock,
             backoff=backoff or Backoff(),
             rng=np.random.default_rng(seed),
+            wait=wait,
+            collapse=collapse,
         )
         self._parts = Parts(
             name=name,
@@ -146,6 +161,7 @@ class Monitor:
             inhibitions=tuple(inhibitions),
             store=self._store,
             outbox=self._outbox,
+            grouping=grouping,
             from_platform=platform is not None,
             forward=forward,
             log_lines=log_lines,
@@ -200,6 +216,206 @@ class Monitor:
             return self._busy(exc)
         finally:
             await asyncio.to_thread(keep.release)
+
+    def deliver(self) -> Run:
+        """Only tell what is still to be told; for services that come by more often than they ask."""
+        try:
+            keep = self._keep()
+        except StoreBusy as exc:
+            return self._busy(exc)
+        try:
+            seconds = self._budget.delivery.total_seconds()
+            done = self._outbox.deliver(seconds=seconds, write=keep.write)
+        finally:
+            keep.release()
+        return Run(
+            monitor=self.name,
+            at=self._clock.now(),
+            delivered=tuple(done.delivered),
+            failed=tuple(done.failed),
+            dead_letters=tuple(done.dead_letters),
+            dead=len(self._store.dead(f"{self._space}/")),
+            problems=tuple(done.problems),
+        )
+
+    # --- what people say ---------------------------------------------------------------------
+
+    def silence(
+        self,
+        *,
+        author: str,
+        reason: str,
+        end: datetime,
+        start: datetime | None = None,
+        rule: str = "*",
+        deployment: str = "*",
+        labels: Mapping[str, str] | None = None,
+    ) -> str:
+        """Do not tell people of some alerts for a while; their state is tracked all the same.
+
+        Args:
+            author: who asks for it.
+            reason: why.
+            end: until when.
+            start: from when; now, unless given.
+            rule: pattern of rule names.
+            deployment: pattern of deployments.
+            labels: labels a slice must carry.
+
+        Returns:
+            Its name, for `lift`.
+        """
+        return self._silenced(
+            Silence(
+                author=author,
+                reason=reason,
+                start=start or self._clock.now(),
+                end=end,
+                rule=rule,
+                deployment=deployment,
+                labels=labels or {},
+            )
+        )
+
+    def disable(self, rule: str, *, author: str, reason: str, deployment: str = "*") -> str:
+        """Tell nobody of a rule until it is enabled again; answer a name for `lift`.
+
+        Raises:
+            InputError: no rule is called so.
+        """
+        self._known(rule)
+        silence = Silence(
+            author=author,
+            reason=reason,
+            start=self._clock.now(),
+            end=None,
+            rule=rule,
+            deployment=deployment,
+        )
+        return self._silenced(silence)
+
+    def enable(self, rule: str) -> None:
+        """End whatever disables a rule; an alert that is still open is told at the next run."""
+        self._known(rule)
+        for name, silence in self.silences().items():
+            if silence.end is None and silence.rule == rule:
+                self.lift(name)
+
+    def lift(self, name: str) -> None:
+        """End a silence now.
+
+        Raises:
+            InputError: there is none of this name.
+        """
+        silence = self.silences().get(name)
+        if silence is None:
+            msg = f"no silence is called {name!r}; monitor.silences() lists them"
+            raise InputError(msg)
+        now = self._clock.now()
+        space = f"{self._space}/silences"
+        if silence.start >= now:
+            self._store.write([Remove(space=space, key=name)])
+        elif silence.end is None or silence.end > now:
+            # It is kept for a day: a late run still judges the time it was on.
+            self._store.write(
+                [Put(space=space, key=name, value=evolve(silence, end=now).to_json())]
+            )
+
+    def silences(self) -> dict[str, Silence]:
+        """Silences and disabled rules by name, those that are over included for a day."""
+        found = self._store.scan(f"{self._space}/silences")
+        return {document.key: Silence.from_json(document.value) for document in found}
+
+    def acknowledge(self, key: str, *, author: str, note: str = "") -> None:
+        """Say that somebody has taken on an open alert: it is not repeated to people any more.
+
+        Nothing is sent to any sink: an acknowledgement there is a person's own act. It ends with
+        the alert.
+
+        Raises:
+            InputError: no open alert has this key.
+        """
+        keys = [standing.key for standing in self.status() if standing.phase is Phase.FIRING]
+        if key not in keys:
+            msg = f"no open alert has the key {key!r}; open are {', '.join(keys) or 'none'}"
+            raise InputError(msg)
+        value = {"author": author, "note": note, "at": self._clock.now().isoformat()}
+        self._store.write([Put(space=f"{self._space}/acknowledged", key=key, value=value)])
+
+    def forget(
+        self, rule: str, *, deployment: str, labels: Mapping[str, str] | None = None
+    ) -> None:
+        """Let a rule learn anew what is usual, after a change that was meant to be.
+
+        Raises:
+            InputError: no rule is called so.
+            StoreBusy: a run is at work; try again when it is done.
+        """
+        self._known(rule)
+        keep = self._keep()
+        try:
+            place = (rule, Subject.of(deployment, labels or {}))
+            keep.write([Remove(space=f"{self._space}/memory", key=memory_key(place))])
+        finally:
+            keep.release()
+
+    # --- what there is to know ---------------------------------------------------------------
+
+    def status(self) -> tuple[Standing, ...]:
+        """Where every rule stands on everything it judges, by the last run."""
+        book = Book.load(self._store, self._space)
+        severities = {rule.name: rule.severity for rule in self.rules}
+        return tuple(
+            standing(self.name, place, state, severities.get(place[0]), book.acknowledged)
+            for place, state in sorted(book.states().items())
+        )
+
+    def alerts(self) -> tuple[Alert, ...]:
+        """The alerts people have been told of and that are not over, as they were last told."""
+        groups = [d.value for d in self._store.scan(f"{self._space}/groups")]
+        members = {key for group in groups for key in group["members"]}
+        single = [
+            state.alert
+            for state in Book.load(self._store, self._space).states().values()
+            if state.told and state.alert is not None and state.alert["key"] not in members
+        ]
+        return tuple(map(alert_from_json, [group["alert"] for group in groups] + single))
+
+    def transitions(
+        self, *, since: datetime | None = None, key: str | None = None, last: int | None = None
+    ) -> tuple[Transition, ...]:
+        """What happened to alerts, by time; see `driftline.records.Store.history`."""
+        found = self._store.history(f"{self._space}/transitions", key, since=since, last=last)
+        return tuple(transition_from_json(e.key, e.at, e.record) for e in found)
+
+    def dead_letters(self) -> tuple[DeadLetter, ...]:
+        """What was given up, newest first, until it is revived or dropped."""
+        return tuple(letter(dead) for dead in self._store.dead(f"{self._space}/"))
+
+    def revive(self, number: int) -> None:
+        """Send a dead letter again at the next run, after what made it one was mended.
+
+        Raises:
+            InputError: there is none of this number.
+        """
+        if number not in {dead.id for dead in self.dead_letters()}:
+            msg = f"no dead letter has the number {number}; monitor.dead_letters() lists them"
+            raise InputError(msg)
+        self._store.write([Revive(id=number, at=self._clock.now())])
+
+    def _silenced(self, silence: Silence) -> str:
+        name = f"{silence.start:%Y%m%dT%H%M%S}-{secrets.token_hex(4)}"
+        put = Put(space=f"{self._space}/silences", key=name, value=silence.to_json(), version=0)
+        self._store.write([put])
+        return name
+
+    def _known(self, rule: str) -> None:
+        names = [each.name for each in self.rules]
+        if rule not in names:
+            msg = f"no rule is called {rule!r}; there are {', '.join(names)}"
+            raise InputError(msg)
+
+    # --- the two drivers ---------------------------------------------------------------------
 
     def _drive(self, samples: Iterable[Sample], keep: Keep) -> Run:
         conversation = tick(self._parts, samples, keep, self._clock.now(), None)

@@ -81,8 +81,22 @@ class Outbox:
         clock: Clock,
         backoff: Backoff,
         rng: np.random.Generator,
+        wait: timedelta = timedelta(0),
+        collapse: bool = False,
     ) -> None:
-        """Keep where items are and who takes them."""
+        """Keep where items are and who takes them.
+
+        Args:
+            store: where items are.
+            space: prefix of the monitor's spaces and queues.
+            lanes: who takes them.
+            clock: where the time comes from.
+            backoff: when what was not taken is tried again.
+            rng: of its jitter.
+            wait: how long an alert is held back; one that ends meanwhile is not told.
+            collapse: whether an alert that ended before its beginning was ever tried is told at
+                all; it always is not while `wait` holds it back.
+        """
         self._store = store
         self._space = space
         self._lanes = lanes
@@ -90,6 +104,8 @@ class Outbox:
         self._watch = SystemClock()  # waiting for threads is real time, whatever the clock says
         self._backoff = backoff
         self._rng = rng
+        self._wait = wait
+        self._collapse = collapse
         self._late: dict[str, queue.SimpleQueue[Outcome | Lane]] = {}
 
     @property
@@ -120,6 +136,7 @@ class Outbox:
                             key=alert.key,
                             payload=payload,
                             at=now,
+                            due=now + self._wait if _fires(alert) else now,
                             expires=None if life is None else now + life,
                         )
                     )
@@ -189,6 +206,7 @@ class Outbox:
         now = self._clock.now()
         alerts, numbers = self._waiting(lane)
         gone = self._expire(lane, (*alerts, *numbers), done, write)
+        gone |= self._collapsed(alerts, now, write)
         hold = self._store.get(f"{self._space}/holds", lane.name)
         if hold is not None and now < datetime.fromisoformat(hold.value["until"]):
             return []
@@ -224,6 +242,24 @@ class Outbox:
             message = f"sink {lane.name}: {dropped} lots of numbers were dropped: {reason}"
             done.problems.append(Problem(deployment="", message=message))
         return {item.id for item in expired}
+
+    def _collapsed(
+        self, alerts: Sequence[Item], now: datetime, write: Callable[[Sequence[Change]], None]
+    ) -> set[int]:
+        """Forget beginnings that were never tried and whose end is here already, with the end."""
+        gone: set[int] = set()
+        begun: dict[str, list[Item]] = {}
+        for item in alerts:
+            waiting = begun.setdefault(item.key, [])
+            if firing(item):
+                waiting.append(item)
+            else:
+                untold = waiting and not any(each.attempts for each in waiting)
+                if untold and (self._collapse or waiting[0].due > now):
+                    gone |= {each.id for each in waiting} | {item.id}
+                waiting.clear()
+        write([Settle(id=number) for number in sorted(gone)])
+        return gone
 
     def _waiting(self, lane: Lane) -> tuple[Sequence[Item], Sequence[Item]]:
         alerts = self._store.waiting(self.alerts_queue(lane)) if lane.alerts else ()
@@ -411,6 +447,10 @@ def letter(dead: DeadItem) -> DeadLetter:
         at=dead.at,
         alert=None if alert is None else alert_from_json(alert),
     )
+
+
+def _fires(alert: Alert) -> bool:
+    return alert.status is AlertStatus.FIRING
 
 
 def firing(item: Item) -> bool:

@@ -23,6 +23,7 @@ from driftline.monitor._codec import (
 )
 from driftline.monitor._engine import Findings, Observations, Place, judge
 from driftline.monitor._gather import Gathered, gather, questions
+from driftline.monitor._groups import Grouping, Groups
 from driftline.monitor._intake import Intake
 from driftline.monitor._keep import Keep
 from driftline.monitor._outbox import Deliveries, Outbox, Repeat
@@ -58,6 +59,9 @@ Conversation: TypeAlias = Generator[Sequence[Ask], Sequence[Answer], Run]
 
 LOGS_ASKED: Final = 200
 """Lines asked for to tell a cause from: one page of the Platform."""
+LOGS_OF: Final = 10
+"""Deployments whose logs are asked for in one run: when hundreds fire at once, their pages must
+not wait for hundreds of log pages, each of which counts against the rate limit."""
 HEARTBEAT: Final = "monitor.heartbeat"
 """1 at each run, for a dead-man's switch in the system that takes the numbers: when it stays
 away, the monitor is dead, and no silence of its sinks means anything."""
@@ -76,6 +80,7 @@ class Parts:
     inhibitions: Sequence[Inhibition]
     store: Store
     outbox: Outbox
+    grouping: Grouping | None
     from_platform: bool
     forward: bool
     log_lines: int
@@ -102,7 +107,9 @@ def tick(
     lines: dict[str, list[LogLine]] = {}
     if asks := _log_questions(parts, found, gathered):
         lines = _log_lines((yield asks), problems)
-    alerts = _word(parts, found, book, lines, micros(now))
+    groups = Groups(monitor=parts.name, space=f"{parts.space}/groups", grouping=parts.grouping)
+    groups.load({d.key: d.value for d in parts.store.scan(groups.space)})
+    alerts = groups.merge(_word(parts, found, book, lines, micros(now)), micros(now))
     columns = _columns(gathered, fresh, book) if parts.forward else []
     columns += _heartbeat(parts, found, now) if parts.forward else []
     book.take(found)
@@ -116,6 +123,7 @@ def tick(
             *book.expired_silences(now),
             *_transition_lines(parts, found),
             *_acknowledged_over(parts, found, book),
+            *groups.changes(),
             *parts.outbox.tell(alerts, now),
             *parts.outbox.forward(columns, now),
         ]
@@ -123,7 +131,7 @@ def tick(
     done = parts.outbox.deliver(
         seconds=parts.delivery_seconds,
         write=keep.write,
-        repeats=_repeats(found, alerts, now),
+        repeats=_repeats(found, groups, alerts, now),
         loop=loop,
     )
     problems = [*gathered.problems, *problems]
@@ -162,7 +170,8 @@ def _log_questions(parts: Parts, found: Findings, gathered: Gathered) -> list[As
         if telling.notice.status is AlertStatus.FIRING
     )
     can = set(parts.deployments) - gathered.silent - set(gathered.gone)
-    return [Ask(what="logs", deployment=d, limit=LOGS_ASKED) for d in wanted if d in can]
+    asks = [Ask(what="logs", deployment=d, limit=LOGS_ASKED) for d in wanted if d in can]
+    return asks[:LOGS_OF]
 
 
 def _log_lines(answers: Sequence[Answer], problems: list[Problem]) -> dict[str, list[LogLine]]:
@@ -317,12 +326,20 @@ def _acknowledged_over(parts: Parts, found: Findings, book: Book) -> list[Change
     ]
 
 
-def _repeats(found: Findings, alerts: Sequence[Alert], now: datetime) -> list[Repeat]:
+def _repeats(
+    found: Findings, groups: Groups, alerts: Sequence[Alert], now: datetime
+) -> list[Repeat]:
     """Alerts that were told before, for the sinks that want them at each run."""
     just_told = {alert.key for alert in alerts}
-    repeats: list[Repeat] = []
+    repeats = [
+        Repeat(alert=evolve(alert_from_json(group.alert), at=now))
+        for group in groups.open.values()
+        if group.alert["key"] not in just_told
+    ]
     for state in found.states.values():
         if state.alert is None or state.alert["key"] in just_told:
+            continue
+        if groups.told_as_one(state.alert["key"]):
             continue
         alert = alert_from_json(state.alert)
         if state.told:
