@@ -207,7 +207,7 @@ def test_platform_video():
 
     assert [1, 0] == [len(d) for d in Detections.frames_from_platform(video)]
     assert 1 == len(Detections.from_platform(video["images"][0]))
-    with pytest.raises(InputError, match="2 images; Detections.frames_from_platform"):
+    with pytest.raises(InputError, match="2 images"):
         Detections.from_platform(video)
 
 

@@ -5,6 +5,7 @@ import math
 import threading
 from collections import Counter
 from datetime import datetime, timedelta
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -318,6 +319,8 @@ def test_select_of_regions():
         (Region(camera="other"), set()),
         (Region(class_id=1), {"cat"}),
         (Region(feature="class", class_id=1), {"cat"}),
+        (Region(class_name="1"), {"cat"}),
+        (Region(class_name="dog"), set()),
         (Region(feature="boxes_per_frame", low=2), {"two"}),
         (Region(feature="frame_confidence", low=0.5, high=0.6), {"two"}),
         (Region(feature="area", low=-0.1), {"cat"}),
@@ -346,6 +349,54 @@ def test_regions_of_own_features():
     assert 1 == len(reservoir.uncertain(regions=[Region(feature="right", low=100)]))
     with pytest.raises(InputError, match="'hue'"):
         reservoir.uncertain(regions=[Region(feature="hue")])
+
+
+@pytest.mark.parametrize(
+    ("cell", "region"),
+    [
+        ({"direction": "lower", "at": 0.4}, Region(camera="c", feature="confidence", high=0.4)),
+        ({"direction": "higher", "at": 0.4}, Region(camera="c", feature="confidence", low=0.4)),
+        ({"direction": "wider", "at": 0.4}, Region(camera="c", feature="confidence")),
+        (
+            {"class_name": "cat", "direction": "lower", "at": 0.4, "camera": None},
+            Region(class_name="cat", feature="confidence", high=0.4),
+        ),
+        ({"feature": "class", "direction": "more", "at": 3.0}, Region(camera="c", class_id=3)),
+        ({"feature": "class", "direction": "fewer", "at": 3.0}, Region(camera="c")),
+    ],
+)
+def test_regions_of_drifted_cells(cell, region):
+    """A cell of a report says where to look."""
+    made = {"feature": "confidence", "camera": "c", "class_name": None, "flagged": True, **cell}
+
+    assert region == Region.of(SimpleNamespace(**made))
+
+
+def test_select_of_a_drift_report():
+    """One call: the flagged cells say where, the report says when."""
+    reservoir = filled(stream(1, 24 * 12, cameras=2), uncertain=30)
+    flagged = SimpleNamespace(
+        feature="confidence",
+        camera="cam-1",
+        class_name="2",
+        direction="lower",
+        at=0.5,
+        flagged=True,
+    )
+    calm = SimpleNamespace(
+        feature="area", camera="cam-0", class_name=None, direction="", at=0.0, flagged=False
+    )
+    report = SimpleNamespace(
+        cells=(flagged, calm), start=MONDAY + timedelta(days=3), end=MONDAY + timedelta(days=10)
+    )
+    sampled = reservoir.select(20, drift=report)
+    unsure = [s for s in sampled if s.source == "uncertain"]
+
+    assert 15 == len(unsure)
+    assert {"cam-1"} == {s.camera for s in unsure}
+    assert all(report.start <= s.at < report.end for s in sampled)
+    for s in unsure:
+        assert (s.detections.confidence[s.detections.class_id == 2] < 0.5).any()
 
 
 def test_select_of_a_time():

@@ -12,7 +12,7 @@ import math
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Literal, TypeAlias
+from typing import Literal, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -81,6 +81,59 @@ def class_weights(profile: Profile) -> dict[int, float]:
     }
 
 
+class DriftedCell(Protocol):
+    """What is read of a cell of a drift report."""
+
+    @property
+    def feature(self) -> str:
+        """Name of the feature."""
+        ...
+
+    @property
+    def camera(self) -> str | None:
+        """Name of the camera; None: all together."""
+        ...
+
+    @property
+    def class_name(self) -> str | None:
+        """Name of the class; None: all together."""
+        ...
+
+    @property
+    def direction(self) -> str:
+        """Where the values went: "lower", "higher", "fewer", "more" or something else."""
+        ...
+
+    @property
+    def at(self) -> float:
+        """The threshold of the strongest evidence; for the class mix the class's index."""
+        ...
+
+    @property
+    def flagged(self) -> bool:
+        """Whether it drifted."""
+        ...
+
+
+class Drift(Protocol):
+    """What is read of a drift report (`driftline.drift.DriftReport`)."""
+
+    @property
+    def cells(self) -> Sequence[DriftedCell]:
+        """What was found."""
+        ...
+
+    @property
+    def start(self) -> datetime:
+        """Start of the week."""
+        ...
+
+    @property
+    def end(self) -> datetime:
+        """End of the week."""
+        ...
+
+
 @frozen(kw_only=True)
 class Region:
     """Detections of some camera, class and range of a feature: what a drift report points at.
@@ -88,6 +141,7 @@ class Region:
     Attributes:
         camera: name; None: all.
         class_id: index; None: all.
+        class_name: name, by the frame's own detections; None: all.
         feature: name of the feature `low` and `high` belong to; None: all values.
         low: least value, in the feature's unit.
         high: values are below it.
@@ -95,9 +149,28 @@ class Region:
 
     camera: str | None = None
     class_id: int | None = None
+    class_name: str | None = None
     feature: str | None = None
     low: float = -math.inf
     high: float = math.inf
+
+    @classmethod
+    def of(cls, cell: DriftedCell) -> Region:
+        """Where the drifted frames of a cell are.
+
+        Values that went lower are below the threshold, those that went higher above it. A class
+        that became rarer is looked for in all frames of the camera: it is there, and not found.
+        """
+        if cell.feature == "class":
+            more = cell.direction == "more" and math.isfinite(cell.at)
+            return cls(camera=cell.camera, class_id=int(cell.at) if more else None)
+        return cls(
+            camera=cell.camera,
+            class_name=cell.class_name,
+            feature=cell.feature,
+            low=cell.at if cell.direction == "higher" else -math.inf,
+            high=cell.at if cell.direction == "lower" else math.inf,
+        )
 
 
 @frozen(kw_only=True, eq=False)
@@ -318,6 +391,7 @@ class FrameReservoir:
         self,
         budget: int,
         *,
+        drift: Drift | None = None,
         regions: Collection[Region] = (),
         start: datetime | None = None,
         end: datetime | None = None,
@@ -334,9 +408,10 @@ class FrameReservoir:
 
         Args:
             budget: how many frames at most.
-            regions: where drift was flagged; none: everywhere.
-            start: frames from this time on, aware.
-            end: frames before this time, aware.
+            drift: a report: the regions of its flagged cells, and its week, are looked at.
+            regions: further regions; where there are none in all, frames are of everywhere.
+            start: frames from this time on, aware; by default the start of the report's week.
+            end: frames before this time, aware; by default the end of the report's week.
             uniform_share: part of the budget that is random, 0 to 1.
             gap: least time between two unsure frames of one camera.
 
@@ -346,6 +421,9 @@ class FrameReservoir:
         if budget < 0 or not 0 <= uniform_share <= 1:
             msg = f"budget={budget} must be at least 0 and uniform_share={uniform_share} in [0, 1]"
             raise InputError(msg)
+        if drift is not None:
+            regions = [*regions, *(Region.of(cell) for cell in drift.cells if cell.flagged)]
+            start, end = start or drift.start, end or drift.end
         random = self.uniform(round(budget * uniform_share), start=start, end=end)
         unsure = {_identity(f): f for f in self.uncertain(regions=regions, start=start, end=end)}
         for f in random:
@@ -363,9 +441,13 @@ class FrameReservoir:
         found = frame.detections
         of_class = np.ones(len(found), dtype=bool)
         if region.class_id is not None:
-            of_class = found.class_id == region.class_id
+            of_class &= found.class_id == region.class_id
+        if region.class_name is not None:
+            names = [found.class_names.get(k, str(k)) for k in found.class_id.tolist()]
+            of_class &= np.array([name == region.class_name for name in names], dtype=bool)
         if region.feature in (None, "class"):
-            return region.class_id is None or bool(of_class.any())
+            any_class = region.class_id is None and region.class_name is None
+            return any_class or bool(of_class.any())
         feature = self._features.get(region.feature or "")
         if feature is None or feature.compute is None:
             msg = f"no formula of the feature {region.feature!r}; pass it to FrameReservoir(features=[…])"
