@@ -12,7 +12,6 @@ from driftline._stats.intervals import (
     Estimate,
     Interval,
     bias_corrected,
-    holm,
     normal_cdf,
     normal_quantile,
     t_quantile,
@@ -54,17 +53,6 @@ def test_wilson_without_trials():
     assert wilson(0, 0) == (0.0, 1.0)
     with pytest.raises(InputError, match="successes=3"):
         wilson(3, 2)
-
-
-@given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
-def test_holm_is_closed_testing(p_values):
-    """Adjusted values keep the order, are no smaller, and the smallest is Bonferroni's."""
-    adjusted = holm(p_values)
-    order = np.argsort(p_values, kind="stable")
-
-    assert all(a >= p for a, p in zip(adjusted, p_values, strict=True))
-    assert np.all(np.diff(np.array(adjusted)[order]) >= 0)
-    assert min(adjusted) == pytest.approx(min(1.0, len(p_values) * min(p_values)))
 
 
 def test_bias_is_read_from_the_shift():

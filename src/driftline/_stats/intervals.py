@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from math import erfc, sqrt
 from typing import NamedTuple
 
@@ -16,7 +15,6 @@ __all__ = [
     "Estimate",
     "Interval",
     "bias_corrected",
-    "holm",
     "normal_cdf",
     "normal_quantile",
     "t_quantile",
@@ -100,20 +98,6 @@ def normal_cdf(z: float) -> float:
     0.5
     """
     return erfc(-z / sqrt(2.0)) / 2.0
-
-
-def holm(p_values: Sequence[float]) -> list[float]:
-    """P-values adjusted so that any false one among them is as rare as stated (Holm 1979).
-
-    >>> holm([0.01, 0.04, 0.03])
-    [0.03, 0.06, 0.06]
-    """
-    answer = [0.0] * len(p_values)
-    highest = 0.0
-    for rank, place in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
-        highest = max(highest, min(1.0, (len(p_values) - rank) * p_values[place]))
-        answer[place] = highest
-    return answer
 
 
 def t_quantile(level: float, degrees_of_freedom: float) -> float:

@@ -11,7 +11,8 @@ from attrs import evolve, frozen
 
 from driftline._stats.average_precision import ApMethod
 from driftline._stats.bootstrap import generator, half_samples
-from driftline._stats.intervals import Estimate, bias_corrected, holm, normal_cdf
+from driftline._stats.intervals import Estimate, bias_corrected, normal_cdf
+from driftline._stats.multiplicity import holm
 from driftline.errors import InputError
 from driftline.holdout._matching import AREA_RANGES
 from driftline.holdout._scores import AP_BIAS_ORDER, AT_50, Score, cluster_keys, mean_where_known
@@ -29,6 +30,7 @@ Pairing = Literal["paired", "partly paired", "unpaired"]
 ComparisonVerdict = Literal["better", "worse", "no difference shown", "too little data"]
 
 ALPHA = 0.05
+_HALF: float = 2.0**AP_BIAS_ORDER - 1.0
 
 
 @frozen(kw_only=True)
@@ -157,7 +159,7 @@ class _Draws:
         def of(estimate: Estimate) -> FloatArray:
             if estimate.value is None or estimate.standard_error is None:
                 return np.full(len(normals), np.nan)
-            shift = (estimate.bias or 0.0) * (2.0**AP_BIAS_ORDER - 1.0)  # as half-samples have it
+            shift = (estimate.bias or 0.0) * _HALF  # as half-samples have it
             return estimate.value + shift + estimate.standard_error * normals
 
         def each(scores: Mapping[str, Score]) -> dict[str, FloatArray]:
@@ -346,7 +348,7 @@ def _changes(
         for name in names
     ]
     p_values = [_p_value(difference) for difference in differences]
-    adjusted = iter(holm([p for p in p_values if p is not None]))
+    adjusted = iter(holm([p for p in p_values if p is not None]).tolist())
     return {
         name: Change(
             name=name,
