@@ -382,10 +382,11 @@ def test_alertmanagers(url):
         {"url": "http://am.example", "auth": "token"},
         {"url": NOBODY, "interval": timedelta(0)},
         {"url": NOBODY, "auth": ("us:er", "pass")},
+        {"url": NOBODY, "auth": ("user", "pass\n")},
     ],
 )
 def test_bad_options(options):
-    """No address, none with a scheme, an unencrypted credential, no interval: refused at once."""
+    """No address, none that can be used, a credential that cannot, no interval: refused at once."""
     with pytest.raises(InputError):
         AlertmanagerSink(**options)
 

@@ -78,10 +78,24 @@ def _basic(user: str, password: str | Secret) -> Credential:
     try:
         plain = password.reveal() if isinstance(password, Secret) else password
         whole = Secret(base64.b64encode(f"{user}:{plain}".encode()).decode())
-        return Credential(whole, scheme="Basic", password=Secret(plain) if plain else None)
+        return Credential(whole, scheme="Basic", password=_maskable(plain))
     finally:
         del password
         plain = ""
+
+
+def _maskable(plain: str) -> Secret | None:
+    """The password alone, where it is not too ordinary to be masked in a text.
+
+    Raises:
+        InputError: it holds a line feed or the like, as copied ones do.
+    """
+    try:
+        if plain.isprintable() and (not plain.isascii() or " " in plain or not plain):
+            return None
+        return Secret(plain)
+    finally:
+        del plain
 
 
 def failure(
