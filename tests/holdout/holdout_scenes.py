@@ -24,20 +24,46 @@ def scene(
     ties: bool = False,
     mask_areas: bool = False,
     quality: float = 0.0,
+    scale: float = 1.0,
+    size_matters: float = 0.0,
+    invented: float = 0.0,
+    misplaced: float = 0.0,
+    overlooked: float = 0.0,
 ) -> tuple[list[Truth], list[Detections]]:
-    """Frames with boxes of all sizes; detections that miss, repeat, shift and invent boxes."""
+    """Frames with boxes of all sizes; detections that miss, repeat, shift and invent boxes.
+
+    Args:
+        rng: generator.
+        frames: number of frames.
+        classes: number of classes.
+        objects: objects per frame, on average.
+        false: false detections per frame, on average, mostly of low confidence.
+        crowd: share of objects that are crowds.
+        ignore: share of objects that are ignored.
+        empty: share of frames without objects.
+        ties: confidences rounded to one decimal.
+        mask_areas: areas smaller than the boxes, as of masks.
+        quality: how visible objects are; below 0 as through a blurred lens.
+        scale: size of the objects, times the usual.
+        size_matters: how much more visible large objects are.
+        invented: false detections per frame that are as sure as true ones.
+        misplaced: how far boxes sit off, times the side.
+        overlooked: share of the detections of objects that do not come at all.
+    """
     height, width = SIZE
     labels, predictions = [], []
     for _ in range(frames):
         n = 0 if rng.random() < empty else int(rng.poisson(objects))
-        side = np.exp(rng.normal(np.log(50), 0.7, (n, 1))).clip(6, 300)
+        side = scale * np.exp(rng.normal(np.log(50), 0.7, (n, 1))).clip(6, 300)
         sides = side * np.exp(rng.normal(0, 0.2, (n, 2)))
         corner = rng.random((n, 2)) * [width - 300, height - 300]
         boxes = np.concatenate([corner, corner + sides], axis=1).round(1)
         kind = rng.integers(classes, size=n)
         seen = rng.normal(1.2 + quality, 1.0, n) + rng.normal(0, 0.5)
+        seen += size_matters * np.log(side[:, 0] / 50)
         shift = rng.normal(0, 0.08, (n, 4)) * np.tile(sides, 2) * np.exp(-0.5 * seen)[:, None]
-        found = seen > 0
+        shift += misplaced * np.tile(sides, 2)
+        found = (seen > 0) & (rng.random(n) >= overlooked)
         sure = 1 / (1 + np.exp(-(seen[found] - 0.5 + rng.normal(0, 0.5, found.sum()))))
         again = rng.random(found.sum()) < 0.2
         m = int(rng.poisson(false))
@@ -46,7 +72,10 @@ def scene(
         hits = (boxes + shift)[found]
         xyxy = np.concatenate([hits, hits[again] + 3.0, np.concatenate([at, at + wide], axis=1)])
         xyxy[:, 2:] = np.maximum(xyxy[:, 2:], xyxy[:, :2] + 1)
-        confidence = np.concatenate([sure, 0.6 * sure[again], rng.beta(1.2, 5, m)])
+        doubt = rng.beta(1.2, 5, m)
+        surely = rng.random(m) < invented / max(false, 1e-9)
+        doubt[surely] = 1 / (1 + np.exp(-rng.normal(0.7, 1.0, surely.sum())))
+        confidence = np.concatenate([sure, 0.6 * sure[again], doubt])
         predictions.append(
             Detections(
                 xyxy=xyxy,

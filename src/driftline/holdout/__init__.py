@@ -5,8 +5,10 @@ from driftline.holdout._calibration import Calibration, CalibrationBin
 from driftline.holdout._comparison import Change, Comparison, ComparisonVerdict, Pairing
 from driftline.holdout._evaluation import Evaluation, EvaluationOptions, Role, evaluate
 from driftline.holdout._frames import Holdout, Labelled, LabelledFrame, Truth
+from driftline.holdout._label_free import PrecisionCalibrator, PrecisionEstimate
 from driftline.holdout._scores import OperatingPoint, Score
 from driftline.holdout._settings import Settings
+from driftline.holdout._strata import ConfidenceCounts, Strata
 from driftline.holdout._trend import Trend, TrendPoint, TrendRule, TrendVerdict
 from driftline.holdout._val_row import ValRow
 from driftline.holdout._validator import HoldoutValidator
@@ -17,6 +19,7 @@ __all__ = [
     "Change",
     "Comparison",
     "ComparisonVerdict",
+    "ConfidenceCounts",
     "Estimate",
     "Evaluation",
     "EvaluationOptions",
@@ -27,9 +30,12 @@ __all__ = [
     "LabelledFrame",
     "OperatingPoint",
     "Pairing",
+    "PrecisionCalibrator",
+    "PrecisionEstimate",
     "Role",
     "Score",
     "Settings",
+    "Strata",
     "Trend",
     "TrendPoint",
     "TrendRule",
