@@ -244,6 +244,16 @@ def test_labels(labels):
     json.dumps(made, ensure_ascii=False).encode()
 
 
+def test_long_keys(vendors):
+    """Keys that differ beyond any limit stay two alerts."""
+    with AlertmanagerSink(vendors.url) as sink:
+        for last in "ab":
+            sink.send(example_alert(key="é" * 2000 + last))
+
+    assert 2 == len(vendors.open_keys)
+    assert all(len(key.encode()) <= 1024 for key in vendors.open_keys)
+
+
 def test_drill_is_marked(vendors):
     """A drill can be routed apart by its label, and is called one in its summary."""
     with AlertmanagerSink(vendors.url) as sink:

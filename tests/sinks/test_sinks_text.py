@@ -12,6 +12,7 @@ from driftline.records import AlertStatus
 from driftline.sinks._text import (
     clean,
     clip,
+    clip_bytes,
     dedup_key,
     facts,
     fitted,
@@ -53,6 +54,15 @@ def test_clip(text, limit):
 
     assert len(cut) == min(len(text), limit)
     assert cut == text if len(text) <= limit else cut == f"{text[: limit - 1]}…"
+
+
+@given(st.text(), st.integers(3, 40))
+def test_clip_bytes(text, limit):
+    """A text cut to bytes is whole letters and a mark, and as long as it may be."""
+    cut = clip_bytes(text, limit)
+
+    assert len(cut.encode()) <= limit
+    assert cut == text if len(text.encode()) <= limit else text.startswith(cut.removesuffix("…"))
 
 
 @given(st.text(max_size=300), st.text(max_size=300))

@@ -12,8 +12,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from driftline.records import Sample
-from driftline.sinks._standing import stamped
-from driftline.sinks._text import clip, one_line
+from driftline.sinks._intake import batches, stamped
+from driftline.sinks._text import clip_bytes, one_line
 
 RETRY_LATER: Final = frozenset({429, 502, 503, 504})
 """Statuses after which OTLP lets a client try again; after any other it must not
@@ -22,9 +22,13 @@ RETRY_LATER: Final = frozenset({429, 502, 503, 504})
 OLDEST_POINT: Final = timedelta(hours=1)
 """Prometheus and Mimir take samples up to an hour behind their newest (half a block)."""
 
-POINTS_A_CALL: Final = 1000
-VALUE_LIMIT: Final = 1024
-"""Characters of an attribute: Mimir refuses the payload for a label value over 2048 bytes."""
+PAYLOAD_BYTES: Final = 1_000_000
+"""Of one call, about: well below the least of the receivers' limits (Prometheus and Mimir 100
+and 10 MB, a collector 20 MB), and quick enough for the time-out."""
+POINT_BYTES: Final = 250
+NAME_BYTES: Final = 255
+VALUE_BYTES: Final = 1024
+"""Bytes of an attribute: Mimir drops the series for a label's value over 2048, or a name over 1024."""
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -33,11 +37,18 @@ def payloads(
     samples: Sequence[Sample], *, namespace: str, now: datetime, standing: Sequence[str]
 ) -> Iterator[tuple[dict[str, Any], int]]:
     """Bodies of ``POST /v1/metrics``, each with the number of its points."""
-    finite = [sample for sample in samples if math.isfinite(sample.value)]
-    for first in range(0, len(finite), POINTS_A_CALL):
-        part = finite[first : first + POINTS_A_CALL]
+    finite = (sample for sample in samples if math.isfinite(sample.value))
+    for part in batches(((sample, _size(sample)) for sample in finite), PAYLOAD_BYTES):
         metrics = _metrics(part, namespace=namespace, now=now, standing=standing)
         yield _envelope(metrics), len(part)
+
+
+def _size(sample: Sample) -> int:
+    """About how many bytes a sample takes: at most four a character."""
+    texts = (sample.metric, sample.deployment, *sample.labels, *sample.labels.values())
+    return POINT_BYTES * (1 + len(sample.labels)) + sum(
+        min(4 * len(text), VALUE_BYTES) for text in texts
+    )
 
 
 def empty() -> dict[str, Any]:
@@ -56,7 +67,7 @@ def _metrics(
 ) -> list[dict[str, Any]]:
     by_name: dict[str, list[dict[str, Any]]] = {}
     for sample in samples:
-        name = clip(one_line(f"{namespace}.{sample.metric}"), 255)
+        name = clip_bytes(one_line(f"{namespace}.{sample.metric}"), NAME_BYTES)
         point = _point(sample, now=now, standing=standing)
         by_name.setdefault(name, []).append(point)
     # No unit: our names end in theirs, and Prometheus would append it once more.
@@ -80,7 +91,10 @@ def _point(sample: Sample, *, now: datetime, standing: Sequence[str]) -> dict[st
 
 def _attributes(labels: Mapping[str, str]) -> list[dict[str, Any]]:
     return [
-        {"key": one_line(name), "value": {"stringValue": clip(one_line(value), VALUE_LIMIT)}}
+        {
+            "key": clip_bytes(one_line(name), NAME_BYTES),
+            "value": {"stringValue": clip_bytes(one_line(value), VALUE_BYTES)},
+        }
         for name, value in sorted(labels.items())
         if name and value
     ]

@@ -54,6 +54,18 @@ def clip(text: str, limit: int) -> str:
     return text if len(text) <= limit else text[: limit - len(MARK)] + MARK
 
 
+def clip_bytes(text: str, limit: int) -> str:
+    """At most `limit` bytes of UTF-8, cut between characters, with a mark.
+
+    >>> clip_bytes("ééé", 5)
+    'é…'
+    """
+    raw = text.encode()
+    if len(raw) <= limit:
+        return text
+    return raw[: limit - len(MARK.encode())].decode(errors="ignore") + MARK
+
+
 def web_url(text: str, *, limit: int = 2048) -> str:
     """`text` where it is a whole http(s) URL of at most `limit` characters, else "".
 

@@ -18,7 +18,19 @@ from driftline._wire import Call
 from driftline.errors import DeliveryError, DeliveryFailed, DeliveryRefused, InputError
 from driftline.records import Alert, AlertStatus, Delivery, Receipt
 from driftline.sinks._channel import TIMEOUT_SECONDS, Auth, Channel, Closing, Credential, credential
-from driftline.sinks._text import clip, facts, headline, iso, log_line, one_line, web_url
+from driftline.sinks._text import (
+    clip,
+    clip_bytes,
+    dedup_key,
+    facts,
+    headline,
+    iso,
+    log_line,
+    one_line,
+    web_url,
+)
+
+__all__ = ["AlertmanagerSink"]
 
 PATH: Final = "/api/v2/alerts"
 
@@ -31,9 +43,11 @@ REPEAT_RESOLVED_FOR: Final = timedelta(minutes=15)
 
 KEY_LABEL: Final = "alert_key"
 """Label that holds `Alert.key`."""
+KEY_LIMIT: Final = 255
+"""Characters of it; at four bytes each they stay within `LABEL_BYTES`, so it is never cut twice."""
 
-LABEL_LIMIT: Final = 1024
-"""Characters of a label's value: Mimir's default limit is 2048 bytes, Alertmanager has none."""
+LABEL_BYTES: Final = 1024
+"""Bytes of a label's value: Mimir's default limit is 2048, Alertmanager has none."""
 
 ANNOTATION_LIMIT: Final = 4000
 
@@ -241,10 +255,12 @@ def alert_labels(alert: Alert, further: Mapping[str, str]) -> dict[str, str]:
         "severity": alert.severity.value,
         "metric": alert.metric,
         "drill": "true" if alert.test else "",
-        KEY_LABEL: alert.key,
+        KEY_LABEL: dedup_key(alert, KEY_LIMIT),
     }
     given = {label_name(name): value for name, value in (*further.items(), *alert.labels.items())}
-    labels = {name: clip(one_line(value), LABEL_LIMIT) for name, value in {**given, **own}.items()}
+    labels = {
+        name: clip_bytes(one_line(value), LABEL_BYTES) for name, value in {**given, **own}.items()
+    }
     return {name: value for name, value in labels.items() if value}
 
 

@@ -24,6 +24,8 @@ except ModuleNotFoundError as exc:
     extra = "apprise"
     raise MissingExtra(extra, needed_for="AppriseSink", package=extra) from exc
 
+__all__ = ["AppriseSink"]
+
 TITLE_LIMIT: Final = 250
 """Characters of a title, where the service itself allows more."""
 

@@ -24,7 +24,7 @@ from driftline._wire import Reply
 from driftline.errors import DeliveryError, DeliveryRefused, InputError, MissingExtra
 from driftline.records import Alert, AlertStatus, Delivery, Link, Receipt, Sample, Severity
 from driftline.sinks._channel import TIMEOUT_SECONDS, Closing, failure, masked_text, no_reply
-from driftline.sinks._standing import STANDING, stamped
+from driftline.sinks._intake import STANDING, batches, stamped
 from driftline.sinks._text import (
     clip,
     dedup_key,
@@ -94,6 +94,8 @@ try:
 except ModuleNotFoundError as exc:
     extra = "datadog"
     raise MissingExtra(extra, needed_for="DatadogSink", package="datadog-api-client") from exc
+
+__all__ = ["DatadogSink"]
 
 TITLE_LIMIT: Final = 500
 MESSAGE_LIMIT: Final = 4000
@@ -243,7 +245,7 @@ class DatadogSink(Closing):
         if samples and not points:
             msg = f"{self.name}: {told}: the intake drops them; push closer to the time they cover"
             raise DeliveryRefused(msg)
-        for batch in _batches(_series(points)):
+        for batch in batches(_series(points), PAYLOAD_BYTES):
             self._submit(batch)
         return Receipt(sink=self.name, count=len(points), detail=told)
 
@@ -552,19 +554,6 @@ def _series(
                 100 + len(name) + sum(len(tag) * (1 if tag.isascii() else 12) + 4 for tag in tags)
             )
             yield series, size + 64 * len(part)
-
-
-def _batches(sized: Iterable[tuple[MetricSeries, int]]) -> Iterator[list[MetricSeries]]:
-    batch: list[MetricSeries] = []
-    total = 0
-    for series, size in sized:
-        if batch and total + size > PAYLOAD_BYTES:
-            yield batch
-            batch, total = [], 0
-        batch.append(series)
-        total += size
-    if batch:
-        yield batch
 
 
 def _valid(answer: bytes) -> bool:

@@ -21,9 +21,11 @@ from driftline.errors import DeliveryError, DeliveryRefused, InputError
 from driftline.records import Alert, AlertStatus, Delivery, Link, Receipt, Sample
 from driftline.sinks import _otlp
 from driftline.sinks._channel import TIMEOUT_SECONDS, Auth, Channel, Closing, Credential, credential
-from driftline.sinks._standing import STANDING
+from driftline.sinks._intake import STANDING
 from driftline.sinks._text import clip, dedup_key, fitted, headline, one_line, paragraphs, web_url
 from driftline.sinks.alertmanager import AlertmanagerSink, worst
+
+__all__ = ["GrafanaSink"]
 
 ANNOTATIONS: Final = "/api/annotations"
 TAG_LIMIT: Final = 100

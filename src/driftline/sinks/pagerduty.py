@@ -38,6 +38,8 @@ except ModuleNotFoundError as exc:
     extra = "pagerduty"
     raise MissingExtra(extra, needed_for="PagerDutySink", package=extra) from exc
 
+__all__ = ["PagerDutySink"]
+
 T = TypeVar("T")
 
 SUMMARY_LIMIT: Final = 1024

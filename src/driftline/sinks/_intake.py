@@ -1,12 +1,14 @@
-"""Which time a sample is sent with: intakes of metrics take the recent past only."""
+"""What intakes of metrics have in common: they take the recent past, and so much at a time."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, TypeVar
 
 from driftline.records import Sample
+
+T = TypeVar("T")
 
 STANDING: Final = ("accuracy.", "drift.")
 """Prefixes of metrics that state a result which stands until the next one (weekly mAP, drift)."""
@@ -26,3 +28,21 @@ def stamped(
     if now - at <= oldest:
         return at, False
     return (now, True) if sample.metric.startswith(tuple(standing)) else (None, False)
+
+
+def batches(sized: Iterable[tuple[T, int]], limit: int) -> Iterator[list[T]]:
+    """Items in their order, in lists of at most `limit` bytes; a larger item goes alone.
+
+    >>> list(batches([("a", 2), ("b", 2), ("c", 9), ("d", 1)], 4))
+    [['a', 'b'], ['c'], ['d']]
+    """
+    batch: list[T] = []
+    total = 0
+    for item, size in sized:
+        if batch and total + size > limit:
+            yield batch
+            batch, total = [], 0
+        batch.append(item)
+        total += size
+    if batch:
+        yield batch
