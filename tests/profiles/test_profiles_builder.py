@@ -5,7 +5,7 @@ import pickle
 import sys
 import threading
 import tracemalloc
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
@@ -18,6 +18,7 @@ from driftline.profiles import (
     CONFIDENCE,
     DEFAULT_FEATURES,
     Feature,
+    FrameReservoir,
     Profile,
     ProfileBuilder,
 )
@@ -140,10 +141,22 @@ def test_a_naive_time_is_refused():
         ProfileBuilder().observe(nothing(), camera="c", at=datetime(2026, 11, 2))
 
 
+@pytest.mark.parametrize("at", [datetime.max, datetime.min])
+def test_the_end_of_time_is_refused(at):
+    """A camera whose clock is broken; also where its day would end after the last one."""
+    builder = ProfileBuilder(utc_offset=timedelta(hours=5))
+
+    with pytest.raises(InputError, match="check the clock"):
+        builder.observe(nothing(), camera="c", at=at.replace(tzinfo=UTC))
+
+    builder.observe(nothing(), camera="c", at=MONDAY)
+    assert 1 == builder.profile().frames
+
+
 def test_a_camera_is_a_name():
     """A number is refused; what is counted is nothing."""
     with pytest.raises(InputError, match="camera=3"):
-        ProfileBuilder().observe(nothing(), camera=3, at=MONDAY)
+        ProfileBuilder(frames=FrameReservoir()).observe(nothing(), camera=3, at=MONDAY, frame="a")
 
 
 def test_invalid_is_one_of_two_words():

@@ -96,6 +96,28 @@ def test_one_camera_time_and_size_for_all():
     assert week == Profile.from_arrays(**table, camera=np.array(["c", "c", "c"]), at=times)
 
 
+def test_many_cameras_and_classes_in_one_chunk():
+    """Groups beyond what 16 bits can number are told apart as well."""
+    rng = np.random.default_rng(0)
+    n = 3000
+    camera, class_id = rng.integers(0, 1000, n), rng.integers(0, 200, n)
+    week = Profile.from_arrays(
+        xyxy=np.tile([0, 0, 9, 9], (n, 1)),
+        confidence=rng.random(n),
+        class_id=class_id,
+        frame=np.arange(n),
+        image_size=(9, 9),
+        camera=[f"{c:03}" for c in camera],
+        at=MONDAY,
+    )
+    expected = np.zeros((1000, 200), dtype=int)
+    np.add.at(expected, (camera, class_id), 1)
+
+    assert np.array_equal(
+        expected[expected.any(axis=1)][:, expected.any(axis=0)], week.counts("class")[0]
+    )
+
+
 def test_no_boxes_at_all():
     """A week of empty frames is a week of frames."""
     empty = {"xyxy": [], "confidence": [], "class_id": [], "frame": [], "image_size": (9, 9)}
@@ -290,6 +312,31 @@ def test_rows_of_a_group_by():
     keep = ~np.isin(rows["feature"].astype(str), ["class", "frames"])
 
     assert week == Profile.from_rows(**{name: column[keep] for name, column in rows.items()})
+
+
+def test_rows_of_frames_only():
+    """A query may count volume alone."""
+    week = Profile.from_rows(
+        camera=["c"] * 2,
+        period=[MONDAY] * 2,
+        class_id=[-1, 0],
+        feature=["boxes_per_frame", "class"],
+        bin=[2, 0],
+        count=[5, 10],
+        features=[BOXES_PER_FRAME],
+    )
+    silent = Profile.from_rows(
+        camera=["c"],
+        period=[MONDAY],
+        class_id=[-1],
+        feature=["boxes_per_frame"],
+        bin=[0],
+        count=[5],
+        features=[BOXES_PER_FRAME],
+    )
+
+    assert (5, 10) == (week.frames, week.boxes)
+    assert (5, 0) == (silent.frames, silent.boxes)
 
 
 def test_no_rows():

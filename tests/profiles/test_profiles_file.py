@@ -233,6 +233,14 @@ def test_a_damaged_header_is_unreadable(week, change):
         Profile.from_bytes(rewritten(week, change))
 
 
+def test_boxes_of_no_class_are_unreadable():
+    """The only class was left out of the header."""
+    profile = profile_of(stream(1, 9), features=[]).slice(class_id=3)
+
+    with pytest.raises(UnreadableData, match="no class"):
+        Profile.from_bytes(rewritten(profile, lambda head: head.update(class_ids=[])))
+
+
 @pytest.mark.parametrize(
     "members",
     [

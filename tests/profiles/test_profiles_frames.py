@@ -429,6 +429,15 @@ def test_uniform_keeps_the_proportions_of_traffic():
     assert {0.1} == {s.inclusion_probability for s in sampled}
 
 
+def test_a_quota_gives_way_before_the_budget():
+    """Where one camera and day have nearly all the frames, they get more than twice their part."""
+    seen = [(one_box(), "busy", MONDAY + timedelta(minutes=2 * i)) for i in range(50)]
+    seen += [(one_box(), "quiet", MONDAY + timedelta(days=i)) for i in range(9)]
+    chosen = filled(seen, uniform=0).select(40, uniform_share=0)
+
+    assert 40 == len(chosen)
+
+
 def test_a_budget_larger_than_what_there_is():
     """Everything is given, once."""
     reservoir = filled(stream(1, 6), uniform=2)

@@ -257,3 +257,4 @@ def test_nothing_to_merge():
         Profile.merge()
     with pytest.raises(TypeError):
         profile_of(stream(1, 3)) + 1
+    assert profile_of(stream(1, 3)) != 1

@@ -17,7 +17,7 @@ from driftline.profiles._context import joined
 from driftline.profiles._counter import Counter
 from driftline.profiles._features import DEFAULT_FEATURES, Feature
 from driftline.profiles._frames import Frame, FrameReservoir
-from driftline.profiles._judge import Invalid, counted, refuse_bad
+from driftline.profiles._judge import Invalid, counted, refuse_bad, refuse_nameless
 from driftline.profiles._periods import Calendar
 from driftline.profiles._profile import Profile, of_counter
 from driftline.records import Context, Detections
@@ -91,15 +91,16 @@ class ProfileBuilder:
             ContextMismatch: a class has another name than in earlier frames.
         """
         at = as_utc(at, name="at")
+        refuse_nameless(camera)
         if not self._count_invalid:
             refuse_bad(detections)
         own = own_values(detections, values, self._own) if values or self._own else {}
         names = detections.class_names
         if names and not names.items() <= self._context.class_names.items():
             self._learn(Context(class_names=names))
+        start = self._start(at)
         if frame is not None:
             self._offer(detections, camera, at, frame)
-        start = self._start(at)
         with self._lock:
             counter = self._counter
             counter.add(detections, counter.block(camera, start), own)
@@ -193,8 +194,12 @@ class ProfileBuilder:
         start, end = self._span
         if start <= at < end:
             return start
-        start = self._calendar.start(at)
-        self._span = (start, start + self._calendar.period)
+        try:
+            start = self._calendar.start(at)
+            self._span = (start, start + self._calendar.period)
+        except OverflowError as exc:
+            msg = f"at={at.isoformat()} lies at the end of time; check the clock of the camera"
+            raise InputError(msg) from exc
         return start
 
     def _learn(self, context: Context) -> None:

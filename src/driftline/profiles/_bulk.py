@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +13,7 @@ from driftline.errors import InputError
 from driftline.profiles._columns import Columns, Values, known
 from driftline.profiles._counter import Counter
 from driftline.profiles._features import FloatArray, IntArray
-from driftline.profiles._given import as_times
+from driftline.profiles._given import as_cameras, as_times
 from driftline.profiles._periods import Calendar
 from driftline.records import as_datetime
 
@@ -123,11 +123,7 @@ def _blocks(
 
 
 def _camera_numbers(camera: Cameras) -> tuple[list[str], IntArray]:
-    each: Iterable[object] = [camera] if isinstance(camera, str) else np.asarray(camera).tolist()
-    known: dict[object, int] = {}
+    each: list[Any] = [camera] if isinstance(camera, str) else np.asarray(camera).tolist()
+    known: dict[Any, int] = {}
     numbers = [known.setdefault(name, len(known)) for name in each]
-    wrong = [name for name in known if not isinstance(name, str)]
-    if wrong:
-        msg = f"camera={wrong[0]!r} must be a str"
-        raise InputError(msg)
-    return [str(name) for name in known], np.array(numbers, dtype=np.int64)
+    return as_cameras(list(known)).tolist(), np.array(numbers, dtype=np.int64)

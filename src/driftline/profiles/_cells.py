@@ -41,10 +41,7 @@ class Cells:
 
     @classmethod
     def total(cls, keys: IntArray, counts: IntArray) -> Cells:
-        """Add the counts of equal keys, in whatever order they come; zeros are dropped."""
-        seen = counts > 0
-        if not seen.all():
-            keys, counts = keys[seen], counts[seen]
+        """Add the counts of equal keys, in whatever order they come; no count is zero."""
         if len(keys) == 0:
             return cls()
         order = np.argsort(keys, kind="stable")
@@ -55,10 +52,6 @@ class Cells:
     def same_as(self, other: Cells) -> bool:
         """Whether every cell holds the same count."""
         return np.array_equal(self.keys, other.keys) and np.array_equal(self.counts, other.counts)
-
-    def __len__(self) -> int:
-        """Number of cells that are not zero."""
-        return len(self.keys)
 
 
 @frozen(kw_only=True)
@@ -102,11 +95,8 @@ class Layout:
 
     def span(self, name: str) -> tuple[int, int]:
         """First bin and number of bins of a feature."""
-        for own, offset, size in self:
-            if own == name:
-                return offset, size
-        msg = f"no feature {name!r} here; there are {', '.join(self.names)}"
-        raise InputError(msg)
+        places = {own: (offset, size) for own, offset, size in self}
+        return places[name]
 
     def named(self, bins: IntArray) -> tuple[npt.NDArray[np.object_], IntArray]:
         """The feature that each bin of the row belongs to, and its bin there."""

@@ -250,8 +250,6 @@ def own_values(
 ) -> dict[str, FloatArray]:
     """The user's own features of one frame, worked out and checked before anything is counted."""
     given = known(values, own)
-    if not own:
-        return {}
     columns = of_one_frame(detections)
     tally = Tally(1)
     tally.add(columns.frame, columns.confidence)

@@ -63,9 +63,6 @@ class Counter:
         """The number of a (camera, period) block, new or known."""
         number = self.blocks.get((camera, start))
         if number is None:
-            if not issubclass(type(camera), str):
-                msg = f"camera={camera!r} must be a str"
-                raise InputError(msg)
             number = len(self.blocks)
             if number >= BLOCKS:
                 msg = (

@@ -99,6 +99,13 @@ def _codes_of(detections: Detections) -> Codes:
     )
 
 
+def refuse_nameless(camera: str) -> None:
+    """Raise unless the camera has a name, which is text."""
+    if not issubclass(type(camera), str):
+        msg = f"camera={camera!r} must be a str"
+        raise InputError(msg)
+
+
 def countable(detections: Detections) -> npt.NDArray[np.bool_]:
     """``(n,)`` bool: which boxes can be counted."""
     fine: npt.NDArray[np.bool_] = _codes_of(detections) == 0
