@@ -139,6 +139,22 @@ def test_smallest_sink():
     check_sink(Plain)
 
 
+def test_async_sink():
+    """A sink whose verbs are async is held to the same."""
+
+    class Later:
+        async def send(self, alert):
+            return Receipt(sink="later", reference=alert.key)
+
+    class Never(Later):
+        async def send(self, alert):
+            raise ConnectionError("no DeliveryError")
+
+    check_sink(Later)
+    with pytest.raises(ExceptionGroup, match="Later is no sink"):
+        check_sink(Later, make_broken=Never)
+
+
 class Shouting(Plain):
     def __init__(self):
         self.token = TOKEN

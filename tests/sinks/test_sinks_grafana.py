@@ -452,6 +452,17 @@ def test_everything(vendors):
     assert sink.delivery.repeat_firing
 
 
+def test_delivery():
+    """Alerts are repeated as an Alertmanager wants it; numbers wait as long as they are taken."""
+    alerts = GrafanaSink(alerts_url=NOBODY).delivery
+    both = GrafanaSink(alerts_url=NOBODY, metrics_url=NOBODY).delivery
+
+    assert timedelta(minutes=20) == alerts.time_to_live
+    assert timedelta(hours=1) == both.time_to_live
+    assert alerts.repeat_resolved_for == both.repeat_resolved_for == timedelta(minutes=15)
+    assert Delivery() == GrafanaSink(metrics_url=NOBODY).delivery
+
+
 def test_marker_is_no_page(vendors):
     """When only the marker failed, the alert was delivered, and the receipt tells the rest."""
     with GrafanaSink(alerts_url=vendors.url, markers_url=vendors.url, markers_token=TOKEN) as sink:

@@ -14,6 +14,8 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
+from attrs import evolve
+
 from driftline._clock import Clock, SystemClock, as_utc
 from driftline._secret import Secret
 from driftline._wire import Call
@@ -135,7 +137,11 @@ class GrafanaSink(Closing):
                 "no part of Grafana was named: pass alerts_url, irm_url, metrics_url or markers_url"
             )
             raise InputError(msg)
-        self.delivery = self._alerts.delivery if self._alerts else Delivery()
+        self.delivery = self._alerts.delivery if self._alerts is not None else Delivery()
+        life = self.delivery.time_to_live
+        if self._metrics is not None and life is not None:
+            # Numbers are worth sending as long as the receiver takes them.
+            self.delivery = evolve(self.delivery, time_to_live=max(life, _otlp.OLDEST_POINT))
         self._closes(*(part.close for part in self._parts.values()))
 
     @property

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import inspect
 import logging
 import math
 import threading
 import time
 import traceback
 from collections import deque
-from collections.abc import Callable, Collection, Generator, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Collection, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -171,7 +173,7 @@ def check_sink(
 ) -> None:
     """Check that a sink behaves as the outbox of `driftline.Monitor` expects.
 
-    It must answer with receipts, raise nothing but `driftline.errors.DeliveryError`, take what
+    Its verbs may be plain or async. It must answer with receipts, raise nothing but `driftline.errors.DeliveryError`, take what
     is extremely long or strange without refusing it, bear repeating under the same key and an
     end without a beginning, be safe to call from several threads, make one attempt a call, and
     show its credentials nowhere: not in its ``repr``, a receipt, an error with its traceback
@@ -294,7 +296,7 @@ class _Suite:
 
     def called(self, verb: str, what: object, do: Callable[[], object]) -> object:
         try:
-            return do()
+            return _answer(do())
         except DeliveryError as error:
             self.hidden("an error", *_told(error))
             msg = f"{verb} refused {_short(what)}: {error}"
@@ -306,7 +308,7 @@ class _Suite:
     def refuse(self, do: Callable[[], object], *, may_count_none: bool = False) -> None:
         began = time.monotonic()
         try:
-            answer = do()
+            answer = _answer(do())
         except DeliveryError as error:
             self.hidden("an error", *_told(error))
         except Exception as error:
@@ -337,6 +339,15 @@ class _Suite:
         found = self.opened()
         if self.open_keys is not None:
             _expect(found == expected, f"{otherwise}: {found} open, not {expected}")
+
+
+def _answer(found: object) -> object:
+    """What a verb answered; an async one is awaited on a loop of its own."""
+    return asyncio.run(_awaited(found)) if inspect.isawaitable(found) else found
+
+
+async def _awaited(found: Awaitable[object]) -> object:
+    return await found
 
 
 def _expect(holds: object, otherwise: str) -> None:
