@@ -9,6 +9,7 @@ Every other exception leaves it without the frames that hold the request.
 from __future__ import annotations
 
 import asyncio
+import sys
 import threading
 from collections.abc import Callable
 from types import TracebackType
@@ -69,19 +70,34 @@ def checked_base_url(base_url: str, *, credential: bool) -> str:
 
 
 def same_origin(one: str, other: str) -> bool:
-    """Whether two URLs lead to one scheme, host and port."""
-    ours, theirs = _split(one), _split(other)
-    return (ours.scheme, ours.hostname, ours.port) == (theirs.scheme, theirs.hostname, theirs.port)
+    """Whether two URLs lead to one scheme, host and port.
+
+    Read by httpx, which decides where the bytes go: two parsers may disagree on an odd URL.
+
+    Raises:
+        InputError: one of them does not parse.
+    """
+    try:
+        ours, theirs = httpx.URL(one), httpx.URL(other)
+    except httpx.InvalidURL as exc:
+        msg = f"a URL does not parse: {exc}"
+        raise InputError(msg) from None
+    return (ours.scheme, ours.host, ours.port) == (theirs.scheme, theirs.host, theirs.port)
 
 
 def _is_absolute(path: str) -> bool:
     return path.startswith(("http://", "https://"))
 
 
-def _drop_frames(exc: BaseException) -> None:
-    """Take the frames off an exception and its causes: they hold the request and its headers."""
+def _drop_frames(exc: BaseException, *, handled: BaseException | None) -> None:
+    """Take the frames off an exception and its causes: they hold the request and its headers.
+
+    Args:
+        exc: what leaves.
+        handled: what was being handled when the call began; that is the caller's and stays.
+    """
     todo: list[BaseException | None] = [exc]
-    seen: set[int] = set()
+    seen = {id(None), id(handled)}
     while todo:
         one = todo.pop()
         if one is None or id(one) in seen:
@@ -89,6 +105,8 @@ def _drop_frames(exc: BaseException) -> None:
         seen.add(id(one))
         one.__traceback__ = None
         todo += [one.__cause__, one.__context__]
+        if isinstance(one, BaseExceptionGroup):
+            todo += one.exceptions
 
 
 class _ReplyTooMuchError(Exception):
@@ -275,12 +293,13 @@ class Transport(_Edge):
             self._clock.sleep(call.after_seconds)
         if (pause := self._pause_seconds(call)) > 0:
             self._clock.sleep(pause)
+        handled = sys.exception()
         try:
             return self._exchange(call)
         except _FAILURES as exc:
             error = self._unreachable(call, exc)
         except BaseException as exc:  # border: what leaves must not carry the request's headers
-            _drop_frames(exc)
+            _drop_frames(exc, handled=handled)
             raise
         # Raised outside the handler: the cause's traceback holds the request and its headers.
         raise error
@@ -357,12 +376,13 @@ class AsyncTransport(_Edge):
             await self._clock.asleep(call.after_seconds)
         if (pause := self._pause_seconds(call)) > 0:
             await self._clock.asleep(pause)
+        handled = sys.exception()
         try:
             return await self._exchange(call)
         except _FAILURES as exc:
             error = self._unreachable(call, exc)
         except BaseException as exc:  # border: what leaves must not carry the request's headers
-            _drop_frames(exc)
+            _drop_frames(exc, handled=handled)
             raise
         raise error
 

@@ -9,11 +9,14 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Generator, Mapping
 from typing import Any, TypeAlias, TypeVar
 
-from attrs import field, frozen
+from attrs import Factory, field, frozen
 
 from driftline.errors import Unreachable
 
 T = TypeVar("T")
+
+READS = frozenset({"GET", "HEAD", "OPTIONS"})
+"""Verbs that change nothing (RFC 9110, 9.2.1)."""
 
 
 def _size(content: bytes | None) -> str:
@@ -27,6 +30,10 @@ class Upload:
     content: bytes = field(repr=_size)
     filename: str = "file"
     content_type: str = "application/octet-stream"
+
+
+def _reads(call: Call) -> bool:
+    return call.method in READS
 
 
 @frozen(kw_only=True)
@@ -47,7 +54,8 @@ class Call:
         credential_origin: URL of another host that may see the credential, because the
             holder of the account named it; "" for none.
         category: rate-limit category the call counts against.
-        idempotent: whether repeating it is harmless.
+        idempotent: whether repeating it is harmless; unless said otherwise, a read is and
+            nothing else.
         after_seconds: wait this long before sending.
         timeout_seconds: bound on connecting, on each pause while sending, on the wait for the
             reply to begin and on reading the whole of it; None is the client's default.
@@ -64,7 +72,7 @@ class Call:
     credential: bool = True
     credential_origin: str = ""
     category: str = "default"
-    idempotent: bool = True
+    idempotent: bool = Factory(_reads, takes_self=True)
     after_seconds: float = 0.0
     timeout_seconds: float | None = None
 

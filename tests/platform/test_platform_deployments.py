@@ -228,7 +228,23 @@ def test_bad_filters(face):
         client.deployments(status="asleep")
     with pytest.raises(InputError, match="pass 'project/model'"):
         client.deployments(model="yolo26s")
+    with pytest.raises(InputError, match="owner='acme/line-3' is no workspace"):
+        client.deployments(owner="acme/line-3")
     assert [] == client.calls
+
+
+def test_strange_account(face):
+    """An account whose name can stand in no URL is a fault of the reply."""
+    script = lambda _: Answer(json={"username": "../admin"})  # noqa: E731
+    with pytest.raises(UnreadableReply, match=r"\$\.username: is no name"):
+        face(script, owner=None).deployment("line-3")
+
+
+def test_hashable(face):
+    """Deployments go into sets and keys."""
+    found = face(lambda _: detail(metadata={"a": []})).deployment("acme/line-3")
+
+    assert {found} == {found}
 
 
 def test_all_faults_together(face):

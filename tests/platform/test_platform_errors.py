@@ -222,6 +222,6 @@ def test_money_is_not_spent_twice(face):
     for failure in (Answer(status=500), Answer(status=503), httpx.ReadTimeout("slow")):
         client = face(lambda _, failure=failure: failure)
         with pytest.raises(errors.PlatformError):
-            client.request(Call(method="POST", path="/api/training/start", idempotent=False))
+            client.request(Call(method="POST", path="/api/training/start"))
 
         assert 1 == len(client.calls)

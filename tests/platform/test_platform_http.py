@@ -298,6 +298,82 @@ def test_cancellation_carries_no_headers():
     assert KEY not in frames(asyncio.run(run()))
 
 
+def test_frames_of_the_caller_stay():
+    """What the caller was handling when it called keeps its frames."""
+
+    def interrupted(request):
+        raise KeyboardInterrupt
+
+    caught = None
+    client = httpx.Client(transport=httpx.MockTransport(interrupted))
+    transport = Transport("https://platform.example", authorization=Secret(KEY), client=client)
+    with client:
+        try:
+            try:
+                raise ValueError("the caller's own")
+            except ValueError as exc:
+                caught = exc
+                transport.send(Call(method="GET", path="/a"))
+        except KeyboardInterrupt as exc:
+            assert exc.__context__ is caught
+
+    assert caught.__traceback__ is not None
+
+
+def test_groups_carry_no_headers():
+    """A group of exceptions leaves without the frames of its members."""
+
+    def failing(request):
+        held = str(request.headers["authorization"])
+        try:
+            raise ValueError(len(held))
+        except ValueError as exc:
+            raise ExceptionGroup("several", [exc])  # noqa: B904 - the context is part of the test
+
+    client = httpx.Client(transport=httpx.MockTransport(failing))
+    with client, pytest.raises(ExceptionGroup) as caught:
+        Transport("https://platform.example", authorization=Secret(KEY), client=client).send(
+            Call(method="GET", path="/a")
+        )
+
+    assert caught.value.exceptions[0].__traceback__ is None
+    assert KEY not in frames(caught.value)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "@other.example/x",
+        "https://platform.example@other.example/x",
+        "https://platform.example.other.example/x",
+        "https://platform.example:444/x",
+        "http://platform.example/x",
+        "https://platform.example\\@other.example/x",
+    ],
+)
+def test_look_alikes(path):
+    """A URL that only looks like the base does not see the key."""
+    seen = []
+
+    def keep(request):
+        seen.append(request)
+        return httpx.Response(200)
+
+    with httpx.Client(transport=httpx.MockTransport(keep)) as client:
+        try:
+            Transport("https://platform.example", authorization=Secret(KEY), client=client).send(
+                Call(method="GET", path=path)
+            )
+        except (InputError, Unreachable):
+            return
+
+    # httpx makes a "Basic" of its own out of the user in a URL; ours is not in it.
+    assert all(KEY not in str(list(request.headers.items())) for request in seen)
+    assert all(
+        not request.headers.get("authorization", "").startswith("Bearer") for request in seen
+    )
+
+
 def test_logs_hold_no_key(send, caplog):
     """Nothing of the key is logged, by us or by httpx, at any level."""
     caplog.set_level(logging.DEBUG)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import traceback
+from datetime import timedelta
 
 import httpx
 import pytest
@@ -50,6 +51,7 @@ def test_from_environment(kind, monkeypatch):
         {"base_url": "nowhere"},
         {"owner": "Not An Owner"},
         {"rate_limits": {"default": -1}},
+        {"timeout": timedelta(0)},
     ],
 )
 def test_not_in_frames_of_the_constructor(kind, wrong):

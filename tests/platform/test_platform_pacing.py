@@ -193,6 +193,22 @@ def test_a_429_holds_the_others():
     second.shut()
 
 
+def test_the_last_429_holds_the_others_too():
+    """When nobody waits it out, the others are spared all the same."""
+    from driftline.errors import RateLimited
+    from driftline.platform import Retry
+
+    clock = HandClock()
+    script = lambda _: Answer(status=429, headers={"Retry-After": "30"})  # noqa: E731
+    client = Face("sync", script, clock=clock, retry=Retry(attempts=1))
+    with pytest.raises(RateLimited):
+        client.deployment("acme/line-3")
+    client.shut()
+
+    pacer = shared_pacer("https://platform.example", Secret(KEY), clock)
+    assert 30.0 == pacer.reserve("default", 100)
+
+
 def test_an_endless_429_holds_a_minute():
     """A wait of years, said by mistake, does not stop the fleet for years."""
     from driftline.errors import RateLimited

@@ -95,6 +95,16 @@ def test_too_long_a_wait_is_final():
     assert [0.0] == waits
 
 
+@pytest.mark.parametrize(
+    ("method", "reads"),
+    [("GET", True), ("HEAD", True), ("POST", False), ("PATCH", False), ("PUT", False)],
+)
+def test_only_reads_are_harmless(method, reads):
+    """Unless a call says otherwise, only a read may be repeated on a doubt."""
+    assert reads is Call(method=method, path="/x").idempotent
+    assert Call(method=method, path="/x", idempotent=True).idempotent
+
+
 def test_once():
     """One attempt is no repeat."""
     reply, waits = talk(GET, [Reply(status=503)], Retry(attempts=1))

@@ -97,6 +97,7 @@ class PlatformClient:
             rate_limits=rate_limits,
             metrics_lag=metrics_lag,
             error_rate_unit=error_rate_unit,
+            timeout=timeout,
         )
         self._base_url = parts.base_url
         self._core = parts.core

@@ -14,6 +14,7 @@ from driftline._wire import Reply
 from driftline.platform._buckets import Points, as_series, bucket_width
 from driftline.platform._calls import PredictOptions
 from driftline.platform._deployment import (
+    SLUG,
     Deployment,
     DeploymentList,
     DeploymentStatus,
@@ -83,7 +84,10 @@ def _until(value: str, reply: Reply) -> float | None:
 
 def username(body: Node) -> str:
     """Whose key this is."""
-    return body["username"].text()
+    name = body["username"].text()
+    if not SLUG.fullmatch(name):
+        body["username"].fault("is no name that can stand in a URL")
+    return name
 
 
 def deployment_list(body: Node) -> DeploymentList:

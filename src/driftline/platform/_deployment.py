@@ -95,7 +95,7 @@ class Deployment:
     api_key_id: str | None = None
     metered: bool | None = None
     camera: str | None = field(default=None, repr=False)  # a stream's URL may hold a password
-    metadata: Mapping[str, object] = field(factory=dict, repr=False)
+    metadata: Mapping[str, object] = field(factory=dict, repr=False, hash=False)
     deployed_at: datetime | None = None
 
     @property
@@ -210,6 +210,18 @@ def parse_model(model: str) -> tuple[str, str]:
         msg = f"{model!r} is no model; pass 'project/model' of the deployment's own workspace"
         raise InputError(msg)
     return parts[0], parts[1]
+
+
+def checked_owner(owner: str) -> str:
+    """The owner.
+
+    Raises:
+        InputError: it is no name of a workspace.
+    """
+    if len(_names(owner)) != 1:
+        msg = f"owner={owner!r} is no workspace; pass its name as in URLs, such as 'acme'"
+        raise InputError(msg)
+    return owner
 
 
 def _names(text: object) -> list[str]:

@@ -34,6 +34,7 @@ from driftline.platform._deployment import (
     DeploymentStatus,
     Ref,
     Wanted,
+    checked_owner,
     checked_status,
     parse_model,
     parse_ref,
@@ -79,7 +80,7 @@ class Core:
     def __init__(self, settings: Settings, *, owner: str | None) -> None:
         """Keep the settings; nothing is asked yet."""
         self._settings = settings
-        self._owner = None if owner is None else parse_ref(owner).name
+        self._owner = None if owner is None else checked_owner(owner)
         self._by_id: dict[Wanted, Address] = {}
         self._service_urls: dict[Address, str] = {}
 
@@ -94,8 +95,7 @@ class Core:
         reply = yield from exchange(call, self._settings.retry, wait_of=partial(self._wait, call))
         if succeeded(reply):
             return reply
-        wait = _decode.wait_seconds(reply)
-        raise error_of(call, reply, said=_decode.words(reply), wait=wait)
+        raise error_of(call, reply, said=_decode.words(reply), wait=self._wait(call, reply))
 
     def _wait(self, call: Call, reply: Reply) -> float | None:
         wait = _decode.wait_seconds(reply)
@@ -182,7 +182,7 @@ class Core:
         if model is not None:
             parse_model(model)
         wanted = None if status is None else checked_status(status)
-        named = (yield from self.owner()) if owner is None else parse_ref(owner).name
+        named = (yield from self.owner()) if owner is None else checked_owner(owner)
         return (yield from self._listed(named, status=wanted, model=model))
 
     def _listed(

@@ -50,6 +50,7 @@ def set_up(
     rate_limits: Mapping[str, int] | None,
     metrics_lag: timedelta,
     error_rate_unit: ErrorRateUnit | None,
+    timeout: timedelta,
 ) -> Parts:
     """Check the arguments of a client and put its parts together.
 
@@ -58,7 +59,7 @@ def set_up(
     """
     url = base_url if base_url is not None else os.environ.get(URL_VARIABLE) or DEFAULT_URL
     checked = checked_base_url(url, credential=True)
-    _check(rate_limits or {}, metrics_lag, error_rate_unit)
+    _check(rate_limits or {}, metrics_lag, error_rate_unit, timeout)
     timer = clock or SystemClock()
     pace = Pace(shared_pacer(checked, key, timer), {**PER_MINUTE, **(rate_limits or {})})
     settings = Settings(
@@ -84,8 +85,14 @@ def _user_agent() -> str:
 
 
 def _check(
-    rate_limits: Mapping[str, int], metrics_lag: timedelta, error_rate_unit: str | None
+    rate_limits: Mapping[str, int],
+    metrics_lag: timedelta,
+    error_rate_unit: str | None,
+    timeout: timedelta,
 ) -> None:
+    if timeout <= timedelta(0):
+        msg = f"timeout={timeout} must be above 0"
+        raise InputError(msg)
     if wrong := [name for name, limit in rate_limits.items() if limit < 1]:
         msg = f"rate_limits[{wrong[0]!r}]={rate_limits[wrong[0]]} must be 1 call a minute or more"
         raise InputError(msg)
