@@ -80,22 +80,35 @@ def test_own_logger(caplog, alert):
 
 
 def test_samples(caplog):
-    """A sample is a line; a logger gets one record each."""
+    """A series is a line: its newest value, and the range of several; a logger takes it as DEBUG."""
+    minute = timedelta(minutes=1)
     samples = [
         Sample(metric=Metric.MAP, value=0.412345678, at=NOW, deployment="acme/line-3"),
-        Sample(metric=Metric.DETECTIONS, value=7, at=NOW, labels={"camera": "cam-1"}),
+        Sample(metric=Metric.DETECTIONS, value=9, at=NOW, labels={"camera": "cam-1"}),
+        Sample(metric=Metric.DETECTIONS, value=7, at=NOW - minute, labels={"camera": "cam-1"}),
+        Sample(metric=Metric.DETECTIONS, value=3, at=NOW, labels={"camera": "cam-2"}),
     ]
     stream = io.StringIO()
-    assert 2 == LogSink(stream=stream).push(samples).count
-    caplog.set_level(logging.INFO)
+    assert 4 == LogSink(stream=stream).push(samples).count
+    caplog.set_level(logging.DEBUG)
     LogSink().push(samples)
 
     expected = [
         "2026-11-22T21:00:00.000Z accuracy.map=0.412346 deployment=acme/line-3",
-        "2026-11-22T21:00:00.000Z detections.count=7 camera=cam-1",
+        "2026-11-22T21:00:00.000Z detections.count=9 camera=cam-1 (2 values, 7 to 9)",
+        "2026-11-22T21:00:00.000Z detections.count=3 camera=cam-2",
     ]
     assert expected == stream.getvalue().splitlines()
-    assert expected == caplog.messages
+    assert ["\n".join(expected)] == caplog.messages
+    assert logging.DEBUG == caplog.records[0].levelno
+
+
+def test_no_samples(caplog):
+    """Nothing is written for nothing."""
+    caplog.set_level(logging.DEBUG)
+
+    assert 0 == LogSink().push([]).count
+    assert [] == caplog.records
 
 
 @given(st.text())

@@ -35,13 +35,37 @@ def alert_lines(alert: Alert) -> list[str]:
     return [*lines, f"    key: {one_line(alert.key)}"]
 
 
+def sample_lines(samples: Sequence[Sample]) -> list[str]:
+    """One line a series: its newest value, and the range where there are several.
+
+    >>> from datetime import UTC, datetime, timedelta
+    >>> noon = datetime(2026, 11, 22, 12, tzinfo=UTC)
+    >>> at = [noon, noon + timedelta(minutes=5)]
+    >>> sample_lines([Sample(metric="queue.depth", value=n, at=t) for n, t in zip([7, 9], at)])
+    ['2026-11-22T12:05:00.000Z queue.depth=9 (2 values, 7 to 9)']
+    """
+    by_series: dict[tuple[str, str, tuple[tuple[str, str], ...]], list[Sample]] = {}
+    for sample in samples:
+        labels = tuple(sorted(sample.labels.items()))
+        by_series.setdefault((sample.metric, sample.deployment, labels), []).append(sample)
+    return [_series_line(series) for series in by_series.values()]
+
+
+def _series_line(series: Sequence[Sample]) -> str:
+    newest = max(series, key=lambda sample: sample.at)
+    if len(series) == 1:
+        return sample_line(newest)
+    values = [sample.value for sample in series]
+    return f"{sample_line(newest)} ({len(values)} values, {min(values):.6g} to {max(values):.6g})"
+
+
 class LogSink:
     """Writes what it is sent as readable lines.
 
-    To a logger, an alert goes at the level of its severity and a resolve at INFO; to a stream,
-    everything goes. Without either it uses the logger ``driftline.alerts``, so that the
-    application decides where lines end up; Python prints warnings and worse to stderr when the
-    application has decided nothing.
+    To a logger, an alert goes at the level of its severity, a resolve at INFO and numbers at
+    DEBUG; to a stream, everything goes. Without either it uses the logger ``driftline.alerts``,
+    so that the application decides where lines end up; Python prints warnings and worse to
+    stderr when the application has decided nothing.
 
     Attributes:
         name: name of the sink in receipts and in the outbox.
@@ -80,14 +104,10 @@ class LogSink:
         return Receipt(sink=self.name, reference=alert.key)
 
     def push(self, samples: Sequence[Sample]) -> Receipt:
-        """Write one line a sample, at INFO; errors as in `send`."""
-        lines = [sample_line(sample) for sample in samples]
-        if self._stream is None:
-            for line in lines:
-                self._logger.info("%s", line)
-        elif lines:
-            self._write(lines, logging.INFO)
-        return Receipt(sink=self.name, count=len(lines))
+        """Write one line a series, at DEBUG; errors as in `send`."""
+        if lines := sample_lines(samples):
+            self._write(lines, logging.DEBUG)
+        return Receipt(sink=self.name, count=len(samples))
 
     def check(self) -> Receipt:
         """Tell whether the stream is open; errors as in `send`."""
