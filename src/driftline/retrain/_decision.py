@@ -125,16 +125,15 @@ class Decision:
     def from_dict(cls, values: Mapping[str, Any]) -> Decision:
         """The decision that `to_dict` wrote."""
         at = values["at"]
-        return cls(
-            **{
-                **values,
-                "action": Action(values["action"]),
-                "reasons": tuple(values["reasons"]),
-                "collect": _collections(values["collect"]),
-                "also": tuple(_finding(found) for found in values["also"]),
-                "at": None if at is None else datetime.fromisoformat(at),
-            }
-        )
+        fields: dict[str, Any] = {
+            **values,
+            "action": Action(values["action"]),
+            "reasons": tuple(values["reasons"]),
+            "collect": _collections(values["collect"]),
+            "also": tuple(_finding(found) for found in values["also"]),
+            "at": None if at is None else datetime.fromisoformat(at),
+        }
+        return cls(**fields)
 
 
 def _collections(values: Sequence[Mapping[str, Any]]) -> tuple[Collection, ...]:
@@ -142,10 +141,9 @@ def _collections(values: Sequence[Mapping[str, Any]]) -> tuple[Collection, ...]:
 
 
 def _finding(values: Mapping[str, Any]) -> Finding:
-    return Finding(
-        **{
-            **values,
-            "action": Action(values["action"]),
-            "collect": _collections(values["collect"]),
-        }
-    )
+    fields: dict[str, Any] = {
+        **values,
+        "action": Action(values["action"]),
+        "collect": _collections(values["collect"]),
+    }
+    return Finding(**fields)

@@ -295,25 +295,21 @@ class Evidence:
 
 
 def _evidence(values: Mapping[str, Any]) -> Evidence:
-    drift, accuracy, at = values["drift"], values["accuracy"], values["at"]
-    ages = {
-        name: None if values[name] is None else timedelta(seconds=values[name])
-        for name in ("holdout_age", "model_age", "since_retrain")
-    }
-    return Evidence(
-        **{
-            **values,
-            **ages,
-            "drift": None
-            if drift is None
-            else DriftFacts(
-                **{**drift, "shifts": tuple(Shift(**shift) for shift in drift["shifts"])}
-            ),
-            "accuracy": None if accuracy is None else AccuracyFacts(**accuracy),
-            "alerts": tuple(
-                AlertFacts(**{**alert, "since": datetime.fromisoformat(alert["since"])})
-                for alert in values["alerts"]
-            ),
-            "at": None if at is None else datetime.fromisoformat(at),
-        }
-    )
+    fields: dict[str, Any] = dict(values)
+    for name in ("holdout_age", "model_age", "since_retrain"):
+        if values[name] is not None:
+            fields[name] = timedelta(seconds=values[name])
+    if values["drift"] is not None:
+        shifts = tuple(Shift(**shift) for shift in values["drift"]["shifts"])
+        drift: dict[str, Any] = {**values["drift"], "shifts": shifts}
+        fields["drift"] = DriftFacts(**drift)
+    if values["accuracy"] is not None:
+        fields["accuracy"] = AccuracyFacts(**values["accuracy"])
+    fields["alerts"] = tuple(_alert_facts(alert) for alert in values["alerts"])
+    fields["at"] = None if values["at"] is None else datetime.fromisoformat(values["at"])
+    return Evidence(**fields)
+
+
+def _alert_facts(values: Mapping[str, Any]) -> AlertFacts:
+    fields: dict[str, Any] = {**values, "since": datetime.fromisoformat(values["since"])}
+    return AlertFacts(**fields)
