@@ -1,14 +1,15 @@
 """Only this file knows how a profile lies on disk.
 
 A profile file is a zip archive: ``profile.json`` says what is counted, and four members hold the
-cells, as variable-length integers (LEB128, as in protocol buffers and DWARF). Equal profiles give
-equal bytes. A reader ignores members and fields it does not know; ``readable_by`` is the lowest
-schema number whose readers understand the file.
+cells, as variable-length integers (LEB128, as in protocol buffers and DWARF). A reader ignores
+members and fields it does not know; ``readable_by`` is the lowest schema number whose readers
+understand the file.
 """
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import io
 import json
 import os
@@ -64,20 +65,32 @@ _BROKEN = (
 
 def encode(profile: Profile) -> bytes:
     """A profile as the content of a file."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=6) as archive:
+        for name, content in _members_of(profile).items():
+            info = zipfile.ZipInfo(name, date_time=_EPOCH_OF_ZIP)
+            archive.writestr(info, content, compress_type=zipfile.ZIP_DEFLATED)
+    return buffer.getvalue()
+
+
+def digest(profile: Profile) -> str:
+    """``sha256:…`` of what a file holds before it is compressed: compressors differ by build."""
+    total = hashlib.sha256()
+    for name, content in _members_of(profile).items():
+        total.update(b"%b:%d:" % (name.encode(), len(content)))
+        total.update(content)
+    return f"sha256:{total.hexdigest()}"
+
+
+def _members_of(profile: Profile) -> dict[str, bytes]:
     head = json.dumps(header(profile), indent=1, ensure_ascii=False, sort_keys=True)
-    parts = {
+    return {
         "profile.json": head.encode(),
         "box_keys": _packed(np.diff(profile.box_cells.keys, prepend=0)),
         "box_counts": _packed(profile.box_cells.counts),
         "frame_keys": _packed(np.diff(profile.frame_cells.keys, prepend=0)),
         "frame_counts": _packed(profile.frame_cells.counts),
     }
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=6) as archive:
-        for name, content in parts.items():
-            info = zipfile.ZipInfo(name, date_time=_EPOCH_OF_ZIP)
-            archive.writestr(info, content, compress_type=zipfile.ZIP_DEFLATED)
-    return buffer.getvalue()
 
 
 def header(profile: Profile) -> dict[str, object]:

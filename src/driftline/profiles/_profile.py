@@ -39,6 +39,7 @@ from driftline.profiles._file import (
     calendar_of,
     context_of,
     decode,
+    digest,
     encode,
     features_of,
     replace_file,
@@ -547,10 +548,15 @@ class Profile:
         """Pickle as a file's content: formulas of features need not be importable."""
         return Profile.from_bytes, (self.to_bytes(),)
 
+    @property
+    def digest(self) -> str:
+        """``sha256:…`` of counts, names and settings: equal profiles have equal digests."""
+        return digest(self)
+
     # On disk -----------------------------------------------------------------------------
 
     def to_bytes(self) -> bytes:
-        """The content of a profile file; equal profiles give equal bytes."""
+        """The content of a profile file."""
         return encode(self)
 
     @classmethod
