@@ -15,7 +15,7 @@ from driftline._stats.intervals import Interval
 from driftline.errors import ContextMismatch, InputError, TooLittleData, UnreadableData
 from driftline.holdout._calibration import Calibration
 from driftline.holdout._comparison import Comparison, compare
-from driftline.holdout._frames import Holdout, LabelledFrame, content_digest, frames_of
+from driftline.holdout._frames import LabelledFrame, LabelledFrames, content_digest, frames_of
 from driftline.holdout._matching import AREA_RANGES
 from driftline.holdout._plain import revised
 from driftline.holdout._scores import FEW_TRUTHS, FEW_UNITS, Resample, Score, score
@@ -351,7 +351,7 @@ def _scores_from_dict(values: Mapping[str, Any]) -> dict[str, Score]:
 
 
 def evaluate(
-    labels: Holdout | Sequence[Any],
+    labels: LabelledFrames | Sequence[Any],
     predictions: Sequence[Detections],
     *,
     class_names: Mapping[int, str] | Sequence[str] | None = None,

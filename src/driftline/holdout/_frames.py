@@ -13,7 +13,7 @@ from attrs import field, frozen
 from driftline.errors import InputError
 from driftline.records import Detections
 
-__all__ = ["Holdout", "Labelled", "LabelledFrame", "Truth", "content_digest"]
+__all__ = ["Labelled", "LabelledFrame", "LabelledFrames", "Truth", "content_digest"]
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -196,8 +196,8 @@ class Labelled(Protocol):
         ...
 
 
-class Holdout(Protocol):
-    """A sequence of labelled frames; a plain list is one."""
+class LabelledFrames(Protocol):
+    """A sequence of labelled frames: a `Holdout`, or a plain list."""
 
     def __len__(self) -> int:
         """Number of frames."""
@@ -208,7 +208,7 @@ class Holdout(Protocol):
         ...
 
 
-def frames_of(labels: Holdout | Sequence[Any]) -> tuple[LabelledFrame, ...]:
+def frames_of(labels: LabelledFrames | Sequence[Any]) -> tuple[LabelledFrame, ...]:
     """Every frame with a name of its own.
 
     Raises:

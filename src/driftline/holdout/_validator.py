@@ -11,7 +11,7 @@ from driftline._clock import Clock, SystemClock
 from driftline.errors import InputError, RateLimited
 from driftline.holdout._checkpoint import Checkpoint
 from driftline.holdout._evaluation import Evaluation, EvaluationOptions, evaluate
-from driftline.holdout._frames import Holdout, LabelledFrame, frames_of
+from driftline.holdout._frames import LabelledFrame, LabelledFrames, frames_of
 from driftline.holdout._settings import Settings
 from driftline.records import Context, Detections, Predictor
 
@@ -34,7 +34,7 @@ class HoldoutValidator:
 
     def __init__(
         self,
-        data: Holdout | Sequence[Any],
+        data: LabelledFrames | Sequence[Any],
         model: Predictor | Sequence[Detections] | Mapping[str, Detections],
         *,
         class_names: Mapping[int, str] | Sequence[str] | None = None,

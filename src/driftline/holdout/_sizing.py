@@ -1,0 +1,150 @@
+"""How small a drop a holdout can show, and how many frames a drop needs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from driftline.errors import InputError, TooLittleData
+
+if TYPE_CHECKING:
+    from driftline.holdout._evaluation import Evaluation  # whose spread may be used instead
+
+__all__ = ["expected_half_width", "frames_needed", "smallest_drop"]
+
+# Standard errors of mAP@0.5:0.95 in simulated worlds (mAP about 0.5, difficulties shared within a
+# frame); see `tests/holdout/test_dataset_sizing.py`, which draws them again.
+_FRAME: Final = 0.0185
+"""Variance of a frame: what objects of one frame have in common."""
+_OBJECT: Final = 0.145
+"""Variance of an object of an evenly mixed class."""
+_PAIRED: Final = 0.57
+"""Standard error of a difference on the same frames, over that on different frames."""
+
+
+def _spread(
+    classes: Sequence[float] | Mapping[str, float] | None, objects_per_frame: float
+) -> float:
+    """Standard error of mAP times the square root of the number of frames."""
+    if not (math.isfinite(objects_per_frame) and objects_per_frame > 0):
+        msg = f"objects_per_frame={objects_per_frame} must be above 0"
+        raise InputError(msg)
+    given = list(classes.values()) if isinstance(classes, Mapping) else list(classes or [1.0])
+    mix = np.asarray(given, dtype=np.float64)
+    if not (np.isfinite(mix).all() and (mix > 0).all()):
+        msg = f"the mix of classes {given} must be positive numbers, one a class"
+        raise InputError(msg)
+    share = mix / mix.sum()
+    # mAP is the plain mean of classes: a rare one is measured on few objects and counts in full
+    unevenness = float((1.0 / share).mean() / len(share))
+    return math.sqrt(_FRAME + _OBJECT * unevenness / objects_per_frame)
+
+
+def _z(probability: float) -> float:
+    from scipy.special import ndtri  # noqa: PLC0415 - heavy
+
+    return float(ndtri(probability))
+
+
+def _factor(power: float, alpha: float) -> float:
+    if not (0.5 <= power < 1.0 and 0.0 < alpha < 0.5):  # noqa: PLR2004 - the halves of a probability
+        msg = f"power={power} must lie in [0.5, 1) and alpha={alpha} in (0, 0.5)"
+        raise InputError(msg)
+    return _z(power) + _z(1.0 - alpha)
+
+
+def _per_root_frame(
+    classes: Sequence[float] | Mapping[str, float] | None,
+    objects_per_frame: float,
+    evaluation: Evaluation | None,
+) -> float:
+    if evaluation is None:
+        return _spread(classes, objects_per_frame)
+    error = evaluation.overall.estimate.standard_error
+    if error is None:
+        msg = f"the evaluation of {evaluation.n_frames} frames has no standard error to go by"
+        raise TooLittleData(msg)
+    return error * math.sqrt(evaluation.n_frames)
+
+
+def smallest_drop(
+    frames: int,
+    *,
+    classes: Sequence[float] | Mapping[str, float] | None = None,
+    objects_per_frame: float = 6.0,
+    evaluation: Evaluation | None = None,
+    paired: bool = False,
+    power: float = 0.8,
+    alpha: float = 0.05,
+) -> float:
+    """The smallest drop in mAP@0.5:0.95 that two evaluations show with the wanted power.
+
+    A normal law: the drop is (z of the power + z of 1 - alpha) standard errors of a difference,
+    one-sided (Cohen 1988, Statistical Power Analysis, ch. 2). Without an evaluation the standard
+    error is that of simulated detectors, good to about a fifth; with one it is its own.
+
+    Args:
+        frames: labelled frames of each evaluation.
+        classes: how many objects each class has, or their shares; None: one class, or evenly
+            mixed ones.
+        objects_per_frame: labelled objects in a frame, on average.
+        evaluation: an evaluation of the model on such frames, whose spread replaces the formula.
+        paired: both on the same frames (a candidate against the deployed model), rather than on
+            different ones (this week against an earlier one).
+        power: probability that a drop of this size is shown, [0.5, 1).
+        alpha: probability that a drop is shown where there is none, one-sided.
+
+    Returns:
+        The drop, a share in [0, 1]: 0.03 is three points of mAP.
+
+    >>> round(smallest_drop(200), 3), round(smallest_drop(500), 3)
+    (0.051, 0.032)
+    >>> round(smallest_drop(500, paired=True), 3)
+    0.019
+    """
+    if frames < 1:
+        msg = f"frames={frames} must be 1 or above"
+        raise InputError(msg)
+    spread = _per_root_frame(classes, objects_per_frame, evaluation)
+    error = spread * math.sqrt(2.0 / frames) * (_PAIRED if paired else 1.0)
+    return min(1.0, _factor(power, alpha) * error)
+
+
+def frames_needed(
+    drop: float,
+    *,
+    classes: Sequence[float] | Mapping[str, float] | None = None,
+    objects_per_frame: float = 6.0,
+    evaluation: Evaluation | None = None,
+    paired: bool = False,
+    power: float = 0.8,
+    alpha: float = 0.05,
+) -> int:
+    """How many labelled frames show a drop of mAP@0.5:0.95; arguments as in `smallest_drop`.
+
+    Args:
+        drop: the drop to be seen, a share in (0, 1): 0.03 is three points of mAP.
+        classes: see `smallest_drop`.
+        objects_per_frame: see `smallest_drop`.
+        evaluation: see `smallest_drop`.
+        paired: see `smallest_drop`.
+        power: see `smallest_drop`.
+        alpha: see `smallest_drop`.
+
+    >>> frames_needed(0.03), frames_needed(0.03, paired=True)
+    (587, 191)
+    """
+    if not 0.0 < drop < 1.0:
+        msg = f"drop={drop} must lie between 0 and 1; 0.03 is three points of mAP"
+        raise InputError(msg)
+    spread = _per_root_frame(classes, objects_per_frame, evaluation)
+    error = spread * (_PAIRED if paired else 1.0)
+    return math.ceil(2.0 * (_factor(power, alpha) * error / drop) ** 2)
+
+
+def expected_half_width(frames: int, *, objects_per_frame: float = 6.0) -> float:
+    """Half the width of the 95 % interval of mAP that so many frames will give, about."""
+    return 1.96 * _spread(None, objects_per_frame) / math.sqrt(frames)
