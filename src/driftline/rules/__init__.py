@@ -9,6 +9,7 @@ from driftline.rules._latency import LatencyBudget
 from driftline.rules._lifecycle import advance, close
 from driftline.rules._no_data import NoData
 from driftline.rules._notify import Notice, Told, notify
+from driftline.rules._rehearsal import after, rehearsal, step_of
 from driftline.rules._rule import NoDataPolicy, Rule
 from driftline.rules._state import Change, Phase, State, Step
 from driftline.rules._threshold import Threshold
@@ -40,6 +41,7 @@ __all__ = [
     "Threshold",
     "Told",
     "advance",
+    "after",
     "as_times",
     "close",
     "floor",
@@ -47,6 +49,8 @@ __all__ = [
     "instant",
     "micros",
     "notify",
+    "rehearsal",
     "span",
     "starts_of",
+    "step_of",
 ]

@@ -28,6 +28,17 @@ def number(
     return check
 
 
+def one_of(*options: str) -> Check:
+    """A check that a word is one of some."""
+
+    def check(_instance: object, attribute: Attribute[Any], value: object) -> None:
+        if value not in options:
+            msg = f"{attribute.name}={value!r} must be one of {', '.join(map(repr, options))}"
+            raise InputError(msg)
+
+    return check
+
+
 AT_LEAST_ONE = number(least=1, what="1 or more")
 
 

@@ -28,11 +28,20 @@ def constant(
     breach: bool,
     start: datetime,
     width: timedelta = MINUTE,
+    moments: bool = False,
 ) -> tuple[Series, ...]:
-    """One series a metric, each constant, for as long as the rule needs to make up its mind."""
+    """One series a metric, each constant, for as long as the rule needs to make up its mind.
+
+    Buckets are `width` long; with `moments` they are measurements that far apart.
+    """
     buckets = -(-lasting(rule, breach=breach, width=width) // width)
     times = as_datetime64(start) + np.arange(buckets) * as_timedelta64(width)
     return tuple(
-        Series(metric=metric, times=times, values=np.full(buckets, value), width=width)
+        Series(
+            metric=metric,
+            times=times,
+            values=np.full(buckets, value),
+            width=timedelta(0) if moments else width,
+        )
         for metric, value in values.items()
     )

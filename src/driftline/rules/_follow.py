@@ -9,10 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from typing import Any, Final
+from typing import Any, Final, Literal
 
-import numpy as np
-from attrs import evolve, field, frozen
+from attrs import field, frozen
 
 from driftline.records import Series
 from driftline.rules._judgement import Gap, Reading
@@ -48,15 +47,22 @@ class Segment:
             return series
         key = (metric, first, last)
         if key not in self.clips:
-            self.clips[key] = Series(
-                metric=series.metric,
-                times=series.times[first:last],
-                values=series.values[first:last],
-                width=series.width,
-                deployment=series.deployment,
-                labels=series.labels,
-            )
+            self.clips[key] = _part(series, first, last)
         return self.clips[key]
+
+
+def _part(series: Series, first: int, last: int) -> Series:
+    """A slice of a series, without a second check.
+
+    What was checked needs none, and it would cost a fleet more than all its judgements.
+    """
+    part = object.__new__(Series)
+    for name in ("metric", "width", "deployment", "labels"):
+        object.__setattr__(part, name, getattr(series, name))
+    object.__setattr__(part, "times", series.times[first:last])
+    object.__setattr__(part, "values", series.values[first:last])
+    object.__setattr__(part, "settled_until", None)
+    return part
 
 
 @frozen(kw_only=True)
@@ -95,6 +101,7 @@ def follow(
     for i, segment in enumerate(segments):
         stretch = _stretch(rule, state, segment, segments[i + 1 : i + 2], now)
         if stretch is None:
+            state = _begun(rule, state, segment)
             continue
         start, end = stretch
         if segment.start is not None and 0 < state.until < start:
@@ -102,10 +109,10 @@ def follow(
         if reason := _too_wide(rule, segment):
             if state.until or not segments[i + 1 :]:
                 gaps.append(_gap(start, end, reason))
-            state = evolve(state, until=end)
+            state = state.but({"until": end})
             continue
         if not state.last_end and rule.no_data is not NoDataPolicy.KEEP:
-            state = evolve(state, last_end=start)  # silence is counted from the first look
+            state = state.but({"last_end": start})  # silence is counted from the first look
         reading = Reading(
             deployment=deployment,
             labels=labels,
@@ -120,9 +127,9 @@ def follow(
         gaps += judgement.gaps
         judged += len(judgement)
         horizon = None if segment.end is None else end
-        state, happened = advance(rule, state, judgement, horizon=horizon)
+        until = _shown_until(rule, reading)
+        state, happened = advance(rule, state, judgement, horizon=horizon, until=until)
         steps += happened
-        state = evolve(state, until=max(state.until, _shown_until(rule, reading)))
     return Followed(state=state, memory=memory, steps=tuple(steps), gaps=tuple(gaps), judged=judged)
 
 
@@ -142,6 +149,14 @@ def _stretch(
     if every is not None:
         start, end = ceil(start, every), floor(end, every)
     return (start, end) if start < end or segment.start is None else None
+
+
+def _begun(rule: Rule, state: State, segment: Segment) -> State:
+    """From when on the rule wants to know, where not even one window is whole yet."""
+    if state.until or segment.start is None:
+        return state
+    every = span(rule.every) if rule.every is not None else 1
+    return state.but({"until": ceil(segment.start, every)})
 
 
 def _too_wide(rule: Rule, segment: Segment) -> str:
@@ -165,8 +180,12 @@ def _clipped(rule: Rule, segment: Segment, start: int, end: int) -> dict[str, Se
     for metric in rule.metrics():
         if (series := segment.series.get(metric)) is not None:
             times = starts_of(series)
-            first = int(np.searchsorted(times, start))
-            last = int(np.searchsorted(times, end - span(series.width), side="right"))
+            first = int(times.searchsorted(start))
+            # A bucket that ends at the end is whole. A moment at the end belongs to what follows,
+            # unless nothing is promised to follow.
+            moments = not series.width and segment.start is not None
+            side: Literal["left", "right"] = "left" if moments else "right"
+            last = int(times.searchsorted(end - span(series.width), side=side))
             clipped[metric] = segment.clip(metric, first, max(first, last))
     return clipped
 

@@ -45,6 +45,7 @@ class EndpointHealth(Rule):
             breach=breach,
             start=start,
             width=self.ask_every,
+            moments=True,
         )
 
     def summary(self, value: float, threshold: float) -> str:

@@ -10,7 +10,6 @@ from __future__ import annotations
 from typing import Final
 
 import numpy as np
-from attrs import evolve
 
 from driftline.rules._judgement import Judgement
 from driftline.rules._rule import NoDataPolicy, Rule
@@ -35,7 +34,7 @@ def restlessness(phases: int) -> float:
 
 
 def advance(
-    rule: Rule, state: State, judgement: Judgement, *, horizon: int | None
+    rule: Rule, state: State, judgement: Judgement, *, horizon: int | None, until: int = 0
 ) -> tuple[State, tuple[Step, ...]]:
     """The state after some verdicts, and what happened on the way.
 
@@ -45,13 +44,14 @@ def advance(
         judgement: verdicts on time not judged before.
         horizon: up to when the source is known to have nothing more, microseconds since 1970;
             None when the source did not answer, so that nobody knows.
+        until: up to when everything is accounted for then.
     """
     walk = _Walk(rule, state)
     if not walk.calm(judgement, horizon):
         walk.through(judgement)
         if horizon is not None:
             walk.missing(horizon)
-    return walk.result()
+    return walk.result(max(state.until, until))
 
 
 def close(state: State, *, at: int, reason: str) -> tuple[State, Step]:
@@ -67,8 +67,14 @@ def close(state: State, *, at: int, reason: str) -> tuple[State, Step]:
         window_end=state.window_end,
         reason=reason,
     )
-    ended = State(until=state.until, first_start=state.first_start, alert=state.alert)
-    return evolve(ended, last_start=state.last_start, last_end=state.last_end), step
+    ended = State(
+        until=state.until,
+        first_start=state.first_start,
+        last_start=state.last_start,
+        last_end=state.last_end,
+        alert=state.alert,
+    )
+    return ended, step
 
 
 class _Walk:
@@ -100,14 +106,10 @@ class _Walk:
         self.keep = span(rule.keep_firing)
         self.patience = span(rule.no_data_after) if rule.no_data is not NoDataPolicy.KEEP else None
 
-    def result(self) -> tuple[State, tuple[Step, ...]]:
-        changed = {
-            name: value
-            for name, value in vars(self).items()
-            if name in _CARRIED and value != getattr(self.before, name)
-        }
-        state = evolve(self.before, **changed) if changed else self.before
-        return state, tuple(self.steps)
+    def result(self, until: int) -> tuple[State, tuple[Step, ...]]:
+        changed = {name: getattr(self, name) for name in _CARRIED}
+        changed["until"] = until
+        return self.before.but(changed), tuple(self.steps)
 
     def calm(self, judgement: Judgement, horizon: int | None) -> bool:
         """Take the short way where nothing can happen: it was calm and nothing breaches."""

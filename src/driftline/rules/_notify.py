@@ -197,12 +197,13 @@ class _Voice:
         )
 
     def result(self) -> Told:
-        state = evolve(
-            self.state,
-            told=self.told,
-            told_at=self.told_at,
-            told_count=self.told_count,
-            suppressed=self.suppressed,
-            resolved_at=self.resolved_at,
+        state = self.state.but(
+            {
+                "told": self.told,
+                "told_at": self.told_at,
+                "told_count": self.told_count,
+                "suppressed": self.suppressed,
+                "resolved_at": self.resolved_at,
+            }
         )
         return Told(state=state, notices=tuple(self.notices), steps=tuple(self.steps))

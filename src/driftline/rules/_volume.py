@@ -14,9 +14,10 @@ from typing import Literal
 import numpy as np
 from attrs import Factory, field, frozen
 
+from driftline.errors import InputError
 from driftline.records import Metric, Series, Severity, as_datetime64, as_timedelta64
-from driftline.rules import _volume_plain
-from driftline.rules._checks import number
+from driftline.rules import _volume_plain, _volume_statistics
+from driftline.rules._checks import AT_LEAST_ONE, number, one_of
 from driftline.rules._examples import MINUTE, lasting
 from driftline.rules._judgement import Floats, Gap, Judgement, Reading
 from driftline.rules._latency import minutes_text
@@ -25,42 +26,74 @@ from driftline.rules._time import ceil, micros, span, starts_of
 from driftline.rules._volume_plain import Counts
 from driftline.rules._windows import at_times, binned, windows
 
-VolumeMode = Literal["plain"]
+VolumeMode = Literal["plain", "hourly", "daily", "weekly"]
+
+
+WEEKLY_DROP = 0.15
+"""The least drop a week is told of: smaller ones are of no use to anybody, however significant."""
 
 
 def _every(rule: VolumeRule) -> timedelta:
-    del rule
-    return timedelta(minutes=5)
+    return timedelta(minutes=5) if rule.mode == "plain" else timedelta(hours=1)
 
 
 def _hold(rule: VolumeRule) -> timedelta:
-    return timedelta(minutes=rule.minutes)
+    return timedelta(minutes=rule.minutes) if rule.mode == "plain" else timedelta(0)
+
+
+def _drop(rule: VolumeRule) -> float:
+    return WEEKLY_DROP if rule.mode == "weekly" else 0.5
+
+
+def _recover(rule: VolumeRule) -> int:
+    return 2 if rule.mode in {"plain", "hourly"} else 1
 
 
 @frozen(kw_only=True)
 class VolumeRule(Rule):
     """What `RequestVolume` and `DetectionVolume` share.
 
+    Modes:
+
+    - ``"plain"``: more than `drop` below the median of the last hour's calm windows, for
+      `minutes`. It works from the first half hour on, and knows no time of day.
+    - ``"hourly"``: an hour whose count chance would bring once in ten thousand (negative-binomial
+      lower tail, scatter and time of day learnt from `weeks` weeks), or three hours in a row at
+      once in a hundred. An outage is seen within the hour, a third missing by the end of the day;
+      about one false alarm a year.
+    - ``"daily"``: the same for a whole UTC day at once in a thousand; 0.6 false alarms a year.
+    - ``"weekly"``: the days of a week against those of the reference (t-test on log-ratios,
+      p < 0.01) and a drop of at least `drop`; for what creeps in. 0.7 % of calm weeks pass it.
+
+    The last three report their time as unjudged until the reference is learnt.
+
     Attributes:
         mode: how a count is held against what was expected.
-        drop: the share that must be missing, in (0, 1).
-        minutes: for how many minutes (mode "plain").
-        usual: what is usual, in `unit`; None: learnt, see the mode.
-        min_expected: a sample for which fewer are expected is not judged: half of few is chance.
+        drop: the share that must be missing, in (0, 1): half (plain) or 15 % (weekly); hours and
+            days go by their p-value alone.
+        minutes: for how many minutes (plain).
+        usual: what is usual, in `unit` (plain); None: learnt.
+        min_expected: a sample for which fewer are expected is not judged (plain): half of few is
+            chance.
+        weeks: how many weeks are learnt (all but plain).
     """
 
-    mode: VolumeMode = "plain"
+    mode: VolumeMode = field(
+        default="plain", validator=one_of("plain", "hourly", "daily", "weekly")
+    )
     drop: float = field(
-        default=0.5, validator=number(above=0, below=1, what="a share in (0, 1), 0.5 for half")
+        default=Factory(_drop, takes_self=True),
+        validator=number(above=0, below=1, what="a share in (0, 1), 0.5 for half"),
     )
     minutes: float = field(default=10, validator=number(above=0, what="minutes above 0"))
     usual: float | None = field(
         default=None, validator=number(above=0, what="a rate above 0, or None to learn it")
     )
     min_expected: float = field(default=20, validator=number(above=0, what="a count above 0"))
+    weeks: int = field(default=4, validator=AT_LEAST_ONE)
     severity: Severity = Severity.ERROR
-    recover_samples: int = 2
-    every: timedelta = field(default=Factory(_every, takes_self=True))
+    recover_samples: int = field(default=Factory(_recover, takes_self=True), validator=AT_LEAST_ONE)
+    every: timedelta = field(default=Factory(_every, takes_self=True), init=False)
     hold: timedelta = field(default=Factory(_hold, takes_self=True), init=False)
 
     @abstractmethod
@@ -72,26 +105,57 @@ class VolumeRule(Rule):
         counts = self.counts(reading)
         if isinstance(counts, Gap):
             return Judgement.nothing(gaps=(counts,), memory=reading.memory)
-        return _volume_plain.judge(
-            counts,
-            reading.memory,
-            every=self.every,
-            drop=self.drop,
-            usual=self.usual,
-            min_expected=self.min_expected,
+        if self.mode == "plain":
+            return _volume_plain.judge(
+                counts,
+                reading.memory,
+                every=self.every,
+                drop=self.drop,
+                usual=self.usual,
+                min_expected=self.min_expected,
+            )
+        return _volume_statistics.judge(
+            counts, reading.memory, resolution=self.mode, weeks=self.weeks, drop=self.drop
         )
 
     def expected(self, threshold: float) -> str:
         """The least that is calm, and for how long less is borne."""
-        return (
-            f"at least {threshold:.3g} {self.unit}, that is, not {100 * self.drop:.0f} % below "
-            f"the usual; pages after {minutes_text(self.hold)} below it"
-        )
+        usual = f"about {self._usual(threshold):.3g} {self.unit}"
+        if self.mode == "plain":
+            return (
+                f"{usual}; pages after {minutes_text(self.hold)} more than "
+                f"{100 * self.drop:.0f} % below it"
+            )
+        return f"{usual}, as in the first {self.weeks} weeks; {_LEVELS[self.mode]}"
 
-    def _example_minutes(self, *, breach: bool) -> tuple[int, int]:
-        learn = 0 if self.usual is not None else _volume_plain.MEMORY
-        told = -(-lasting(self, breach=breach) // MINUTE)
-        return learn * int(self.every // MINUTE), told
+    def _usual(self, threshold: float) -> float:
+        """What is usual where the threshold is this."""
+        return threshold / (1 - self.drop) if self.mode == "plain" else threshold
+
+    def _example_rates(self, usual: float, *, breach: bool) -> Floats:
+        """A rate a minute, or an hour: usual until it is learnt, then a twentieth, or the same."""
+        if self.mode == "plain":
+            learn = (
+                0 if self.usual is not None else _volume_plain.MEMORY * int(self.every // MINUTE)
+            )
+            told = -(-lasting(self, breach=breach) // MINUTE)
+        else:
+            learn = 24 * (7 * self.weeks + 1)
+            told = 24 * 7 * (2 if self.mode == "weekly" else 1)
+        # A little unevenness, as a reference without any would call the least change a breach.
+        rates = usual * (1 + 0.05 * np.sin(np.arange(learn + told)))
+        rates[learn:] *= 0.05 if breach else 1.0
+        return rates
+
+    def _example_width(self) -> timedelta:
+        return MINUTE if self.mode == "plain" else timedelta(hours=1)
+
+
+_LEVELS = {
+    "hourly": "so few in an hour come by chance once in 10,000, or 3 hours in a row once in 100",
+    "daily": "so few in a day come by chance once in 1,000",
+    "weekly": "a week so low comes by chance once in 100",
+}
 
 
 @frozen(kw_only=True)
@@ -104,6 +168,16 @@ class RequestVolume(VolumeRule):
     """
 
     unit: str = "requests/min"
+
+    def __attrs_post_init__(self) -> None:
+        """Refuse a usual rate at which no window could ever be judged."""
+        minutes = self.every / MINUTE
+        if self.usual is not None and self.usual * minutes < self.min_expected:
+            msg = (
+                f"usual={self.usual} requests/min is {self.usual * minutes:g} in a window, below "
+                f"min_expected={self.min_expected:g}, so that nothing would be judged; lower that"
+            )
+            raise InputError(msg)
 
     def metrics(self) -> tuple[str, ...]:
         """Requests."""
@@ -128,16 +202,15 @@ class RequestVolume(VolumeRule):
 
     def example(self, *, breach: bool, start: datetime) -> tuple[Series, ...]:
         """Usual traffic until it is learnt, then a twentieth of it, or the same."""
+        width = self._example_width()
         usual = self.usual if self.usual is not None else 60.0
         usual = max(usual, 2 * self.min_expected / (self.every / MINUTE))
-        learn, rest = self._example_minutes(breach=breach)
-        rates = np.full(learn + rest, usual)
-        rates[learn:] *= (1 - self.drop) / 10 if breach else 1.0
-        return (_minutely(Metric.REQUESTS, rates, start),)
+        counts = np.round(self._example_rates(usual, breach=breach) * (width / MINUTE))
+        return (_steady(Metric.REQUESTS, counts, start, width),)
 
     def summary(self, value: float, threshold: float) -> str:
         """Rate and usual rate."""
-        usual = threshold / (1 - self.drop)
+        usual = self._usual(threshold)
         return f"{value:.3g} requests/min come in, {usual:.3g} are usual"
 
 
@@ -175,22 +248,21 @@ class DetectionVolume(VolumeRule):
 
     def example(self, *, breach: bool, start: datetime) -> tuple[Series, ...]:
         """Usual counts until they are learnt, then a twentieth of them, or the same."""
+        width = self._example_width()
         usual = self.usual if self.usual is not None else 4.0
-        learn, rest = self._example_minutes(breach=breach)
-        rates = np.full(learn + rest, usual)
-        rates[learn:] *= (1 - self.drop) / 10 if breach else 1.0
+        rates = self._example_rates(usual, breach=breach)
         frames = np.full(len(rates), np.ceil(max(30.0, 2 * self.min_expected / usual)))
         return (
-            _minutely(Metric.DETECTIONS, rates * frames, start),
-            _minutely(self.exposure, frames, start),
+            _steady(Metric.DETECTIONS, np.round(rates * frames), start, width),
+            _steady(self.exposure, frames, start, width),
         )
 
     def summary(self, value: float, threshold: float) -> str:
         """Detections per frame and the usual."""
-        usual = threshold / (1 - self.drop)
+        usual = self._usual(threshold)
         return f"{value:.3g} detections/frame are found, {usual:.3g} are usual"
 
 
-def _minutely(metric: str, values: Floats, start: datetime) -> Series:
-    times = as_datetime64(start) + np.arange(len(values)) * as_timedelta64(MINUTE)
-    return Series(metric=metric, times=times, values=values, width=MINUTE)
+def _steady(metric: str, values: Floats, start: datetime, width: timedelta) -> Series:
+    times = as_datetime64(start) + np.arange(len(values)) * as_timedelta64(width)
+    return Series(metric=metric, times=times, values=values, width=width)

@@ -1,5 +1,6 @@
 """Fakes and conformance suites: what Driftline is tested with, for users' tests as well."""
 
+from driftline.testing._check_rule import check_rule
 from driftline.testing._clock import FrozenClock
 from driftline.testing._detectors import OnnxDetector, ShapeFinder
 from driftline.testing._perturb import (
@@ -44,6 +45,7 @@ __all__ = [
     "VendorCall",
     "VendorReply",
     "blur",
+    "check_rule",
     "check_sink",
     "compose",
     "darken",
