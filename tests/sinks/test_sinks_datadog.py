@@ -373,13 +373,26 @@ def test_redirect(vendors, plain):
         assert () == elsewhere.calls
 
 
-def test_events_need_both_keys(vendors, plain):
-    """Where the events API asks for an application key, the message says so; the check stood."""
-    vendors.trouble(403, on="/api/v2/events")
-    with pytest.raises(DeliveryRefused, match="DD_APP_KEY"):
-        plain.send(alert())
+@pytest.mark.parametrize("status", [401, 403])
+def test_event_without_application_key(vendors, plain, status):
+    """The check pages; an event refused for want of a key is told in the receipt, not raised."""
+    vendors.trouble(status, on="/api/v2/events")
+    receipt = plain.send(alert())
 
-    assert "/api/v1/check_run" == vendors.calls[0].path
+    assert "DD_APP_KEY" in receipt.detail
+    assert ["/api/v1/check_run", "/api/v2/events"] == [call.path for call in vendors.calls]
+
+
+@pytest.mark.parametrize(
+    ("app_key", "severity", "status"),
+    [("b" * 40, "critical", 403), (None, "info", 403), (None, "critical", 400)],
+)
+def test_refused_event(vendors, clock, app_key, severity, status):
+    """With both keys, without a check, or for another reason, a refused event is an error."""
+    vendors.trouble(status, on="/api/v2/events")
+    with DatadogSink(KEY, app_key=app_key, base_url=vendors.url, clock=clock) as sink:
+        with pytest.raises(DeliveryRefused):
+            sink.send(alert(severity=Severity(severity)))
 
 
 # -- where it goes
@@ -445,7 +458,7 @@ def test_check(judged):
 def test_check_of_both_keys(vendors):
     """With an application key, both are asked about."""
     with DatadogSink(KEY, app_key="b" * 40, base_url=vendors.url) as sink:
-        assert "takes the API key and application key" in sink.check().detail
+        assert "takes both keys" in sink.check().detail
         vendors.trouble(403, on="/api/v2/validate_keys")
         with pytest.raises(DeliveryRefused):
             sink.check()

@@ -9,6 +9,7 @@ import threading
 import weakref
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
+from http import HTTPStatus
 from typing import Final, Self, TypeAlias
 from urllib.parse import urlsplit
 
@@ -32,6 +33,10 @@ Auth: TypeAlias = str | Secret | tuple[str, str | Secret] | None
 
 TIMEOUT_SECONDS: Final = 10.0
 """Bound on one attempt: a sink that hangs must not hold up the run (the outbox tries again)."""
+
+SUCCESS: Final = range(200, 300)
+_REDIRECTION: Final = range(300, 400)
+"""Classes of statuses (RFC 9110, 15)."""
 
 RETRY_LATER: Final = frozenset({408, 425, 429, *range(500, 600)})
 """What a later attempt may answer: RFC 9110 (408, 5xx), RFC 8470 (425), RFC 6585 (429)."""
@@ -247,7 +252,7 @@ class Channel:
             DeliveryRefused: any other reply.
         """
         reply = self._send(call)
-        if 200 <= reply.status < 300:  # noqa: PLR2004 - the class of success (RFC 9110, 15.3)
+        if reply.status in SUCCESS:
             return reply
         raise failure(
             self._sink,
@@ -312,11 +317,11 @@ def said(reply: Reply) -> str:
 
 
 def _hint(reply: Reply) -> str:
-    if 300 <= reply.status < 400:  # noqa: PLR2004
+    if reply.status in _REDIRECTION:
         host = urlsplit(reply.headers.get("location", "")).hostname
         return f"it redirects to {host!r}, which is not followed; pass the final address"
     if reply.status in {401, 403}:
         return "check the credential and what it is allowed to do"
-    if reply.status == 404:  # noqa: PLR2004
+    if reply.status == HTTPStatus.NOT_FOUND:
         return "check the address"
     return ""

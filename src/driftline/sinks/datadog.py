@@ -13,6 +13,7 @@ import re
 import urllib.request
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
+from http import HTTPStatus
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -216,7 +217,9 @@ class DatadogSink(Closing):
     def send(self, alert: Alert) -> Receipt:
         """Set the service check, then post the event.
 
-        The check comes first: it needs the API key only, and it is what monitors page by.
+        The check comes first: it needs the API key only, and it is what monitors page by. When
+        it was taken and the event was refused for want of an application key, the receipt says
+        so and nothing is raised.
 
         Raises:
             DeliveryFailed: no reply, 408, 429 or 5xx.
@@ -225,8 +228,14 @@ class DatadogSink(Closing):
         checks = self._checks(alert)
         if checks:
             self._once(lambda: self._service_checks().submit_service_check(ServiceChecks(checks)))
-        self._post(self._event(alert))
-        return Receipt(sink=self.name, reference=dedup_key(alert, KEY_LIMIT))
+        detail = ""
+        try:
+            self._post(self._event(alert))
+        except DeliveryRefused as error:
+            if not checks or "appKeyAuth" in self._keys or error.status not in _EVENT_HINTS:
+                raise
+            detail = f"the service check is set; the event was not taken: {error}"
+        return Receipt(sink=self.name, reference=dedup_key(alert, KEY_LIMIT), detail=detail)
 
     def push(self, samples: Sequence[Sample]) -> Receipt:
         """Submit samples as gauges; what the intake would drop for its age is left out.
@@ -298,8 +307,9 @@ class DatadogSink(Closing):
             raise DeliveryRefused(msg)
         if len(self._keys) > 1:
             self._once(self._validate_keys)
-        named = " and ".join(_KEY_NAMES[key] for key in self._keys)
-        return Receipt(sink=self.name, detail=f"{address} takes the {named}")
+            return Receipt(sink=self.name, detail=f"{address} takes both keys")
+        detail = f"{address} takes the API key; events may want an application key as well"
+        return Receipt(sink=self.name, detail=detail)
 
     def _validate_keys(self) -> object:
         from datadog_api_client.v2.api.key_management_api import (  # noqa: PLC0415 - 0.1 s, for checks only
@@ -426,7 +436,6 @@ class DatadogSink(Closing):
 
 
 _KEY_HINT: Final = "a key belongs to one site: check DD_SITE, and that the key was not revoked"
-_KEY_NAMES: Final = {"apiKeyAuth": "API key", "appKeyAuth": "application key"}
 _HINTS: Final[Mapping[int, str]] = dict.fromkeys((401, 403), _KEY_HINT)
 _EVENT_HINTS: Final[Mapping[int, str]] = dict.fromkeys(
     (401, 403), "events want an application key beside the API key: pass app_key or set DD_APP_KEY"
@@ -578,6 +587,6 @@ def _wait_seconds(status: int, headers: Mapping[str, str]) -> float | None:
         seconds = float(headers.get("x-ratelimit-reset", "nan"))
     except ValueError:
         seconds = math.nan
-    if math.isfinite(seconds) and status == 429:  # noqa: PLR2004
+    if math.isfinite(seconds) and status == HTTPStatus.TOO_MANY_REQUESTS:
         return max(0.0, seconds)
     return retry_after_seconds(Reply(status=status, headers=headers))

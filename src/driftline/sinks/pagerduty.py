@@ -18,7 +18,7 @@ from driftline._secret import Secret
 from driftline._wire import Reply
 from driftline.errors import DeliveryError, InputError, MissingExtra
 from driftline.records import Alert, AlertStatus, Link, Receipt
-from driftline.sinks._channel import TIMEOUT_SECONDS, Closing, failure, no_reply, said
+from driftline.sinks._channel import SUCCESS, TIMEOUT_SECONDS, Closing, failure, no_reply, said
 from driftline.sinks._text import (
     LOG_LINES,
     clip,
@@ -207,7 +207,7 @@ class PagerDutySink(Closing):
         if response is None or status is None:
             cause = exc.__cause__ or exc
             return no_reply(self.name, self._key.redact(f"{type(cause).__name__}: {cause}"))
-        if 200 <= status < 300:  # noqa: PLR2004 - a 202 whose body is a proxy's page was delivered
+        if status in SUCCESS:  # a 202 whose body is a proxy's page was delivered
             return None
         headers = {name.lower(): value for name, value in response.headers.items()}
         reply = Reply(status=status, headers=headers, content=response.content)

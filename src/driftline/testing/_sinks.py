@@ -130,6 +130,7 @@ class RecordingSink:
 Sink: TypeAlias = AlertSink | MetricSink
 
 THREADS: Final = 8
+SHOWN: Final = 200
 ONE_ATTEMPT_SECONDS: Final = 30.0
 """A call that takes longer waits or repeats by itself, which is the outbox's work."""
 
@@ -407,7 +408,7 @@ def _told(error: BaseException) -> Iterator[str]:
 
 def _short(what: object) -> str:
     text = repr(what)
-    return text if len(text) < 200 else f"{text[:200]}…"  # noqa: PLR2004
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
 
 
 def _resolved(alert: Alert) -> Alert:
