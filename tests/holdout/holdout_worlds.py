@@ -24,43 +24,68 @@ class World:
         zipf: float = 0.0,
         difficulty: float = 0.6,
         skill: float = 0.0,
+        cluster: int = 1,
+        cluster_difficulty: float = 0.0,
     ) -> None:
         share = 1.0 / np.arange(1, classes + 1) ** zipf
         self.share = share / share.sum()
-        self.objects = objects_per_image
+        self.objects_per_image = objects_per_image
         self.false = false_per_image
         self.difficulty = difficulty
         self.skill = skill
+        self.cluster = cluster
+        self.cluster_difficulty = cluster_difficulty
 
-    def draw(self, n: int, rng: np.random.Generator) -> "Draw":
-        per_image = rng.poisson(self.objects * np.exp(rng.normal(-0.125, 0.5, n)))
+    def objects(self, n: int, rng: np.random.Generator) -> "Objects":
+        """What is there to find in n images; images come in clusters of equal size."""
+        per_image = rng.poisson(self.objects_per_image * np.exp(rng.normal(-0.125, 0.5, n)))
         image = np.repeat(np.arange(n), per_image)
-        label = rng.choice(len(self.share), size=len(image), p=self.share)
         shared = rng.normal(0, self.difficulty, n)
-        visible = 1.1 + self.skill + shared[image] + rng.normal(0, 1, len(image))
-        found = visible + rng.normal(0, 0.3, len(image)) > 0
-        overlap = 1 - 0.33 * np.exp(-0.45 * visible + rng.normal(0, 0.6, len(image)))
+        groups = np.arange(n) // self.cluster
+        shared += rng.normal(0, self.cluster_difficulty, groups.max() + 1)[groups]
+        return Objects(
+            n,
+            image,
+            label=rng.choice(len(self.share), size=len(image), p=self.share),
+            visible=shared[image] + rng.normal(0, 1, len(image)),
+        )
+
+    def detect(self, objects: "Objects", rng: np.random.Generator) -> "Draw":
+        """What a detector of this world's skill makes of them."""
+        count = len(objects.image)
+        visible = objects.visible + 1.1 + self.skill
+        found = visible + rng.normal(0, 0.3, count) > 0
+        overlap = 1 - 0.33 * np.exp(-0.45 * visible + rng.normal(0, 0.6, count))
         level = np.where(found, np.clip(np.floor((overlap - 0.45) / 0.05), 0, THRESHOLDS), 0)
-        confidence = 1 / (1 + np.exp(-(visible - 0.5 + rng.normal(0, 0.7, len(image)))))
-        n_false = rng.poisson(self.false, n)
-        false_image = np.repeat(np.arange(n), n_false)
+        confidence = 1 / (1 + np.exp(-(visible - 0.5 + rng.normal(0, 0.7, count))))
+        false_image = np.repeat(np.arange(objects.n), rng.poisson(self.false, objects.n))
         false_label = rng.choice(len(self.share), size=len(false_image), p=self.share)
         false_confidence = rng.beta(1.2, 4.5, len(false_image))
         return Draw(
-            n,
+            objects.n,
             len(self.share),
-            truth_image=image,
-            truth_label=label,
-            image=np.concatenate([image[found], false_image]),
-            label=np.concatenate([label[found], false_label]),
+            truth_image=objects.image,
+            truth_label=objects.label,
+            image=np.concatenate([objects.image[found], false_image]),
+            label=np.concatenate([objects.label[found], false_label]),
             level=np.concatenate([level[found], np.zeros(len(false_image))]),
             confidence=np.concatenate([confidence[found], false_confidence]),
         )
+
+    def draw(self, n: int, rng: np.random.Generator) -> "Draw":
+        return self.detect(self.objects(n, rng), rng)
 
     def true_ap(self, *, images: int = 200_000, seed: int = 99) -> np.ndarray:
         """``(classes,)`` average precision in the limit, by one very large draw."""
         draw = self.draw(images, np.random.default_rng(seed))
         return np.array([average_precision(one, np.ones(images)).mean() for one in draw.rankings()])
+
+
+class Objects:
+    """Labelled objects of some images."""
+
+    def __init__(self, n, image, *, label, visible):
+        self.n, self.image, self.label, self.visible = n, image, label, visible
 
 
 class Draw:

@@ -64,6 +64,74 @@ def test_bias_of_many_rare_classes_is_taken_out():
     assert abs(corrected) < plain / 2
 
 
+def replicates_of(draw, weights):
+    return np.nanmean(
+        [replicate_average_precision(one, weights).mean(axis=1) for one in draw.rankings()], axis=0
+    )
+
+
+def plain_of(draw):
+    ones = np.ones(draw.n)
+    return float(np.nanmean([average_precision(one, ones).mean() for one in draw.rankings()]))
+
+
+def in_clusters(samples, *, cluster, seed):
+    """Standard errors by image and by cluster, and the scores themselves."""
+    world = World(1, cluster=10, cluster_difficulty=0.6)
+    rng = np.random.default_rng(seed)
+    rows = []
+    for _ in range(samples):
+        draw = world.draw(300, rng)
+        naive = half_samples(np.arange(300), replicates=60, rng=rng)
+        whole = half_samples(np.arange(300) // cluster, replicates=60, rng=rng)
+        rows.append(
+            [plain_of(draw), replicates_of(draw, naive).std(), replicates_of(draw, whole).std()]
+        )
+    return np.array(rows)
+
+
+def test_clusters_must_be_drawn_whole():
+    """Ten images of a camera and day share the light: by image the error is half of the true."""
+    found = in_clusters(120, cluster=10, seed=4)
+    spread = found[:, 0].std()
+
+    assert found[:, 1].mean() < 0.75 * spread
+    # 30 clusters know their spread to 13 %, 120 samples to 6 %.
+    assert found[:, 2].mean() == pytest.approx(spread, rel=0.15)
+
+
+def pairs(samples, *, images, seed):
+    """Estimated difference between two detectors on the same images, and its true value."""
+    old, new = World(3), World(3, skill=0.15)
+    objects = old.objects(100_000, np.random.default_rng(8))
+    truth = plain_of(new.detect(objects, np.random.default_rng(8)))
+    truth -= plain_of(old.detect(objects, np.random.default_rng(9)))
+    rng = np.random.default_rng(seed)
+    found = []
+    for _ in range(samples):
+        objects = old.objects(images, rng)
+        sides = new.detect(objects, rng), old.detect(objects, rng)
+        weights = half_samples(np.arange(images), replicates=60, rng=rng)
+        first, second = (replicates_of(side, weights) for side in sides)
+        found.append(
+            bias_corrected(
+                plain_of(sides[0]) - plain_of(sides[1]),
+                first - second,
+                units=images,
+                bias_order=AP_BIAS_ORDER,
+            )
+        )
+    return found, truth
+
+
+def test_paired_differences_cover():
+    """Two detectors on the same 100 images: the interval holds the true difference."""
+    found, truth = pairs(150, images=100, seed=5)
+    held, error = coverage(found, truth)
+
+    assert held == pytest.approx(0.95, abs=error + 0.02)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("classes", "zipf", "images"),
