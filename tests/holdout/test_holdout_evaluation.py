@@ -274,6 +274,20 @@ def test_frames_have_names_of_their_own():
         evaluate(some, [label] * 2)
 
 
+def test_selected_frames_are_counted_and_noted():
+    """A score of hard cases is not the score of the stream."""
+    label = box((0, 0, 9, 9))
+    frames = [
+        LabelledFrame(truth=label, chosen="selected" if index < 3 else "random")
+        for index in range(20)
+    ]
+
+    evaluation = evaluate(frames, [label] * 20)
+
+    assert evaluation.n_selected == 3
+    assert any("3 of 20 frames were selected" in note for note in evaluation.notes)
+
+
 def test_takes_anything_with_image_and_truth():
     """Frames of other makes need no conversion; their camera becomes a tag."""
 

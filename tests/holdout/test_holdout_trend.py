@@ -172,6 +172,15 @@ def test_refuses_what_does_not_belong_together(blank):
         Trend.of(three, rule="vibes")
 
 
+def test_selected_frames_make_no_trend(blank):
+    """Frames that were labelled because they drifted or looked unsure tell of the selection."""
+    three = weeks(blank, [0.6, 0.6, 0.6])
+    worst = evolve(three[2], n_selected=7)
+
+    with pytest.raises(InputError, match="7 frames were selected, not drawn"):
+        Trend.of([*three[:2], worst])
+
+
 def test_the_same_frames_twice_are_noted(blank):
     """A recent set that never changes is a golden set in disguise."""
     three = [evolve(one, truth_digest="same") for one in weeks(blank, [0.6, 0.6, 0.6])]

@@ -132,6 +132,8 @@ class Evaluation:
         deployment: ``"owner/deployment"``, or "".
         n_frames: labelled frames.
         n_units: independent units that were resampled (frames, or clusters of them).
+        n_selected: frames that were not picked at random; with any, the score is not that of
+            the stream, and no trend is made of it.
         level: confidence level of every interval.
         replicates: bootstrap resamples behind every interval.
         cluster_by: tags that name an independent unit; empty: each frame is one.
@@ -154,6 +156,7 @@ class Evaluation:
     deployment: str
     n_frames: int
     n_units: int
+    n_selected: int
     level: float
     replicates: int
     cluster_by: tuple[str, ...]
@@ -274,6 +277,7 @@ class Evaluation:
                 "deployment",
                 "n_frames",
                 "n_units",
+                "n_selected",
                 "level",
                 "replicates",
                 "truth_digest",
@@ -391,10 +395,13 @@ def evaluate(
             "check that the labels were found and are not all crowds or ignored"
         )
         raise TooLittleData(msg)
-    return _evaluation(table, names, scoring)
+    selected = sum(frame.chosen == "selected" for frame in frames)
+    return _evaluation(table, names, scoring, selected)
 
 
-def _evaluation(table: MatchTable, names: Mapping[int, str], scoring: Scoring) -> Evaluation:
+def _evaluation(
+    table: MatchTable, names: Mapping[int, str], scoring: Scoring, selected: int
+) -> Evaluation:
     resample = _resample(table, scoring)
     points = table.average_precision(table.weights, method=scoring.ap)
     replicates = table.replicates(resample.weights, method=scoring.ap)
@@ -419,12 +426,13 @@ def _evaluation(table: MatchTable, names: Mapping[int, str], scoring: Scoring) -
         deployment=scoring.deployment,
         n_frames=len(table.frames),
         n_units=resample.units,
+        n_selected=selected,
         level=scoring.level,
         replicates=scoring.replicates,
         cluster_by=scoring.cluster_by,
         truth_digest=content_digest(table.truth_digests),
         predictions_digest=content_digest(table.prediction_digests),
-        notes=_notes(table, resample.units, per_class),
+        notes=_notes(table, resample.units, per_class, selected),
         table=table,
     )
 
@@ -472,8 +480,15 @@ def _per_tag(table: MatchTable, tag: str, scoring: Scoring) -> dict[str, Score]:
     return answer
 
 
-def _notes(table: MatchTable, units: int, per_class: Mapping[str, Score]) -> tuple[str, ...]:
+def _notes(
+    table: MatchTable, units: int, per_class: Mapping[str, Score], selected: int
+) -> tuple[str, ...]:
     notes = []
+    if selected:
+        notes.append(
+            f"{selected} of {len(table.frames)} frames were selected, not drawn: the score is theirs, "
+            "not that of the stream"
+        )
     if not len(table.confidence):
         notes.append(
             f"no prediction in any of {len(table.frames)} frames: mAP is 0 because nothing is found; "

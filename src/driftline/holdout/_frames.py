@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from hashlib import sha256
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -147,6 +147,8 @@ class LabelledFrame:
         id: name of the frame, unique in its holdout; "" lets its place name it.
         tags: what to break the score down by, such as ``{"camera": "cam-1", "day": "2026-11-02"}``.
         weight: 1 / the probability that this frame was picked for labelling.
+        chosen: "random": by chance, with that probability; "selected": because it drifted or
+            looked unsure, with no known probability, so that it stands for nothing but itself.
     """
 
     truth: Truth = field(converter=truth_of)
@@ -154,6 +156,7 @@ class LabelledFrame:
     id: str = ""
     tags: Mapping[str, str] = field(factory=dict)
     weight: float = field(default=1.0, converter=float, validator=_positive)
+    chosen: Literal["random", "selected"] = "random"
 
     @classmethod
     def of(cls, value: object) -> LabelledFrame:
@@ -178,6 +181,7 @@ class LabelledFrame:
             id=str(getattr(value, "id", "")),
             tags=getattr(value, "tags", {"camera": str(camera)} if camera else {}),
             weight=getattr(value, "weight", 1.0),
+            chosen=getattr(value, "chosen", "random"),
         )
 
 

@@ -135,7 +135,8 @@ class Trend:
 
         Raises:
             ContextMismatch: the evaluations were made under different settings or models.
-            InputError: they mix roles, only some carry a time, or two have the same time.
+            InputError: they mix roles, only some carry a time, two have the same time, or one
+                holds frames that were selected because they drifted or looked unsure.
         """
         if rule not in _WEAKNESS:
             msg = f"rule={rule!r} must be one of {', '.join(map(repr, _WEAKNESS))}"
@@ -250,6 +251,12 @@ def _ordered(evaluations: Sequence[Evaluation]) -> list[Evaluation]:
         raise InputError(msg)
     if len({one.role for one in evaluations}) > 1:
         msg = "golden and recent sets are different things; make a trend of each"
+        raise InputError(msg)
+    if selected := sum(one.n_selected for one in evaluations if one.role == "recent"):
+        msg = (
+            f"{selected} frames were selected, not drawn: their score tells of the selection; "
+            "make a trend of random frames, or give each its weight, 1 / probability"
+        )
         raise InputError(msg)
     places = sorted(range(len(timed)), key=timed.__getitem__)
     return [evaluations[place] for place in places] if timed else list(evaluations)
