@@ -119,6 +119,15 @@ def test_drop_without_shift_still_retrains():
     assert "check the labels" in decision.reasons[0]
 
 
+def test_drop_that_is_over():
+    """When the newest week is back at the level of the first, the drop is watched, not retrained."""
+    over = AccuracyFacts(verdict="falling", drop=0.1, latest=0.87, latest_drop=0.001)
+    decision = decide(drift=CALM, accuracy=over)
+
+    assert Action.WATCH is decision.action
+    assert "this week's (0.870) is back" in decision.reasons[0]
+
+
 def test_broken_golden_set_is_no_drift():
     """A golden set that scores differently is an integrity fault, never a reason to retrain."""
     decision = decide(drift=CALM, accuracy=HOLDS, golden_intact=False)
@@ -188,7 +197,7 @@ shifts = st.builds(
     Shift,
     feature=st.sampled_from(["confidence", "area", "class"]),
     effect=st.floats(0, 1),
-    p_value=st.floats(0, 1),
+    p_value=st.none() | st.floats(0, 1),
     camera=st.sampled_from(["", "cam-1"]),
 )
 evidences = st.builds(
@@ -204,6 +213,8 @@ evidences = st.builds(
         AccuracyFacts,
         verdict=st.sampled_from(["holding", "falling", "too little data"]),
         drop=st.none() | st.floats(-1, 1),
+        latest=st.floats(0, 1),
+        latest_drop=st.none() | st.floats(-1, 1),
     ),
     golden_intact=st.sampled_from([None, True, False]),
     alerts=st.lists(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
+from statistics import fmean
 from typing import Any, Literal
 
 from attrs import asdict, field, frozen
@@ -22,6 +23,9 @@ from driftline.retrain._plain import optional_utc, plain
 DriftVerdict = Literal["calm", "watch", "drift", "too little data"]
 AccuracyVerdict = Literal["holding", "falling", "too little data"]
 Concern = Literal["latency", "errors", "health", "traffic", "detections", "other"]
+
+BASELINE_WEEKS = 4
+"""How many first weeks are the baseline, as in `driftline.holdout.Trend`."""
 
 CONCERNS: Mapping[str, Concern] = {
     Metric.LATENCY_P50_MS: "latency",
@@ -91,6 +95,8 @@ class AccuracyFacts:
         drop_low: lower end of the 95 % interval of the drop.
         drop_high: upper end of it.
         latest: the newest mAP, 0 to 1.
+        latest_drop: how far the newest week alone lies below the first weeks, in mAP; a drop of
+            the last weeks together may be over already.
         basis: what the verdict rests on, in one line.
     """
 
@@ -99,6 +105,7 @@ class AccuracyFacts:
     drop_low: float | None = None
     drop_high: float | None = None
     latest: float | None = None
+    latest_drop: float | None = None
     basis: str = ""
 
     def __str__(self) -> str:
@@ -179,8 +186,16 @@ def _trend(trend: Trend) -> AccuracyFacts:
         drop_low=low,
         drop_high=high,
         latest=trend.points[-1].map if trend.points else None,
+        latest_drop=_latest_drop(trend),
         basis=trend.reason,
     )
+
+
+def _latest_drop(trend: Trend) -> float | None:
+    first = trend.points[: min(BASELINE_WEEKS, trend.weeks - 1)]
+    if not first:
+        return None
+    return fmean(point.corrected for point in first) - trend.points[-1].corrected
 
 
 def _verdict_of_trend(verdict: TrendVerdict) -> AccuracyVerdict:

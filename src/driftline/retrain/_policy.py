@@ -75,7 +75,7 @@ def broken_integrity(evidence: Evidence, _policy: RetrainPolicy) -> Finding | No
 def accuracy_fell(evidence: Evidence, policy: RetrainPolicy) -> Finding | None:
     """Guide: a shift together with a drop of mAP means retrain; a drop alone as well (its runbook)."""
     accuracy = evidence.accuracy
-    if accuracy is None or accuracy.verdict != "falling":
+    if accuracy is None or accuracy.verdict != "falling" or _recovered(evidence, policy):
         return None
     moved = evidence.moved
     shift = f"; {moved[0]}" if moved else "; no distribution moved, so check the labels first"
@@ -90,6 +90,29 @@ def accuracy_fell(evidence: Evidence, policy: RetrainPolicy) -> Finding | None:
         collect=policy.to_collect(moved),
     )
     return policy.held_back(finding, evidence) or finding
+
+
+def accuracy_recovered(evidence: Evidence, policy: RetrainPolicy) -> Finding | None:
+    """A trend remembers four weeks: when the newest is back, the cause has gone by itself."""
+    accuracy = evidence.accuracy
+    if accuracy is None or accuracy.verdict != "falling" or not _recovered(evidence, policy):
+        return None
+    latest = "" if accuracy.latest is None else f" ({accuracy.latest:.3f})"
+    return Finding(
+        action=Action.WATCH,
+        reason=f"{accuracy} over the last weeks, but this week's{latest} is back",
+        runbook="Find out what went away; keep the frames of the bad weeks for the next dataset.",
+        strength="moderate",
+    )
+
+
+def _recovered(evidence: Evidence, policy: RetrainPolicy) -> bool:
+    accuracy = evidence.accuracy
+    return (
+        accuracy is not None
+        and accuracy.latest_drop is not None
+        and accuracy.latest_drop < policy.minimum_gain
+    )
 
 
 def endpoint_unwell(evidence: Evidence, _policy: RetrainPolicy) -> Finding | None:
@@ -142,7 +165,9 @@ def shift_alone(evidence: Evidence, policy: RetrainPolicy) -> Finding | None:
     accuracy = evidence.accuracy
     if accuracy is not None and accuracy.verdict == "falling":
         return None
-    shifts = ", ".join(str(shift) for shift in evidence.moved[:3]) or "distributions moved"
+    shifts = ", ".join(str(shift) for shift in evidence.moved[:3]) or (
+        "drift was confirmed in the weeks before; this week shows none"
+    )
     if accuracy is None or accuracy.verdict == "too little data":
         return Finding(
             action=Action.COLLECT if drift.verdict == "drift" else Action.WATCH,
@@ -214,6 +239,7 @@ def too_little(evidence: Evidence, policy: RetrainPolicy) -> Finding | None:
 GUIDE_CLAUSES: tuple[Clause, ...] = (
     broken_integrity,
     accuracy_fell,
+    accuracy_recovered,
     endpoint_unwell,
     volume_fell,
     shift_alone,
