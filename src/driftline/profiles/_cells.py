@@ -44,7 +44,7 @@ class Cells:
         """Add the counts of equal keys, in whatever order they come; no count is zero."""
         if len(keys) == 0:
             return cls()
-        order = np.argsort(keys, kind="stable")
+        order = np.argsort(keys, kind="stable")  # merges runs that are sorted already, in O(n)
         keys, counts = keys[order], counts[order]
         starts = np.flatnonzero(np.concatenate([[True], keys[1:] != keys[:-1]]))
         return cls(keys=keys[starts], counts=np.add.reduceat(counts, starts))
@@ -155,20 +155,11 @@ class Table:
             count=np.concatenate([t.count for t in tables]),
         )
 
-    def where(self, keep: npt.NDArray[np.bool_]) -> Table:
-        """The rows that are kept."""
-        return Table(
-            period=self.period[keep],
-            camera=self.camera[keep],
-            class_index=self.class_index[keep],
-            bin=self.bin[keep],
-            count=self.count[keep],
-        )
-
     def packed(self, *, n_cameras: int, n_classes: int, width: int) -> Cells:
-        """The cells of a profile: the inverse of `of`, equal cells added."""
+        """The cells of a profile: the inverse of `of`; equal cells are added, zeros left out."""
         keys = ((self.period * n_cameras + self.camera) * n_classes + self.class_index) * width
-        return Cells.total(keys + self.bin, self.count)
+        seen = self.count > 0
+        return Cells.total((keys + self.bin)[seen], self.count[seen])
 
 
 def check_names(features: Sequence[Feature]) -> tuple[Feature, ...]:

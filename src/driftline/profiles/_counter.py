@@ -5,14 +5,14 @@ A `Counter` knows neither locks nor profiles; a `ProfileBuilder` owns one at a t
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import NoReturn
 
 import numpy as np
 
 from driftline.errors import InputError
-from driftline.profiles._cells import REJECTED_BINS, Layout, Table
+from driftline.profiles._cells import REJECTED_BINS, Cells, Layout
 from driftline.profiles._columns import (
     BOX_CAPACITY,
     Buffer,
@@ -33,8 +33,9 @@ from driftline.profiles._features import (
     Level,
 )
 from driftline.profiles._judge import LARGEST_PX, REJECTED, Codes, codes, said
+from driftline.profiles._parts import Part
 from driftline.profiles._rows import Flat, Row
-from driftline.records import Detections
+from driftline.records import Detections, as_datetime64
 
 BLOCKS = 1_000_000
 """More (camera, period) blocks than this are refused: what names them is then no camera."""
@@ -109,20 +110,29 @@ class Counter:
         """Add another counter's counts to these."""
         numbers = {number: self.block(*key) for key, number in other.blocks.items()}
         for (block, class_id), row in other.box_rows.items():
-            self._box_row(numbers[block], class_id).add_counts(*row.cells())
+            self._box_row(numbers[block], class_id).join(row)
         for block, row in other.frame_rows.items():
-            self._frame_row(numbers[block]).add_counts(*row.cells())
+            self._frame_row(numbers[block]).join(row)
 
-    def tables(self) -> tuple[Table, Table, list[int]]:
-        """Counts of boxes and frames by number of block, and the class that each index stands for."""
+    def part(self) -> Part:
+        """What was counted."""
         self.fold()
-        class_ids = sorted({class_id for _, class_id in self.box_rows})
-        index = {class_id: i for i, class_id in enumerate(class_ids)}
-        boxes = [
-            _table(row, block, index[class_id]) for (block, class_id), row in self.box_rows.items()
-        ]
-        frames = [_table(row, block, 0) for block, row in self.frame_rows.items()]
-        return Table.joined(boxes), Table.joined(frames), class_ids
+        keys = list(self.blocks)
+        cameras, periods = sorted({c for c, _ in keys}), sorted({p for _, p in keys})
+        ids = sorted({class_id for _, class_id in self.box_rows})
+        camera = {name: i for i, name in enumerate(cameras)}
+        period = {start: i for i, start in enumerate(periods)}
+        index = {class_id: i for i, class_id in enumerate(ids)}
+        place = [period[p] * len(cameras) + camera[c] for c, p in keys]
+        boxes = {place[b] * len(ids) + index[k]: row for (b, k), row in self.box_rows.items()}
+        frames = {place[b]: row for b, row in self.frame_rows.items()}
+        return Part(
+            cameras=cameras,
+            periods=np.array([as_datetime64(p) for p in periods], dtype="datetime64[us]"),
+            class_ids=np.array(ids, dtype=np.int64),
+            boxes=_cells(boxes, self.box_layout.width),
+            frames=_cells(frames, self.frame_layout.width),
+        )
 
     def _box_row(self, block: int, class_id: int) -> Row:
         row = self.box_rows.get((block, class_id))
@@ -246,15 +256,14 @@ def _bins(feature: Feature, values: FloatArray, offset: int, width: int, out: Fl
 _NEVER_MISSING = frozenset(f.name for f in DEFAULT_FEATURES if f.level == "box")
 
 
-def _table(row: Row, block: int, class_index: int) -> Table:
-    bins, counts = row.cells()
-    return Table(
-        period=np.full(len(bins), block, dtype=np.int64),
-        camera=np.full(len(bins), block, dtype=np.int64),
-        class_index=np.full(len(bins), class_index, dtype=np.int64),
-        bin=bins,
-        count=counts,
-    )
+def _cells(rows: Mapping[int, Row], width: int) -> Cells:
+    """The cells of rows by their block's number; in order, so that nothing need be sorted."""
+    keys, counts = [np.zeros(0, dtype=np.int64)], [np.zeros(0, dtype=np.int64)]
+    for number in sorted(rows):
+        bins, several = rows[number].cells()
+        keys.append(bins + number * width)
+        counts.append(several)
+    return Cells(keys=np.concatenate(keys), counts=np.concatenate(counts))
 
 
 def _grouped(block: IntArray, class_id: IntArray, flat: Flat) -> Iterator[tuple[int, int, Flat]]:

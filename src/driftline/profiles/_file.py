@@ -25,9 +25,10 @@ from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
 import numpy as np
 
 from driftline.errors import InputError, UnreadableData
-from driftline.profiles._cells import Cells, Layout, Table, check_names
+from driftline.profiles._cells import Cells, Layout, check_names
 from driftline.profiles._features import DEFAULT_FEATURES, Feature, IntArray
-from driftline.profiles._given import Times, as_class_ids, as_starts
+from driftline.profiles._given import as_class_ids, as_starts
+from driftline.profiles._parts import Part
 from driftline.profiles._periods import Calendar
 from driftline.records import Context, as_datetime
 
@@ -179,11 +180,7 @@ def _umask() -> int:
 class Parts(TypedDict):
     """What a profile is put together from."""
 
-    boxes: Table
-    frames: Table
-    cameras: list[str]
-    periods: Times
-    class_ids: IntArray
+    parts: list[Part]
     histograms: tuple[Feature, ...]
     calendar: Calendar
     context: Context
@@ -284,30 +281,21 @@ def _parts(head: Mapping[str, Any], numbers: Mapping[str, IntArray]) -> Parts:
     calendar, features = calendar_of(head), features_of(head)
     cameras, ids = _all(head, "cameras", str), as_class_ids(_all(head, "class_ids", int))
     periods = as_starts([_time(text) for text in _all(head, "periods", str)], calendar)
-    n, k = len(cameras), max(1, len(ids))
-    widths = Layout.boxes(features).width, Layout.frames(features).width
-    boxes = Table.of(_cells(numbers, "box"), n_cameras=n, n_classes=k, width=widths[0])
-    frames = Table.of(_cells(numbers, "frame"), n_cameras=n, n_classes=1, width=widths[1])
-    for table in (boxes, frames):
-        if len(table.period) and (not cameras or int(table.period.max()) >= len(periods)):
-            msg = "a cell lies outside the periods and cameras it names"
-            raise UnreadableData(msg)
-    if len(boxes.period) and not len(ids):
+    if not len(ids) and len(numbers["box_keys"]):
         msg = "it counts boxes of no class"
         raise UnreadableData(msg)
-    return Parts(
-        boxes=boxes,
-        frames=frames,
+    blocks = len(periods) * len(cameras)
+    part = Part(
         cameras=cameras,
         periods=periods,
         class_ids=ids,
-        histograms=features,
-        calendar=calendar,
-        context=context_of(head),
+        boxes=_cells(numbers, "box", blocks * len(ids), Layout.boxes(features).width),
+        frames=_cells(numbers, "frame", blocks, Layout.frames(features).width),
     )
+    return Parts(parts=[part], histograms=features, calendar=calendar, context=context_of(head))
 
 
-def _cells(numbers: Mapping[str, IntArray], level: str) -> Cells:
+def _cells(numbers: Mapping[str, IntArray], level: str, blocks: int, width: int) -> Cells:
     steps, counts = numbers[f"{level}_keys"], numbers[f"{level}_counts"]
     if len(steps) != len(counts):
         msg = f"{len(steps)} cells have {len(counts)} counts"
@@ -316,7 +304,11 @@ def _cells(numbers: Mapping[str, IntArray], level: str) -> Cells:
         if len(values) and (int(values.min()) < least or values.sum(dtype=np.float64) > _MOST):
             msg = "its cells are out of order, or hold no counts"
             raise UnreadableData(msg)
-    return Cells(keys=np.cumsum(steps), counts=counts)
+    keys = np.cumsum(steps)
+    if len(keys) and int(keys[-1]) // width >= blocks:
+        msg = "a cell lies outside the periods, cameras and classes it names"
+        raise UnreadableData(msg)
+    return Cells(keys=keys, counts=counts)
 
 
 def calendar_of(head: Mapping[str, Any]) -> Calendar:

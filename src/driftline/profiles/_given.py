@@ -192,12 +192,12 @@ def _with_totals(table: Table, layout: Layout, source: str | None) -> Table:
     if source is None:
         return table
     offset, size = layout.span(source)
-    mine = table.where((table.bin >= offset) & (table.bin < offset + size))
+    mine = (table.bin >= offset) & (table.bin < offset + size)
     total = Table(
-        period=mine.period,
-        camera=mine.camera,
-        class_index=mine.class_index,
-        bin=np.zeros_like(mine.bin),
-        count=mine.count,
+        period=table.period[mine],
+        camera=table.camera[mine],
+        class_index=table.class_index[mine],
+        bin=np.zeros(int(mine.sum()), dtype=np.int64),
+        count=table.count[mine],
     )
     return Table.joined([table, total])

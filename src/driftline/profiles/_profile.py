@@ -6,7 +6,6 @@ import os
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -56,10 +55,9 @@ from driftline.profiles._given import (
     whole,
 )
 from driftline.profiles._judge import Invalid, counted
+from driftline.profiles._parts import Part, kept, narrowed, united
 from driftline.profiles._periods import Calendar
 from driftline.records import Context, Metric, Sample, as_datetime, as_datetime64
-
-N = TypeVar("N", bound=np.generic)
 
 
 def _no_times() -> Times:
@@ -212,16 +210,15 @@ class Profile:
             frames=frames,
             features=chosen,
         )
-        return assemble(
+        part = _packed(
             boxes,
             seen,
             cameras=as_cameras(cameras).tolist(),
             periods=starts,
             class_ids=ids,
-            histograms=chosen,
-            calendar=calendar,
-            context=context or Context(),
+            features=chosen,
         )
+        return assemble([part], histograms=chosen, calendar=calendar, context=context or Context())
 
     @classmethod
     def from_rows(
@@ -274,15 +271,16 @@ class Profile:
             count=whole(count, "count", names.shape),
             features=check_names(features),
         )
-        return assemble(
+        part = _packed(
             boxes,
             seen,
             cameras=cameras.tolist(),
             periods=starts,
             class_ids=classes,
-            histograms=tuple(features),
-            calendar=calendar,
-            context=context or Context(),
+            features=features,
+        )
+        return assemble(
+            [part], histograms=tuple(features), calendar=calendar, context=context or Context()
         )
 
     # What is in it -----------------------------------------------------------------------
@@ -420,40 +418,30 @@ class Profile:
             start: periods that begin at this time or later, aware.
             end: periods that begin before this time, aware.
         """
-        boxes, frames = self.tables()
-        block = np.ones((len(self.periods), len(self.cameras)), dtype=bool)
+        wanted = np.ones((len(self.periods), len(self.cameras)), dtype=bool)
         if camera is not None:
-            wanted = {camera} if isinstance(camera, str) else set(camera)
-            block &= np.array([c in wanted for c in self.cameras], dtype=bool)
+            names = {camera} if isinstance(camera, str) else set(camera)
+            wanted &= np.array([c in names for c in self.cameras], dtype=bool)
         if start is not None:
-            block &= (self.periods >= as_datetime64(start))[:, None]
+            wanted &= (self.periods >= as_datetime64(start))[:, None]
         if end is not None:
-            block &= (self.periods < as_datetime64(end))[:, None]
-        boxes = boxes.where(block[boxes.period, boxes.camera])
-        part = self._with(boxes, frames.where(block[frames.period, frames.camera]))
-        return part if class_id is None else part._of_classes(class_id)  # noqa: SLF001  of its own class
-
-    def _of_classes(self, class_id: int | Collection[int]) -> Profile:
-        wanted = [class_id] if isinstance(class_id, int) else list(class_id)
-        boxes, frames = self.tables()
-        mine = np.isin(self.class_ids, wanted)
-        part = self._with(boxes.where(mine[boxes.class_index]), frames)
-        return part.select(f.name for f in self.histograms if f.level == "box")
+            wanted &= (self.periods < as_datetime64(end))[:, None]
+        part = kept(self._part(), self.histograms, lambda p, c, _: wanted[p, c])
+        if class_id is None:
+            return self._with(part)
+        ids = [class_id] if isinstance(class_id, int) else list(class_id)
+        frames = part.frames
+        mine = np.isin(self.class_ids, ids)
+        part = kept(evolve(part, frames=Cells()), self.histograms, lambda _p, _c, k: mine[k])
+        box_features = [f.name for f in self.histograms if f.level == "box"]
+        return self._with(evolve(part, frames=frames)).select(box_features)
 
     def select(self, features: Iterable[str]) -> Profile:
         """The same blocks with some of the features only; the class mix and frames stay."""
         wanted = set(features)
-        kept = tuple(f for f in self.histograms if f.name in wanted)
-        boxes, frames = self.tables()
-        move_box = Layout.boxes(self.histograms).moved_to(Layout.boxes(kept))
-        move_frame = Layout.frames(self.histograms).moved_to(Layout.frames(kept))
-        boxes, frames = (
-            evolve(boxes, bin=move_box[boxes.bin]),
-            evolve(frames, bin=move_frame[frames.bin]),
-        )
-        return self._with(
-            boxes.where(boxes.bin >= 0), frames.where(frames.bin >= 0), histograms=kept
-        )
+        chosen = tuple(f for f in self.histograms if f.name in wanted)
+        part = narrowed(self._part(), self.histograms, chosen)
+        return evolve(self, histograms=chosen, box_cells=part.boxes, frame_cells=part.frames)
 
     def coarsen(self, period: timedelta) -> Profile:
         """The same counts in longer periods: hours become days, days become weeks, exactly.
@@ -465,26 +453,21 @@ class Profile:
             msg = f"period={period} must be a multiple of this profile's {self.period}"
             raise InputError(msg)
         calendar = Calendar(period=period, utc_offset=self.calendar.utc_offset)
-        return self._with(*self.tables(), periods=calendar.starts(self.periods), calendar=calendar)
+        part = evolve(self._part(), periods=calendar.starts(self.periods))
+        return evolve(self._with(part), calendar=calendar)
 
-    def _with(
-        self,
-        boxes: Table,
-        frames: Table,
-        *,
-        periods: Times | None = None,
-        histograms: tuple[Feature, ...] | None = None,
-        calendar: Calendar | None = None,
-    ) -> Profile:
-        return assemble(
-            boxes,
-            frames,
+    def _part(self) -> Part:
+        return Part(
             cameras=self.cameras,
-            periods=self.periods if periods is None else periods,
+            periods=self.periods,
             class_ids=self.class_ids,
-            histograms=self.histograms if histograms is None else histograms,
-            calendar=calendar or self.calendar,
-            context=self.context,
+            boxes=self.box_cells,
+            frames=self.frame_cells,
+        )
+
+    def _with(self, part: Part) -> Profile:
+        return assemble(
+            [part], histograms=self.histograms, calendar=self.calendar, context=self.context
         )
 
     # Sums of them ------------------------------------------------------------------------
@@ -509,13 +492,8 @@ class Profile:
         first = profiles[0]
         for other in profiles[1:]:
             refuse_other_shape(first, other, doing="merge")
-        boxes, frames = _stacked(profiles)
         return assemble(
-            boxes,
-            frames,
-            cameras=[c for p in profiles for c in p.cameras],
-            periods=np.concatenate([p.periods for p in profiles]),
-            class_ids=np.concatenate([p.class_ids for p in profiles]),
+            [p._part() for p in profiles],  # noqa: SLF001  of its own class
             histograms=first.histograms,
             calendar=first.calendar,
             context=joined((p.context for p in profiles), ignore=ignore),
@@ -729,97 +707,52 @@ def _recorded(context: Context) -> list[tuple[str, object]]:
     return [(name, value) for name, value in found if value is not None]
 
 
-def _stacked(profiles: Sequence[Profile]) -> tuple[Table, Table]:
-    """The tables of all, with indexes counted on through their joined names."""
-    boxes: list[Table] = []
-    frames: list[Table] = []
-    p0 = c0 = k0 = 0
-    for profile in profiles:
-        for mine, result in zip(profile.tables(), (boxes, frames), strict=True):
-            result.append(
-                evolve(
-                    mine,
-                    period=mine.period + p0,
-                    camera=mine.camera + c0,
-                    class_index=mine.class_index + k0,
-                )
-            )
-        p0 += len(profile.periods)
-        c0 += len(profile.cameras)
-        k0 += len(profile.class_ids)
-    return Table.joined(boxes), Table.joined(frames)
-
-
-def assemble(
+def _packed(
     boxes: Table,
     frames: Table,
     *,
     cameras: Sequence[str],
     periods: Times,
     class_ids: IntArray,
+    features: Sequence[Feature],
+) -> Part:
+    """Counts by indexes into names, as cells."""
+    n, k = max(1, len(cameras)), max(1, len(class_ids))
+    return Part(
+        cameras=cameras,
+        periods=periods,
+        class_ids=class_ids,
+        boxes=boxes.packed(n_cameras=n, n_classes=k, width=Layout.boxes(features).width),
+        frames=frames.packed(n_cameras=n, n_classes=1, width=Layout.frames(features).width),
+    )
+
+
+def assemble(
+    parts: Sequence[Part],
+    *,
     histograms: tuple[Feature, ...],
     calendar: Calendar,
     context: Context,
 ) -> Profile:
-    """A profile from tables whose names may repeat and be in any order: the one canonical form.
-
-    Names without any count are left out, names are sorted, cells of equal names are added.
-    """
-    both = [t.where(t.count > 0) for t in (boxes, frames)]
-    new_periods, to_period = _renamed(periods, [t.period for t in both])
-    new_cameras, to_camera = _renamed(np.array(cameras, dtype=np.object_), [t.camera for t in both])
-    new_ids, to_class = _renamed(class_ids, [both[0].class_index])
-    moved = [
-        evolve(
-            t,
-            period=to_period[t.period],
-            camera=to_camera[t.camera],
-            class_index=classes[t.class_index],
-        )
-        for t, classes in zip(
-            both, (to_class, np.zeros(len(class_ids) + 1, dtype=np.int64)), strict=True
-        )
-    ]
-    n, k = len(new_cameras), max(1, len(new_ids))
+    """A profile of some parts: the one canonical form of what they hold together."""
+    whole = united(parts, histograms)
     return Profile(
-        cameras=tuple(str(c) for c in new_cameras),
-        periods=new_periods,
-        class_ids=new_ids,
+        cameras=tuple(whole.cameras),
+        periods=whole.periods,
+        class_ids=whole.class_ids,
         histograms=histograms,
         calendar=calendar,
         context=context,
-        box_cells=moved[0].packed(n_cameras=n, n_classes=k, width=Layout.boxes(histograms).width),
-        frame_cells=moved[1].packed(
-            n_cameras=n, n_classes=1, width=Layout.frames(histograms).width
-        ),
+        box_cells=whole.boxes,
+        frame_cells=whole.frames,
     )
 
 
 def of_counter(counter: Counter, calendar: Calendar, context: Context) -> Profile:
     """What a counter has counted."""
-    boxes, frames, class_ids = counter.tables()
-    blocks = list(counter.blocks)
     return assemble(
-        boxes,
-        frames,
-        cameras=[camera for camera, _ in blocks],
-        periods=np.array([as_datetime64(start) for _, start in blocks], dtype="datetime64[us]"),
-        class_ids=np.array(class_ids, dtype=np.int64),
-        histograms=counter.features,
-        calendar=calendar,
-        context=context,
+        [counter.part()], histograms=counter.features, calendar=calendar, context=context
     )
-
-
-def _renamed(names: npt.NDArray[N], used: Sequence[IntArray]) -> tuple[npt.NDArray[N], IntArray]:
-    """The names that are used, sorted, and where each old index went (-1: nowhere)."""
-    seen = np.zeros(len(names), dtype=bool)
-    for index in used:
-        seen[index] = True
-    new, to = np.unique(names[seen], return_inverse=True)
-    move = np.full(len(names), -1, dtype=np.int64)
-    move[seen] = to.reshape(-1)
-    return new, move
 
 
 def refuse_other_shape(a: Profile, b: Profile, *, doing: str) -> None:

@@ -42,6 +42,15 @@ class Row:
         """Count bins several times."""
         self._dense()[bins] += counts
 
+    def join(self, other: Row) -> None:
+        """Count what another row of the same width has counted."""
+        if other.counts is not None:
+            counts = self._dense()
+            counts += other.counts
+            return
+        for flat in other.waiting:
+            self.add(flat)
+
     def cells(self) -> tuple[IntArray, IntArray]:
         """Bins that are not zero, and their counts."""
         if self.counts is None:
