@@ -1,6 +1,8 @@
 """The monitor ties platform, rules, store and sinks together: one call a tick."""
 
 from driftline.monitor._backoff import Backoff
+from driftline.monitor._drill import Drill, DrillLine
+from driftline.monitor._fire_drills import FireDrill, drill_bad_images, drill_paused_traffic
 from driftline.monitor._groups import Grouping
 from driftline.monitor._monitor import Budget, Monitor
 from driftline.monitor._run import (
@@ -21,7 +23,10 @@ __all__ = [
     "Budget",
     "DeadLetter",
     "Delivered",
+    "Drill",
+    "DrillLine",
     "Failed",
+    "FireDrill",
     "Grouping",
     "Monitor",
     "Platform",
@@ -30,4 +35,6 @@ __all__ = [
     "Standing",
     "Transition",
     "Unjudged",
+    "drill_bad_images",
+    "drill_paused_traffic",
 ]

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any, Final, TypeAlias
 
-from attrs import define, evolve, field, frozen
+from attrs import define, field, frozen
 
 from driftline.monitor._run import Unjudged
 from driftline.monitor._subjects import Subject, dedup_key
@@ -145,6 +145,9 @@ def judge(seen: Observations) -> Findings:
     stretches = _stretches(seen, followed)
     for place, (rule, one) in followed.items():
         _report(found, seen, place, one)
+        found.states[place] = one.state
+        if not one.steps and one.state.phase is not Phase.FIRING:
+            continue
         withheld = _withheld(seen, rule, place[1], stretches)
         key = dedup_key(seen.monitor, *place)
         told = notify(
@@ -228,7 +231,7 @@ def _follow(seen: Observations, rule: Rule, subject: Subject) -> Followed:
 def _unready(state: State, memory: Mapping[str, Any], now: int, reason: str) -> Followed:
     """Time in which the platform says there is nothing to know: unjudged."""
     gap = Gap(start=instant(min(state.until or now, now)), end=instant(now), reason=reason)
-    later = evolve(state, until=max(state.until, now))
+    later = state.but({"until": max(state.until, now)})
     return Followed(state=later, memory=memory, gaps=(gap,) if gap.start < gap.end else ())
 
 

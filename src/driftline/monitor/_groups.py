@@ -127,7 +127,8 @@ class Groups:
         opened = [
             a for name, members in beginning.items() for a in self._opened(name, members, now)
         ]
-        return [*single, *opened, *self._news(now)]
+        # The most urgent go first: a slow sink may not get through all of them in this run.
+        return sorted([*single, *opened, *self._news(now)], key=lambda a: _RANK[a.severity])
 
     def _absorbed(self, alert: Alert) -> bool:
         """Whether an open group takes the alert in."""

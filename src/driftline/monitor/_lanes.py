@@ -16,6 +16,7 @@ from typing import Any, Final, TypeAlias
 
 from attrs import frozen
 
+from driftline._clock import SystemClock
 from driftline.errors import ConfigError, DeliveryFailed, DeliveryRefused, InputError
 from driftline.records import AlertSink, Delivery, Item, MetricSink, Receipt
 
@@ -23,6 +24,9 @@ Sink: TypeAlias = AlertSink | MetricSink
 
 GIVE_WAY_AFTER: Final = 3
 """Failures in a row after which a lane leaves the rest for the next run."""
+
+
+_WATCH: Final = SystemClock()
 
 
 @frozen(kw_only=True)
@@ -44,12 +48,13 @@ class Parcel:
 
 @frozen(kw_only=True)
 class Outcome:
-    """What became of a parcel: one of the two is set."""
+    """What became of a parcel after so many seconds: a receipt or an error."""
 
     lane: Lane
     parcel: Parcel
     receipt: Receipt | None = None
     error: Exception | None = None
+    seconds: float = 0.0
 
 
 class Lane:
@@ -115,17 +120,19 @@ class Lane:
         outcomes.put(self)
 
     def _attempt(self, parcel: Parcel, loop: asyncio.AbstractEventLoop | None) -> Outcome:
+        began = _WATCH.monotonic()
         try:
             receipt = _awaited(parcel.send(), loop)
         except Exception as exc:  # noqa: BLE001 - border: a sink of the user's may raise anything
             return Outcome(lane=self, parcel=parcel, error=exc)
+        seconds = _WATCH.monotonic() - began
         if not isinstance(receipt, Receipt):
             error = DeliveryFailed(
                 f"{self.name} returned {receipt!r} instead of a Receipt; whether it took the alert "
                 "is unknown, so it is sent again"
             )
             return Outcome(lane=self, parcel=parcel, error=error)
-        return Outcome(lane=self, parcel=parcel, receipt=receipt)
+        return Outcome(lane=self, parcel=parcel, receipt=receipt, seconds=seconds)
 
     def __repr__(self) -> str:
         """Say whom it serves."""

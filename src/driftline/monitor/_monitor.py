@@ -17,6 +17,7 @@ from driftline.errors import ConfigError, InputError, StoreBusy
 from driftline.monitor._backoff import Backoff
 from driftline.monitor._book import Book, memory_key
 from driftline.monitor._codec import alert_from_json
+from driftline.monitor._drill import Drill, drill
 from driftline.monitor._groups import Grouping
 from driftline.monitor._keep import Keep
 from driftline.monitor._lanes import Sink, lanes_of
@@ -34,7 +35,7 @@ from driftline.monitor._sources import (
 from driftline.monitor._standing import Standing, standing
 from driftline.monitor._subjects import Subject
 from driftline.monitor._tick import Conversation, Parts, tick, transition_from_json
-from driftline.records import Alert, Put, Remove, Revive, Sample, Store
+from driftline.records import Alert, Drop, Put, Remove, Revive, Sample, Store
 from driftline.rules import INHIBITIONS, Inhibition, Phase, Rule, Silence
 from driftline.stores import MemoryStore
 
@@ -142,6 +143,7 @@ class Monitor:
         self._on_problem = on_problem
         self._lease = lease
         self._lanes = lanes_of(sinks)
+        self._sinks = tuple(lane.name for lane in self._lanes if lane.alerts)
         self._space = f"monitor/{name}"
         self._outbox = Outbox(
             self._store,
@@ -237,6 +239,40 @@ class Monitor:
             dead=len(self._store.dead(f"{self._space}/")),
             problems=tuple(done.problems),
         )
+
+    def drill(self, rule: str | Rule | None = None, *, deployment: str | None = None) -> Drill:
+        """Make a rule fire on a synthetic breach, tell every alert sink, and end it again.
+
+        The breach is the rule's own `driftline.rules.Rule.example`. It goes through the same
+        judgement, life cycle, store and delivery as a real one, under a dedup key of its own,
+        and is marked as a test; silences do not keep it back. What no sink took is withdrawn.
+
+        Args:
+            rule: which rule, or its name; None: every one.
+            deployment: whose name the alerts carry; the first one watched, unless given.
+
+        Returns:
+            Which sink took what, after how long; `Drill.ok` when every sink took everything.
+
+        Raises:
+            InputError: no rule is called so.
+            StoreBusy: a run is at work; try again when it is done.
+        """
+        names = {each.name: each for each in self.rules}
+        if rule is None:
+            chosen = self.rules
+        else:
+            name = rule if isinstance(rule, str) else rule.name
+            self._known(name)
+            chosen = (names[name],)
+        keep = self._keep()
+        try:
+            whose = deployment or (self.deployments[0] if self.deployments else "")
+            return drill(
+                self._parts, chosen, whose, keep=keep, clock=self._clock, sinks=self._sinks
+            )
+        finally:
+            keep.release()
 
     # --- what people say ---------------------------------------------------------------------
 
@@ -398,10 +434,22 @@ class Monitor:
         Raises:
             InputError: there is none of this number.
         """
+        self._dead(number)
+        self._store.write([Revive(id=number, at=self._clock.now())])
+
+    def drop(self, number: int) -> None:
+        """Forget a dead letter that is dealt with.
+
+        Raises:
+            InputError: there is none of this number.
+        """
+        self._dead(number)
+        self._store.write([Drop(id=number)])
+
+    def _dead(self, number: int) -> None:
         if number not in {dead.id for dead in self.dead_letters()}:
             msg = f"no dead letter has the number {number}; monitor.dead_letters() lists them"
             raise InputError(msg)
-        self._store.write([Revive(id=number, at=self._clock.now())])
 
     def _silenced(self, silence: Silence) -> str:
         name = f"{silence.start:%Y%m%dT%H%M%S}-{secrets.token_hex(4)}"

@@ -122,8 +122,11 @@ class Outbox:
         """Name of a sink's queue of numbers."""
         return f"{self._space}/{lane.name}/metrics"
 
-    def tell(self, alerts: Iterable[Alert], now: datetime) -> list[Change]:
-        """An item for each alert and each sink that takes alerts."""
+    def tell(
+        self, alerts: Iterable[Alert], now: datetime, *, at_once: bool = False
+    ) -> list[Change]:
+        """An item for each alert and each sink that takes alerts, held back unless `at_once`."""
+        held = timedelta(0) if at_once else self._wait
         changes: list[Change] = []
         for alert in alerts:
             payload = {"alert": alert_to_json(alert)}
@@ -136,11 +139,20 @@ class Outbox:
                             key=alert.key,
                             payload=payload,
                             at=now,
-                            due=now + self._wait if _fires(alert) else now,
+                            due=now + held if _fires(alert) else now,
                             expires=None if life is None else now + life,
                         )
                     )
         return changes
+
+    def withdraw(self, keys: frozenset[str]) -> list[Change]:
+        """Take back what is told to fire and was not taken yet; ends of alerts stay."""
+        return [
+            Settle(id=item.id)
+            for lane in self._lanes
+            for item in self._waiting(lane)[0]
+            if item.key in keys and firing(item)
+        ]
 
     def forward(self, columns: Sequence[Mapping[str, Any]], now: datetime) -> list[Change]:
         """Items with numbers for each sink that takes numbers."""
@@ -167,7 +179,7 @@ class Outbox:
         write: Callable[[Sequence[Change]], None],
         repeats: Sequence[Repeat] = (),
         loop: asyncio.AbstractEventLoop | None = None,
-        only: str | None = None,
+        only: frozenset[str] | None = None,
     ) -> Deliveries:
         """Send what is due, each sink in a thread of its own, for so many real seconds at most.
 
@@ -177,7 +189,7 @@ class Outbox:
                 seconds, with nothing when there is nothing.
             repeats: what is to be sent again without an item.
             loop: the service's loop, for sinks that are async.
-            only: just the items of this key.
+            only: just the items of these keys.
         """
         done = Deliveries()
         self._take_late(done, write)
@@ -200,7 +212,7 @@ class Outbox:
         done: Deliveries,
         write: Callable[[Sequence[Change]], None],
         repeats: Sequence[Repeat],
-        only: str | None,
+        only: frozenset[str] | None,
     ) -> list[Parcel]:
         """What a lane may send now, in order; what is too old is buried on the way."""
         now = self._clock.now()
@@ -210,7 +222,7 @@ class Outbox:
         hold = self._store.get(f"{self._space}/holds", lane.name)
         if hold is not None and now < datetime.fromisoformat(hold.value["until"]):
             return []
-        due = _due([i for i in alerts if i.id not in gone and only in (None, i.key)], now)
+        due = _due([i for i in alerts if i.id not in gone and (only is None or i.key in only)], now)
         parcels = [self._alert_parcel(lane, item) for item in due]
         if only is None:
             keys = {item.key for item in alerts}
@@ -351,6 +363,7 @@ class Outbox:
                 status=None if alert is None else alert.status,
                 receipt=receipt,
                 waited_seconds=max(0.0, (now - created).total_seconds()),
+                took_seconds=outcome.seconds,
                 repeated=parcel.item is None,
             )
         )

@@ -57,7 +57,8 @@ class Delivered:
         key: dedup key of the alert, "" for numbers.
         status: firing or resolved, None for numbers.
         receipt: the sink's word.
-        waited_seconds: from the decision to the receipt.
+        waited_seconds: from the decision to the receipt, by the monitor's clock.
+        took_seconds: how long the sink took, in real time.
         repeated: True when the sink had it before and wants it again at each run.
     """
 
@@ -66,6 +67,7 @@ class Delivered:
     status: AlertStatus | None
     receipt: Receipt
     waited_seconds: float
+    took_seconds: float = 0.0
     repeated: bool = False
 
 

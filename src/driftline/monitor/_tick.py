@@ -202,7 +202,7 @@ def _word(
         alert = worded(telling, state, own, now=now, log_lines=parts.log_lines)
         alerts.append(alert)
         if telling.place in found.states:
-            told = evolve(found.states[telling.place], alert=alert_to_json(alert))
+            told = found.states[telling.place].but({"alert": alert_to_json(alert)})
             found.states[telling.place] = told
     _forget_alerts(parts, found, now)
     return alerts
@@ -213,7 +213,7 @@ def _forget_alerts(parts: Parts, found: Findings, now: int) -> None:
     longest = span(parts.outbox.repeat_resolved_for)
     for place, state in found.states.items():
         if state.alert is not None and not state.told and now - state.resolved_at >= longest:
-            found.states[place] = evolve(state, alert=None)
+            found.states[place] = state.but({"alert": None})
 
 
 def _columns(gathered: Gathered, fresh: Sequence[Sample], book: Book) -> list[dict[str, Any]]:

@@ -204,7 +204,16 @@ class Revive:
     at: datetime = field(converter=_utc)
 
 
-Change: TypeAlias = Put | Remove | Append | Trim | Enqueue | Settle | Postpone | Bury | Revive
+@frozen(kw_only=True)
+class Drop:
+    """A dead item is dealt with: forget it."""
+
+    id: int
+
+
+Change: TypeAlias = (
+    Put | Remove | Append | Trim | Enqueue | Settle | Postpone | Bury | Revive | Drop
+)
 
 
 @runtime_checkable

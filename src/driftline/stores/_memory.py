@@ -18,6 +18,7 @@ from driftline.records import (
     Change,
     DeadItem,
     Document,
+    Drop,
     Enqueue,
     Entry,
     Item,
@@ -134,6 +135,10 @@ class _Tables:
             self._enqueue(
                 Enqueue(queue=item.queue, key=item.key, payload=item.payload, at=change.at)
             )
+
+    @apply.register
+    def _drop(self, change: Drop) -> None:
+        self.dead.pop(change.id, None)
 
 
 class MemoryStore:

@@ -21,6 +21,7 @@ from driftline.records import (
     Change,
     DeadItem,
     Document,
+    Drop,
     Enqueue,
     Entry,
     Item,
@@ -334,6 +335,11 @@ def _bury(change: Bury) -> list[_Step]:
 def _revive(change: Revive) -> list[_Step]:
     values = {"id": change.id, "at": _micros(change.at)}
     return [_Step(sql.REVIVE, values), _Step(sql.UNBURY, values)]
+
+
+@_steps.register
+def _drop(change: Drop) -> list[_Step]:
+    return [_Step(sql.UNBURY, {"id": change.id})]
 
 
 def _execute(connection: Connection, steps: Sequence[_Step]) -> None:
