@@ -8,6 +8,7 @@ from driftline.holdout._dataset import Holdout
 from driftline.holdout._evaluation import Evaluation, EvaluationOptions, Role, evaluate
 from driftline.holdout._frames import Labelled, LabelledFrame, LabelledFrames, Truth
 from driftline.holdout._label_free import PrecisionCalibrator, PrecisionEstimate
+from driftline.holdout._local import LocalModel, LocalRun
 from driftline.holdout._manifest import Manifest, Part, Provenance
 from driftline.holdout._ndjson import Fetch
 from driftline.holdout._sampling import DrawnSample, PoolFrame, Stratum
@@ -39,6 +40,8 @@ __all__ = [
     "LabelledFrame",
     "LabelledFrames",
     "Leak",
+    "LocalModel",
+    "LocalRun",
     "Manifest",
     "OperatingPoint",
     "Pairing",

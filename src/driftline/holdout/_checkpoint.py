@@ -72,13 +72,23 @@ class Checkpoint:
         if not isinstance(recorded, dict) or recorded.get("schema") != _SCHEMA:
             msg = f"{self._path} is no checkpoint of predictions of schema {_SCHEMA!r}"
             raise UnreadableData(msg)
-        differing = tuple(name for name in head if recorded.get(name) != head[name])
+        differing = tuple(name for name in head if not _alike(name, recorded.get(name), head[name]))
         if differing:
             msg = (
                 f"{self._path} holds predictions of another {' and other '.join(differing)}; "
                 "use another checkpoint file for this validation"
             )
             raise ContextMismatch(msg, fields=differing)
+
+
+def _alike(name: str, recorded: Any, now: Any) -> bool:
+    """Whether a part of the head is the same; what an endpoint tells only later does not differ."""
+    if name != "settings":
+        return bool(recorded == now)
+    try:
+        return not Settings.from_dict(recorded).differences(Settings.from_dict(now))
+    except (TypeError, KeyError, AttributeError, ValueError):
+        return False
 
 
 def _digest(frames: Sequence[LabelledFrame]) -> str:

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Unpack
+
+from attrs import evolve
 
 from driftline._clock import Clock, SystemClock
 from driftline.errors import InputError, RateLimited
 from driftline.holdout._checkpoint import Checkpoint
-from driftline.holdout._evaluation import Evaluation, EvaluationOptions, evaluate
+from driftline.holdout._checks import ClassMapping, class_numbers, translate
+from driftline.holdout._dataset import Holdout
+from driftline.holdout._evaluation import Evaluation, EvaluationOptions, Role, evaluate
 from driftline.holdout._frames import LabelledFrame, LabelledFrames, frames_of
+from driftline.holdout._local import LocalModel
 from driftline.holdout._settings import Settings
 from driftline.records import Context, Detections, Predictor
 
@@ -28,15 +33,26 @@ class HoldoutValidator:
     What was predicted is kept, so that after an error `validate` goes on where it stopped; with
     `checkpoint` it does so in a later process as well.
 
+    The model is one of three: weights on this machine, run by ultralytics in a child process of
+    their own; anything with ``predict``, such as the deployed endpoint; or what it found already.
+
     Attributes:
-        data: the labelled frames.
+        data: the labelled frames, or the path they are read from.
     """
 
     def __init__(
         self,
-        data: LabelledFrames | Sequence[Any],
-        model: Predictor | Sequence[Detections] | Mapping[str, Detections],
+        data: str | Path | LabelledFrames | Sequence[Any],
+        model: str
+        | Path
+        | LocalModel
+        | Predictor
+        | Sequence[Detections]
+        | Mapping[str, Detections],
         *,
+        split: str | None = None,
+        train: str | Path | Holdout | Iterable[str | Path] | None = None,
+        class_mapping: ClassMapping | None = None,
         class_names: Mapping[int, str] | Sequence[str] | None = None,
         calls_per_minute: float | None = None,
         checkpoint: str | Path | None = None,
@@ -46,9 +62,16 @@ class HoldoutValidator:
         """Keep the parts; nothing is opened or predicted yet.
 
         Args:
-            data: one `LabelledFrame` (or anything with image and truth) per frame.
-            model: anything with ``predict(image) -> Detections``, or the predictions themselves,
-                in the order of the frames or by the name of the frame.
+            data: a `Holdout`; the path of one (see `Holdout.open`); or one `LabelledFrame` (or
+                anything with image and truth) per frame.
+            model: the path of weights, or `LocalModel` with more to say of how to run them;
+                anything with ``predict(image) -> Detections``; or the predictions themselves, in
+                the order of the frames or by the name of the frame.
+            split: which split of the data, where it is a path; None: see `Holdout.open`.
+            train: what the model was trained on (a `Holdout`, a data YAML whose split ``train`` is
+                read, or paths of images): pictures that are in both are refused. None: not checked.
+            class_mapping: name of a class of the model → name of a class of the holdout, or None
+                to leave it out, where the two name or number their classes differently.
             class_names: index → name of every class; None takes the names that labels and
                 predictions carry.
             calls_per_minute: ask the model no more often than this; None: as fast as it answers.
@@ -64,20 +87,22 @@ class HoldoutValidator:
         if calls_per_minute is not None and not calls_per_minute > 0:
             msg = f"calls_per_minute={calls_per_minute} must be above 0, or None for no limit"
             raise InputError(msg)
-        for name, value in (("data", data), ("model", model)):
-            if isinstance(value, (str, Path)):
-                msg = f"{name}={str(value)!r} is a path; pass labelled frames and a predictor"
-                raise InputError(msg)
+        if isinstance(model, (str, Path)):
+            model = LocalModel(model)
         if not (
-            callable(getattr(model, "predict", None)) or isinstance(model, (Sequence, Mapping))
+            callable(getattr(model, "predict", None))
+            or isinstance(model, (LocalModel, Sequence, Mapping))
         ):
             msg = (
-                f"model must have predict(image) -> Detections, or be the predictions; "
-                f"got {type(model).__name__}"
+                "model must have predict(image) -> Detections, or be a path of weights or the "
+                f"predictions; got {type(model).__name__}"
             )
             raise InputError(msg)
         self.data = data
         self._model = model
+        self._split = split
+        self._train = train
+        self._class_mapping = class_mapping
         self._class_names = class_names
         self._spacing_seconds = 0.0 if calls_per_minute is None else 60.0 / calls_per_minute
         self._checkpoint = None if checkpoint is None else Path(checkpoint)
@@ -87,10 +112,11 @@ class HoldoutValidator:
 
     def __repr__(self) -> str:
         """Number of frames, and how many are predicted."""
-        return f"HoldoutValidator({len(self.data)} frames, {len(self._found)} predicted)"
+        whole = str(self.data) if isinstance(self.data, (str, Path)) else f"{len(self.data)} frames"
+        return f"HoldoutValidator({whole}, {len(self._found)} predicted)"
 
     def validate(self, *, progress: bool = False) -> Evaluation:
-        """Predict what is not predicted yet, and score it.
+        """Check the data, predict what is not predicted yet, and score it.
 
         Args:
             progress: write how far it is to standard error.
@@ -99,31 +125,114 @@ class HoldoutValidator:
             TooLittleData: there is no labelled object that counts.
             ContextMismatch: labels and model name their classes differently, or the checkpoint
                 is of other frames or another model.
-            InputError: a frame has no image or no prediction.
+            InputError: a frame has no image or no prediction, there is no such file, or a frame
+                is among those the model was trained on.
+            UnreadableData: labels or pictures do not parse or open.
+            MissingExtra: a package is missing, such as ultralytics for local weights.
+            ModelError: the local weights failed.
             PlatformError: the endpoint failed; call again to go on.
         """
-        frames = frames_of(self.data)
         options = EvaluationOptions(**self._options)
-        settings = options.setdefault("settings", _settings(self._model))
+        data = self._opened()
+        if isinstance(data, Holdout):
+            options["role"], data = _part(data, options.get("role"))
+            self._check(data)
+        frames = frames_of(data)
+        names = self._names(data)
         options.setdefault("at", self._clock.now())
-        predictions = self._predictions(frames, settings, progress=progress)
-        return evaluate(frames, predictions, class_names=self._class_names, **options)
+        if isinstance(self._model, LocalModel):
+            return self._validate_local(self._model, frames, names, options, progress=progress)
+        predictions = self._predictions(frames, names, progress=progress)
+        options.setdefault("settings", _settings(self._model))  # an endpoint tells more by and by
+        return evaluate(frames, predictions, class_names=names or None, **options)
+
+    def _validate_local(
+        self,
+        model: LocalModel,
+        frames: Sequence[LabelledFrame],
+        names: Mapping[int, str],
+        options: EvaluationOptions,
+        *,
+        progress: bool,
+    ) -> Evaluation:
+        names = names or {
+            index: name for frame in frames for index, name in frame.truth.class_names.items()
+        }
+        if not names:
+            msg = "the labels carry no names of classes to hold the model's against; pass class_names="
+            raise InputError(msg)
+        run = model.run(frames, names, class_mapping=self._class_mapping, progress=progress)
+        options.setdefault("settings", run.settings)
+        evaluation = evaluate(frames, run.predictions, class_names=names, **options)
+        return evolve(evaluation, notes=(*evaluation.notes, *run.notes(frames)))
+
+    def _opened(self) -> LabelledFrames | Sequence[Any]:
+        if isinstance(self.data, (str, Path)):
+            self.data = Holdout.open(self.data, split=self._split)
+        return self.data
+
+    def _check(self, data: Holdout) -> None:
+        """Pictures open, none was trained on, and the classes agree where they are known."""
+        train = self._train
+        if isinstance(train, (str, Path)):
+            train = Holdout.open(train, split="train")
+        at_hand = isinstance(self._model, (Sequence, Mapping))
+        if not at_hand or train is not None:
+            data.check(train=train)
+
+    def _names(self, data: LabelledFrames | Sequence[Any]) -> dict[int, str]:
+        """Index → name of every class of the labels; empty where nobody named them all."""
+        given = self._class_names
+        if given is None:
+            given = data.class_names if isinstance(data, Holdout) else {}
+        pairs = given.items() if isinstance(given, Mapping) else enumerate(given)
+        return {int(index): str(name) for index, name in pairs}
 
     def _predictions(
-        self, frames: Sequence[LabelledFrame], settings: Settings, *, progress: bool
+        self, frames: Sequence[LabelledFrame], names: Mapping[int, str], *, progress: bool
     ) -> Sequence[Detections]:
+        """The detections of each frame, in the numbers of the labels."""
         model = self._model
         if isinstance(model, Mapping):
-            return _by_name(frames, model)
+            return self._meant(_by_name(frames, model), names)
         if isinstance(model, Sequence):
-            return model
+            return self._meant(model, names)
+        assert not isinstance(model, (str, Path, LocalModel))
+        return self._meant(self._asked(model, frames, names, progress=progress), names)
+
+    def _meant(self, found: Sequence[Detections], names: Mapping[int, str]) -> Sequence[Detections]:
+        if self._class_mapping is None:
+            return found
+        model = _known_names(self._model) or {
+            index: name for one in found for index, name in one.class_names.items()
+        }
+        there = set(model.values())
+        mapping = {name: meant for name, meant in self._class_mapping.items() if name in there}
+        numbers = class_numbers(names, model, mapping)  # of predictions at hand not all are known
+        return [translate(one, numbers, names) for one in found]
+
+    def _agree(self, names: Mapping[int, str]) -> None:
+        """Refuse a model that names or numbers its classes otherwise, as soon as it says so."""
+        if names and (model := _known_names(self._model)):
+            class_numbers(names, model, self._class_mapping)
+
+    def _asked(
+        self,
+        model: Predictor,
+        frames: Sequence[LabelledFrame],
+        names: Mapping[int, str],
+        *,
+        progress: bool,
+    ) -> list[Detections]:
+        self._agree(names)
         file = None if self._checkpoint is None else Checkpoint(self._checkpoint)
         if file is not None:
-            self._found |= file.open(frames, settings)
+            self._found |= file.open(frames, self._options.get("settings", _settings(model)))
         for index, frame in enumerate(frames):
             if index in self._found:
                 continue
             found = self._ask(model, frame, index)
+            self._agree(names)
             self._found[index] = found
             if file is not None:
                 file.add(index, found)
@@ -160,6 +269,20 @@ def _settings(model: object) -> Settings:
     if isinstance(context, Settings):
         return context
     return Settings.of(context) if isinstance(context, Context) else Settings()
+
+
+def _known_names(model: object) -> Mapping[int, str]:
+    """Index → name of all classes of a model; empty where it does not say, or not yet."""
+    return _settings(model).class_names
+
+
+def _part(holdout: Holdout, role: Role | None) -> tuple[Role, Holdout]:
+    """The frames of a role; a holdout of one kind is that kind."""
+    golden, recent = holdout.golden, holdout.recent
+    if role is None:
+        role = "golden" if len(golden) and not len(recent) else "recent"
+    chosen = golden if role == "golden" else recent
+    return role, chosen if len(chosen) else holdout
 
 
 def _by_name(
