@@ -155,6 +155,16 @@ class Table:
             count=np.concatenate([t.count for t in tables]),
         )
 
+    def where(self, keep: npt.NDArray[np.bool_]) -> Table:
+        """The rows that are kept."""
+        return Table(
+            period=self.period[keep],
+            camera=self.camera[keep],
+            class_index=self.class_index[keep],
+            bin=self.bin[keep],
+            count=self.count[keep],
+        )
+
     def packed(self, *, n_cameras: int, n_classes: int, width: int) -> Cells:
         """The cells of a profile: the inverse of `of`; equal cells are added, zeros left out."""
         keys = ((self.period * n_cameras + self.camera) * n_classes + self.class_index) * width
