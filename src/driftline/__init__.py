@@ -22,7 +22,7 @@ if TYPE_CHECKING:
         Sample,
         Severity,
     )
-    from driftline.retrain import Action, Decision, Evidence, RetrainPolicy
+    from driftline.retrain import Action, Decision, Evidence, RetrainPolicy, Rollout
 
 __all__ = [
     "Action",
@@ -43,6 +43,7 @@ __all__ = [
     "ProfileBuilder",
     "Receipt",
     "RetrainPolicy",
+    "Rollout",
     "Sample",
     "Severity",
     "Trend",
@@ -68,7 +69,7 @@ _HOMES = {
         "Sample",
         "Severity",
     ),
-    "retrain": ("Action", "Decision", "Evidence", "RetrainPolicy"),
+    "retrain": ("Action", "Decision", "Evidence", "RetrainPolicy", "Rollout"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 _ROOMS = frozenset({"drift", "errors", "holdout", "rules"})

@@ -1,22 +1,44 @@
 """From evidence to a decision, and from a decision to a better model."""
 
+from driftline.retrain._arms import Arm, Measure, Outcome
 from driftline.retrain._decision import Action, Collection, Decision, Finding, Strength
 from driftline.retrain._evidence import AccuracyFacts, AlertFacts, DriftFacts, Evidence, Shift
+from driftline.retrain._guard import Difference, Guard, Judgement, Verdict
 from driftline.retrain._policy import GUIDE_CLAUSES, Clause, RetrainPolicy, frames_to_see
+from driftline.retrain._rollout import Proposal, Rollout, RolloutPlatform, RolloutStatus
+from driftline.retrain._router import Route
+from driftline.retrain._stages import Phase, Stage, Step
+from driftline.retrain._worker import RolloutRouter
 
 __all__ = [
     "GUIDE_CLAUSES",
     "AccuracyFacts",
     "Action",
     "AlertFacts",
+    "Arm",
     "Clause",
     "Collection",
     "Decision",
+    "Difference",
     "DriftFacts",
     "Evidence",
     "Finding",
+    "Guard",
+    "Judgement",
+    "Measure",
+    "Outcome",
+    "Phase",
+    "Proposal",
     "RetrainPolicy",
+    "Rollout",
+    "RolloutPlatform",
+    "RolloutRouter",
+    "RolloutStatus",
+    "Route",
     "Shift",
+    "Stage",
+    "Step",
     "Strength",
+    "Verdict",
     "frames_to_see",
 ]

@@ -1,0 +1,461 @@
+"""Whether a candidate may see more traffic: promote, hold or roll back. Pure, may look always.
+
+Rolling back and promoting are two questions with two answers. *Is it worse now?* is asked of
+every epoch of the rollout, with a start at each epoch, so that a candidate that goes bad late is
+not excused by its past. *Is it not worse?* is asked of the present stage alone, because the split
+of the traffic, and with it what the arms are shown, changes between stages.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from datetime import timedelta
+from enum import StrEnum
+from typing import Any, Final
+
+from attrs import asdict, evolve, field, fields, frozen
+
+from driftline.errors import InputError
+from driftline.retrain._arms import PAIRED, Arm, Counts, Measure, Scale, Tally
+from driftline.retrain._boundary import above, below, exceeds
+from driftline.retrain._plain import plain
+
+MOST_TIMES: Final = 1000.0
+"""Beyond so many times the frames seen, "more frames" is no advice."""
+
+
+class Verdict(StrEnum):
+    """What a guard concludes."""
+
+    PROMOTE = "promote"
+    HOLD = "hold"
+    ROLL_BACK = "roll back"
+
+
+def _share(_instance: object, attribute: Any, value: float) -> None:
+    if not 0 < value < 1:
+        msg = f"{attribute.name}={value!r} must lie between 0 and 1"
+        raise InputError(msg)
+
+
+def _tolerance(_instance: object, attribute: Any, value: float | None) -> None:
+    if value is not None and not 0 < value < math.inf:
+        msg = f"{attribute.name}={value!r} must be above 0, or None to compare no {attribute.name}"
+        raise InputError(msg)
+
+
+def _not_negative(_instance: object, attribute: Any, value: timedelta) -> None:
+    if value < timedelta(0):
+        msg = f"{attribute.name}={value} must not be negative"
+        raise InputError(msg)
+
+
+def _positive(_instance: object, attribute: Any, value: timedelta) -> None:
+    if value <= timedelta(0):
+        msg = f"{attribute.name}={value} must be above 0"
+        raise InputError(msg)
+
+
+@frozen(kw_only=True)
+class Guard:
+    """How much worse a candidate may be, and how sure one must be.
+
+    Tolerances are differences, candidate less incumbent; None leaves a measure out. The defaults
+    of `latency_ms` is the p95 budget of the guide; `slow` allows its 5 % of slow answers to
+    become 7 %. Every other default is a choice of ours that a service should look at.
+
+    Attributes:
+        errors: share of calls that may fail more, 0 to 1.
+        slow: share of answers that may be over the budget more, 0 to 1.
+        boxes: boxes a frame that it may find more or fewer.
+        confidence: how much the mean confidence of a frame may differ, 0 to 1.
+        latency_ms: budget of one answer, ms.
+        most_boxes: frames with more boxes count as this many.
+        alpha: probability of ever rolling back a candidate that is never worse by more than the
+            tolerances, and of promoting, in a stage, one that is worse; (0, 1).
+        block: frames of one key in so much time are one observation, because those of one camera
+            resemble each other; zero counts each frame alone.
+        epoch: how often the question "is it worse now?" is put afresh.
+    """
+
+    errors: float | None = field(default=0.005, validator=_tolerance)
+    slow: float | None = field(default=0.02, validator=_tolerance)
+    boxes: float | None = field(default=0.5, validator=_tolerance)
+    confidence: float | None = field(default=0.05, validator=_tolerance)
+    latency_ms: float = 250.0
+    most_boxes: int = 20
+    alpha: float = field(default=0.05, validator=_share)
+    block: timedelta = field(default=timedelta(minutes=1), validator=_not_negative)
+    epoch: timedelta = field(default=timedelta(minutes=30), validator=_positive)
+
+    def __attrs_post_init__(self) -> None:
+        """Refuse a guard that guards nothing, and tolerances beyond what can be."""
+        scale = self.scale
+        if not self.tolerances:
+            msg = "a guard needs at least one of errors, slow, boxes and confidence"
+            raise InputError(msg)
+        for measure, tolerance in self.tolerances.items():
+            if tolerance >= 1:
+                most = scale.boxes if measure is Measure.BOXES else 1
+                msg = f"{measure}={getattr(self, measure)!r} tolerates all there is; below {most}"
+                raise InputError(msg)
+
+    @property
+    def scale(self) -> Scale:
+        """How outcomes are measured."""
+        return Scale(latency_ms=self.latency_ms, boxes=self.most_boxes)
+
+    @property
+    def tolerances(self) -> dict[Measure, float]:
+        """Tolerances of the measures that are compared, on the scale from 0 to 1."""
+        given = {
+            Measure.ERRORS: self.errors,
+            Measure.SLOW: self.slow,
+            Measure.BOXES: None if self.boxes is None else self.boxes / self.most_boxes,
+            Measure.CONFIDENCE: self.confidence,
+        }
+        return {measure: value for measure, value in given.items() if value is not None}
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values; times in seconds."""
+        return asdict(self, value_serializer=plain)
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Guard:
+        """The guard that `to_json` wrote."""
+        known = {item.name for item in fields(cls)}
+        given: dict[str, Any] = {name: value for name, value in values.items() if name in known}
+        given |= {name: timedelta(seconds=values[name]) for name in ("block", "epoch")}
+        return cls(**given)
+
+
+@frozen(kw_only=True)
+class Difference:
+    """One measure, candidate less incumbent.
+
+    Attributes:
+        measure: what is compared.
+        incumbent: mean of the incumbent, in people's units; nan where paired or not observed.
+        candidate: that of the candidate.
+        difference: candidate less incumbent; nan while an arm has no observation.
+        tolerance: how large it may be.
+        observations: of the candidate in this stage; a block of frames is one.
+        worse: evidence that it is worse than the tolerance, as odds against chance.
+        not_worse: evidence that it is not.
+        needed: what either must reach, `worse` first.
+    """
+
+    measure: Measure
+    incumbent: float
+    candidate: float
+    difference: float
+    tolerance: float
+    observations: int
+    worse: float
+    not_worse: float
+    needed: tuple[float, float]
+
+    @property
+    def is_worse(self) -> bool:
+        """Whether it is credibly worse by more than the tolerance."""
+        return self.worse >= self.needed[0]
+
+    @property
+    def is_fine(self) -> bool:
+        """Whether it is credibly not worse by more than the tolerance."""
+        return self.not_worse >= self.needed[1]
+
+    def __str__(self) -> str:
+        """The difference in one line, with what it rests on."""
+        if math.isnan(self.difference):
+            return f"{self.measure}: not observed in both arms"
+        both = (
+            "" if math.isnan(self.incumbent) else f" ({self.incumbent:.4g} to {self.candidate:.4g})"
+        )
+        way = "" if self.measure.up_is_worse else "+/-"
+        return (
+            f"{self.measure} {self.difference:+.4g}{both}, tolerance {way}{self.tolerance:.4g}, "
+            f"{self.observations} observations: worse {self.worse:.3g} of {self.needed[0]:.3g}, "
+            f"not worse {self.not_worse:.3g} of {self.needed[1]:.3g}"
+        )
+
+
+@frozen(kw_only=True)
+class Judgement:
+    """What a guard concludes from what it has seen so far.
+
+    Attributes:
+        verdict: promote, hold or roll back.
+        reasons: why, in sentences with the numbers; never empty.
+        differences: measure by measure.
+        frames_needed: candidate frames still needed to promote, if those to come look like those
+            seen; None where more frames would not do or nothing can be said yet.
+    """
+
+    verdict: Verdict
+    reasons: tuple[str, ...]
+    differences: tuple[Difference, ...] = ()
+    frames_needed: int | None = None
+
+    def __str__(self) -> str:
+        """The verdict with its reasons and numbers."""
+        lines = [f"{self.verdict.value.upper()}: {'; '.join(self.reasons)}"]
+        return "\n".join([*lines, *(f"  {difference}" for difference in self.differences)])
+
+
+@frozen(kw_only=True)
+class Ledger:
+    """What a guard must remember.
+
+    Attributes:
+        closed: counts of the stage's epochs that are over.
+        open: counts of the present epoch.
+        epoch: number of the present epoch, from 1.
+        carried: evidence of worse from the epochs before, by claim (see `Question.close`).
+        reference: the incumbent's counts of the stage before, where it has no traffic any more.
+    """
+
+    closed: Counts = field(factory=Counts)
+    open: Counts = field(factory=Counts)
+    epoch: int = 1
+    carried: Mapping[str, float] = field(factory=dict)
+    reference: Counts | None = None
+
+    @property
+    def stage(self) -> Counts:
+        """Counts of the whole stage."""
+        return self.closed + self.present
+
+    @property
+    def present(self) -> Counts:
+        """Counts of the present epoch, with what they are compared to."""
+        return self.open if self.reference is None else self.open + self.reference
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return {
+            "closed": self.closed.to_json(),
+            "open": self.open.to_json(),
+            "epoch": self.epoch,
+            "carried": dict(self.carried),
+            "reference": None if self.reference is None else self.reference.to_json(),
+        }
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Ledger:
+        """What `to_json` wrote."""
+        reference = value["reference"]
+        return cls(
+            closed=Counts.from_json(value["closed"]),
+            open=Counts.from_json(value["open"]),
+            epoch=value["epoch"],
+            carried=value["carried"],
+            reference=None if reference is None else Counts.from_json(reference),
+        )
+
+
+@frozen(kw_only=True)
+class Claim:
+    """One thing that can be wrong with a candidate: a measure, and the way it moved."""
+
+    measure: Measure
+    down: bool
+
+    @property
+    def name(self) -> str:
+        """Key of the claim in a ledger."""
+        return f"{self.measure} {'down' if self.down else 'up'}"
+
+
+@frozen(kw_only=True)
+class Question:
+    """A guard's claims, put to counts.
+
+    Attributes:
+        guard: the tolerances.
+        paired: whether the counts are differences on the same frames (shadow), not two arms.
+    """
+
+    guard: Guard
+    paired: bool
+
+    @property
+    def claims(self) -> tuple[Claim, ...]:
+        """All that can be wrong."""
+        return tuple(
+            Claim(measure=measure, down=down)
+            for measure in self.guard.tolerances
+            for down in ((False,) if measure.up_is_worse else (False, True))
+        )
+
+    def log_worse(self, claim: Claim, counts: Counts) -> float:
+        """Evidence (log) that the difference is beyond the tolerance that way."""
+        tolerance = self.guard.tolerances[claim.measure]
+        if self.paired:
+            tally = counts.of(PAIRED, claim.measure)
+            if claim.down:
+                return below(tally, events=False)((1 - tolerance) / 2)
+            return above(tally, events=False)((1 + tolerance) / 2)
+        incumbent, candidate = self._arms(claim.measure, counts)
+        greater, less = (incumbent, candidate) if claim.down else (candidate, incumbent)
+        return exceeds(greater, less, tolerance, events=claim.measure.up_is_worse)
+
+    def log_fine(self, claim: Claim, counts: Counts) -> float:
+        """Evidence (log) that it is within the tolerance that way."""
+        tolerance = self.guard.tolerances[claim.measure]
+        if self.paired:
+            tally = counts.of(PAIRED, claim.measure)
+            if claim.down:
+                return above(tally, events=False)((1 - tolerance) / 2)
+            return below(tally, events=False)((1 + tolerance) / 2)
+        incumbent, candidate = self._arms(claim.measure, counts)
+        greater, less = (candidate, incumbent) if claim.down else (incumbent, candidate)
+        return exceeds(greater, less, -tolerance, events=claim.measure.up_is_worse)
+
+    def _arms(self, measure: Measure, counts: Counts) -> tuple[Tally, Tally]:
+        return counts.of(Arm.INCUMBENT, measure), counts.of(Arm.CANDIDATE, measure)
+
+    def fine(self, measure: Measure, counts: Counts) -> float:
+        """Evidence (log) that a measure is within its tolerance, whichever way."""
+        return min(self.log_fine(c, counts) for c in self.claims if c.measure is measure)
+
+    def worse(self, claim: Claim, ledger: Ledger) -> float:
+        """Evidence (log) of worse, from whichever epoch on it was.
+
+        It is a mixture over the epoch j at which it may have begun, with weights 1 / (j (j + 1))
+        that sum to 1, of the products of the epochs' e-processes from there on. Its parts are
+        e-processes, so it is one, and it follows from its value an epoch before: the sum of
+        Shiryaev and Roberts, with weights (Shin, Ramdas and Rinaldo, "E-detectors: a
+        nonparametric framework for sequential change detection", 2024). Where all epochs are
+        compared to the same past of the incumbent a product would count that past twice: then
+        each epoch stands for itself.
+        """
+        carried = ledger.carried.get(claim.name, -math.inf)
+        weight = -math.log(ledger.epoch * (ledger.epoch + 1))
+        now = self.log_worse(claim, ledger.present)
+        if ledger.reference is not None:
+            return _log_add(carried, weight + now)
+        return _log_add(carried, weight) + now
+
+    def close(self, ledger: Ledger) -> Ledger:
+        """The ledger with the present epoch over."""
+        return evolve(
+            ledger,
+            closed=ledger.closed + ledger.open,
+            open=Counts(),
+            epoch=ledger.epoch + 1,
+            carried={claim.name: self.worse(claim, ledger) for claim in self.claims},
+        )
+
+    def next_stage(self, ledger: Ledger, *, soak: bool) -> Ledger:
+        """The ledger for the stage after.
+
+        Args:
+            ledger: that of the stage that ends.
+            soak: whether the candidate will have all traffic, so that it is to be compared to
+                the incumbent of the stage that ends.
+        """
+        closed = self.close(ledger)
+        if not soak:
+            return evolve(closed, closed=Counts(), reference=None)
+        reference = ledger.reference or ledger.stage.only(Arm.INCUMBENT)
+        return evolve(closed, closed=Counts(), reference=reference, carried={})
+
+    def difference(self, measure: Measure, ledger: Ledger) -> Difference:
+        """One measure, with the evidence either way."""
+        unit = self.guard.most_boxes if measure is Measure.BOXES else 1
+        stage = ledger.stage
+        incumbent, candidate = self._arms(measure, stage)
+        pairs = stage.of(PAIRED, measure)
+        gap = (2 * pairs.mean - 1) if self.paired else candidate.mean - incumbent.mean
+        claims = [claim for claim in self.claims if claim.measure is measure]
+        return Difference(
+            measure=measure,
+            incumbent=math.nan if self.paired else incumbent.mean * unit,
+            candidate=math.nan if self.paired else candidate.mean * unit,
+            difference=gap * unit,
+            tolerance=self.guard.tolerances[measure] * unit,
+            observations=pairs.n if self.paired else candidate.n,
+            worse=_odds(max(self.worse(claim, ledger) for claim in claims)),
+            not_worse=_odds(self.fine(measure, stage)),
+            needed=(len(self.claims) / self.guard.alpha, 1 / self.guard.alpha),
+        )
+
+    def more_frames(self, ledger: Ledger) -> int | None:
+        """Candidate frames still to come until all is within tolerance, if all stays alike."""
+        stage = ledger.stage
+        frames = stage.frames.get(PAIRED if self.paired else Arm.CANDIDATE, 0)
+
+        def enough(factor: float) -> bool:
+            counts = stage.times(factor)
+            needed = -math.log(self.guard.alpha)
+            return all(self.fine(m, counts) >= needed for m in self.guard.tolerances)
+
+        if not frames or not enough(MOST_TIMES):
+            return None
+        return math.ceil(frames * (_least_factor(enough) - 1))
+
+
+def _least_factor(enough: Callable[[float], bool]) -> float:
+    """Least factor that is enough, found by halving its logarithm, within 2 %."""
+    low, high = 0.0, math.log(MOST_TIMES)
+    while high - low > 0.02:  # noqa: PLR2004 - an estimate of frames to come is not finer
+        middle = (low + high) / 2
+        low, high = (low, middle) if enough(math.exp(middle)) else (middle, high)
+    return math.exp(high)
+
+
+def judge(question: Question, ledger: Ledger, *, too_early: str = "") -> Judgement:
+    """What follows from what was seen.
+
+    Args:
+        question: the claims and tolerances.
+        ledger: what was seen.
+        too_early: why the stage must last longer whatever was seen, "" when it need not.
+    """
+    differences = tuple(question.difference(m, ledger) for m in question.guard.tolerances)
+    if worse := [difference for difference in differences if difference.is_worse]:
+        reasons = tuple(f"credibly worse: {difference}" for difference in worse)
+        return Judgement(verdict=Verdict.ROLL_BACK, reasons=reasons, differences=differences)
+    unsure = [difference for difference in differences if not difference.is_fine]
+    if not unsure and not too_early:
+        reason = f"all within tolerance: {', '.join(d.measure for d in differences)}"
+        return Judgement(verdict=Verdict.PROMOTE, reasons=(reason,), differences=differences)
+    needed = question.more_frames(ledger) if unsure else 0
+    return Judgement(
+        verdict=Verdict.HOLD,
+        reasons=tuple(_doubts(unsure, needed, too_early)),
+        differences=differences,
+        frames_needed=needed,
+    )
+
+
+def _doubts(unsure: list[Difference], needed: int | None, too_early: str) -> Iterator[str]:
+    if too_early:
+        yield too_early
+    unseen = [d.measure.value for d in unsure if math.isnan(d.difference)]
+    if unseen:
+        yield f"not observed in both arms: {', '.join(unseen)}"
+    seen = [d.measure.value for d in unsure if not math.isnan(d.difference)]
+    if seen:
+        more = (
+            f"about {needed} more candidate frames like these would settle it"
+            if needed is not None
+            else "more frames like these would not settle it"
+            if not unseen
+            else "how many more it takes cannot be said yet"
+        )
+        yield f"not certain yet: {', '.join(seen)}; {more}"
+
+
+def _log_add(one: float, other: float) -> float:
+    top = max(one, other)
+    if top == -math.inf:
+        return top
+    return top + math.log(math.exp(one - top) + math.exp(other - top))
+
+
+def _odds(log_evidence: float) -> float:
+    """Evidence as odds; beyond 1e12 it is all the same."""
+    return math.exp(min(log_evidence, 27.6))
