@@ -182,6 +182,17 @@ def test_calibration_tells_confidence_from_precision():
     assert calibration.bins[0].confidence is None
 
 
+def test_cut_predictions_are_noted():
+    """A threshold of 0.25 cuts the end off the curve; 0.001 does not."""
+    label = box((0, 0, 9, 9))
+    cut, whole = (
+        evaluate([label] * 20, [label] * 20, settings=Settings(conf=conf)) for conf in (0.25, 0.001)
+    )
+
+    assert any("stop at confidence 0.25" in note for note in cut.notes)
+    assert not any("stop at" in note for note in whole.notes)
+
+
 def test_names_must_agree():
     """A model that calls class 0 a dog must not be scored against cats."""
     label = Truth(xyxy=[[0, 0, 9, 9]], class_id=[0], image_size=(100, 100), class_names={0: "cat"})

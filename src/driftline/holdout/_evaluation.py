@@ -29,6 +29,7 @@ __all__ = ["Evaluation", "EvaluationOptions", "Role", "evaluate"]
 Role = Literal["recent", "golden"]
 
 SCHEMA: Final = "driftline.evaluation/1"
+LOW_CONFIDENCE: Final = 0.01  # yolo val keeps 0.001 and above; little is lost up to here
 COCO_MAX_DETECTIONS: Final = 100  # COCO API: maxDets[-1]; yolo val keeps what the predictor kept
 
 
@@ -432,7 +433,10 @@ def _evaluation(
         cluster_by=scoring.cluster_by,
         truth_digest=content_digest(table.truth_digests),
         predictions_digest=content_digest(table.prediction_digests),
-        notes=_notes(table, resample.units, per_class, selected),
+        notes=(
+            *_truncation(scoring.settings.conf),
+            *_notes(table, resample.units, per_class, selected),
+        ),
         table=table,
     )
 
@@ -478,6 +482,16 @@ def _per_tag(table: MatchTable, tag: str, scoring: Scoring) -> dict[str, Score]:
         replicates = part.replicates(resample.weights, method=scoring.ap)
         answer[value] = score(resample, value, points, replicates)
     return answer
+
+
+def _truncation(conf: float | None) -> tuple[str, ...]:
+    if conf is None or conf <= LOW_CONFIDENCE:
+        return ()
+    note = (
+        f"predictions stop at confidence {conf:g}: the end of the precision-recall curve is missing, "
+        "so mAP is lower than at 0.001, where yolo val stops"
+    )
+    return (note,)
 
 
 def _notes(
