@@ -1,6 +1,7 @@
 """Detections become integer histograms by (period, camera, class): merge is addition."""
 
 from driftline.profiles._builder import ProfileBuilder
+from driftline.profiles._cells import Cells, Layout, Table
 from driftline.profiles._features import (
     AREA,
     ASPECT,
@@ -16,6 +17,8 @@ from driftline.profiles._features import (
     Feature,
 )
 from driftline.profiles._frames import (
+    Drift,
+    DriftedCell,
     FrameReservoir,
     Region,
     SampledFrame,
@@ -38,12 +41,17 @@ __all__ = [
     "WIDTH",
     "Batch",
     "Calendar",
+    "Cells",
+    "Drift",
+    "DriftedCell",
     "Feature",
     "FrameReservoir",
+    "Layout",
     "Profile",
     "ProfileBuilder",
     "Region",
     "SampledFrame",
+    "Table",
     "class_weights",
     "require_comparable",
     "uncertainty",

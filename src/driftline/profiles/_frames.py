@@ -276,7 +276,7 @@ class FrameReservoir:
             raise InputError(msg)
         self._sizes = (uncertain, uniform)
         self._per, self._keep = per, keep
-        self._key = seed.to_bytes(16, "little", signed=True)
+        self._key = int(seed).to_bytes(16, "little", signed=True)
         self._class_weights = dict(class_weights or {})
         self._probability = probability
         self._features = {f.name: f for f in features}
