@@ -1,0 +1,19 @@
+"""Has the world changed? One week of detections against the weeks after deployment."""
+
+from driftline.drift._cell import Cell, Curve, Direction
+from driftline.drift._detector import DriftDetector
+from driftline.drift._raw import KSResult, ks_2samp
+from driftline.drift._report import DriftReport, Memory, Method, Verdict
+
+__all__ = [
+    "Cell",
+    "Curve",
+    "Direction",
+    "DriftDetector",
+    "DriftReport",
+    "KSResult",
+    "Memory",
+    "Method",
+    "Verdict",
+    "ks_2samp",
+]

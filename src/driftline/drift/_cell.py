@@ -1,0 +1,144 @@
+"""One cell of a drift report: a feature, of one camera or all, of one class or all."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Literal, TypeAlias
+
+from attrs import field, frozen
+
+Direction: TypeAlias = Literal["", "lower", "higher", "wider", "narrower", "fewer", "more"]
+
+
+def _floats(value: Iterable[float]) -> tuple[float, ...]:
+    return tuple(value)
+
+
+@frozen(kw_only=True)
+class Curve:
+    """The two distributions of a cell at its thresholds, for drawing.
+
+    Attributes:
+        at: thresholds in the feature's unit; class indexes for the class mix.
+        reference: share of the reference at or below each; of each class for the class mix.
+        current: the same of the week.
+    """
+
+    at: tuple[float, ...] = field(converter=_floats)
+    reference: tuple[float, ...] = field(converter=_floats)
+    current: tuple[float, ...] = field(converter=_floats)
+
+
+@frozen(kw_only=True)
+class Cell:
+    """What was found for one feature, camera and class.
+
+    A cell with too little data has nan where a number would be, and `reason` says why.
+
+    Attributes:
+        feature: name of the feature.
+        camera: name of the camera; None for all cameras together.
+        class_name: name of the class; None for all classes together.
+        statistic: the method's distance: for ``"block"`` and ``"deff"`` the largest difference
+            of the two distributions, [0, 1]; for ``"ks"`` the plain one; else the method's own.
+        statistic_error: how far the statistic of the raw values can lie from it because values
+            of one bin count alike; nan for ``"block"`` and ``"deff"``, which look at thresholds.
+        p_value: p-value adjusted for all cells of the report, [0, 1]; nan where the method
+            compares with a threshold and has none.
+        p_unadjusted: p-value of this cell alone.
+        effect: D, the largest difference of the two distribution functions (the class shares),
+            cameras and hours standardised, [0, 1].
+        effect_low: lower end of a 95 % interval for D, simultaneous over the thresholds.
+        effect_high: upper end of it.
+        direction: "lower" and "higher": the values moved; "wider" and "narrower": both tails
+            did; "fewer" and "more": the share of the class at `at`; "": no difference.
+        at: threshold where the evidence is strongest, in `unit`; for the class mix the class's
+            index.
+        unit: unit of `at`.
+        wasserstein_sd: mean shift of the values (first Wasserstein distance) in standard
+            deviations of the reference; nan for the class mix.
+        ks_statistic: plain pooled KS distance at the bins of the profile, [0, 1].
+        ks_high: largest the plain KS distance of the raw values can be, given these counts;
+            `ks_statistic` is the smallest.
+        ks_p_value: p-value of the plain test, which takes boxes as independent (chi-square for
+            the class mix): shown beside, judged only by ``method="ks"``.
+        n_boxes: boxes of the week (all boxes of the camera or class).
+        n_frames: frames of the week.
+        n_blocks: days of the week with data.
+        n_effective: independent boxes (frames) the week's are worth, by Rao and Scott's design
+            effect with days as clusters.
+        n_reference_boxes: boxes of the reference.
+        n_reference_frames: frames of the reference.
+        n_reference_blocks: days of the reference with data.
+        n_reference_effective: as `n_effective`, of the reference.
+        phi: factor by which the variance between weeks exceeds that of days, at least 1: the
+            statistic was divided by its root.
+        flagged: whether the cell is significant and its effect is worth an alarm.
+        reason: why there is no test; "" where there is one.
+        curve: the two distributions; None in cells that are neither flagged nor of all cameras.
+    """
+
+    feature: str
+    camera: str | None = None
+    class_name: str | None = None
+    statistic: float = math.nan
+    statistic_error: float = math.nan
+    p_value: float = math.nan
+    p_unadjusted: float = math.nan
+    effect: float = math.nan
+    effect_low: float = math.nan
+    effect_high: float = math.nan
+    direction: Direction = ""
+    at: float = math.nan
+    unit: str = ""
+    wasserstein_sd: float = math.nan
+    ks_statistic: float = math.nan
+    ks_high: float = math.nan
+    ks_p_value: float = math.nan
+    n_boxes: int = 0
+    n_frames: int = 0
+    n_blocks: int = 0
+    n_effective: float = math.nan
+    n_reference_boxes: int = 0
+    n_reference_frames: int = 0
+    n_reference_blocks: int = 0
+    n_reference_effective: float = math.nan
+    phi: float = 1.0
+    flagged: bool = False
+    reason: str = ""
+    curve: Curve | None = field(default=None, repr=False)
+
+    @property
+    def tested(self) -> bool:
+        """Whether there was enough data for a test."""
+        return not self.reason
+
+    @property
+    def key(self) -> tuple[str, str | None, str | None]:
+        """Feature, camera and class: how a report finds the cell."""
+        return (self.feature, self.camera, self.class_name)
+
+    @property
+    def name(self) -> str:
+        """The cell in words: ``"area of car on cam-1"``."""
+        of_class = f" of {self.class_name}" if self.class_name is not None else ""
+        on_camera = f" on {self.camera}" if self.camera is not None else ""
+        return f"{self.feature}{of_class}{on_camera}"
+
+    def __str__(self) -> str:
+        """The finding in one line."""
+        if not self.tested:
+            return f"{self.name}: too little data, {self.reason}"
+        interval = (
+            f" ({self.effect_low:.3f} to {self.effect_high:.3f})"
+            if math.isfinite(self.effect_low)
+            else ""
+        )
+        p_value = f", p={self.p_value:.2g}" if math.isfinite(self.p_value) else ""
+        moved = f" {self.direction} around {self.at:.3g}" if self.direction else ""
+        return (
+            f"{self.name}:{moved} D={self.effect:.3f}{interval}{p_value}, {self.n_blocks} days, "
+            f"{self.n_frames:,} frames, {self.n_boxes:,} boxes"
+            f"{' FLAGGED' if self.flagged else ''}"
+        )

@@ -1,0 +1,397 @@
+"""The drift detector: a reference, and weeks that are compared with it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+from functools import cached_property
+from typing import get_args
+
+import numpy as np
+from attrs import evolve, field, frozen
+
+from driftline._stats.multiplicity import holm
+from driftline.drift._block import Finding, Options, enough_splits, judge
+from driftline.drift._cell import Cell, Direction
+from driftline.drift._days import CLASS_MIX, DAY, Days, part_length
+from driftline.drift._describe import Described
+from driftline.drift._family import PRIMARY, REDUNDANT, Candidate, Reference, Sides
+from driftline.drift._guard import Baseline, Inflation
+from driftline.drift._plain import THRESHOLDS, Plain, distance, effective_ks
+from driftline.drift._report import CONFIRMED_OF, DriftReport, Memory, Method, as_strings
+from driftline.errors import ContextMismatch, InputError
+from driftline.profiles import Profile, require_comparable
+from driftline.records import as_datetime
+
+PART_OF_DAY = timedelta(hours=6)
+"""Hours that are compared with like hours, where the profiles tell hours apart."""
+LOOK_BACK = timedelta(days=35)
+"""A flagged week further back than this confirms nothing."""
+PLAIN_FEATURES = ("confidence", "area")
+"""What the guide compares: confidences and object sizes."""
+_FEATURES_OF = {"deff": PRIMARY, "chi_square": (CLASS_MIX,)}
+
+
+def _merged(value: Profile | Iterable[Profile]) -> Profile:
+    return value if isinstance(value, Profile) else Profile.merge(*value)
+
+
+def _names(value: Iterable[str] | None) -> tuple[str, ...] | None:
+    return None if value is None else as_strings(value)
+
+
+@frozen(kw_only=True, eq=False)
+class DriftDetector:
+    """Compares weeks of detections with a reference: the weeks after deployment.
+
+    The default, ``method="block"``, treats whole days as the independent units: boxes of one
+    frame, one camera-day or one parked car are never counted as independent evidence. It
+    compares like with like (cameras, weekends, hours), judges every feature of all cameras
+    together, of each camera and each class in one family, and asks for an effect worth an
+    alarm. Where days of reference and week are exchangeable, the probability that a calm week
+    is flagged is at most `alpha`, exactly; see the page on the guarantee for what happens
+    where they are not. ``method="ks"`` is the guide's plain rule, which on real cameras alarms
+    in most weeks of a year.
+
+    Attributes:
+        reference: what is normal: four complete weeks after deployment; one complete week is
+            accepted and finds half as much.
+        alpha: probability of a false alarm in a week, for all cells together, (0, 0.5).
+        method: ``"block"``: permutation of whole days. ``"deff"``: KS with effective sizes and
+            Holm's correction. ``"ks"``: plain KS on pooled confidences and sizes, ``p < alpha``
+            (chi-square for the class mix). ``"wasserstein"``, ``"psi"``, ``"jensen_shannon"``:
+            a distance against `threshold`. ``"chi_square"``: the class mix.
+        features: names of the features compared; None: all of the reference's but width and
+            height (area and aspect say the same); what the guide names for the plain methods.
+        min_effect: least D worth an alarm, [0, 1): the guide calls 0.04 stable and 0.18 drift.
+        threshold: where a distance alarms; None: 0.1, the custom for all three.
+        permutations: relabellings of days, at least 100; all of them where there are fewer.
+        seed: of the relabellings: same counts and seed, same report.
+        part_of_day: hours that are compared with like hours, for profiles by the hour.
+        ignore: settings of the context that may differ between reference and week.
+    """
+
+    reference: Profile = field(converter=_merged)
+    alpha: float = 0.01
+    method: Method = "block"
+    features: tuple[str, ...] | None = field(default=None, converter=_names)
+    min_effect: float = 0.05
+    threshold: float | None = None
+    permutations: int = 2000
+    seed: int = 0
+    part_of_day: timedelta = PART_OF_DAY
+    ignore: tuple[str, ...] = field(default=(), converter=as_strings)
+
+    def __attrs_post_init__(self) -> None:
+        """Refuse settings that cannot be meant."""
+        if not 0 < self.alpha < 0.5:  # noqa: PLR2004  above it an alarm is likelier false than not
+            msg = f"alpha={self.alpha} must be in (0, 0.5); 0.01 is one calm week in a hundred"
+            raise InputError(msg)
+        if self.method not in get_args(Method):
+            msg = f"method={self.method!r} is not one of {', '.join(get_args(Method))}"
+            raise InputError(msg)
+        if self.permutations < 100 or not 0 <= self.min_effect < 1:  # noqa: PLR2004  1 % needs 100
+            msg = (
+                f"permutations={self.permutations} must be at least 100 and "
+                f"min_effect={self.min_effect} in [0, 1)"
+            )
+            raise InputError(msg)
+        unknown = set(self.features or ()) - set(self.reference.features)
+        if unknown:
+            msg = (
+                f"features {sorted(unknown)} are not in the reference, which has "
+                f"{', '.join(self.reference.features)}"
+            )
+            raise InputError(msg)
+        if not len(self.reference.periods):
+            msg = "the reference holds no frame; build it from the weeks after deployment"
+            raise InputError(msg)
+
+    # What is worked out once -----------------------------------------------------------------
+
+    @cached_property
+    def _compared(self) -> tuple[str, ...]:
+        if self.features is not None:
+            return self.features
+        known = self.reference.features
+        if self.method == "block":
+            return tuple(name for name in known if name not in REDUNDANT)
+        return tuple(n for n in _FEATURES_OF.get(self.method, PLAIN_FEATURES) if n in known)
+
+    @cached_property
+    def _part(self) -> timedelta:
+        if self.method == "block":
+            return part_length(self.reference.period, self.part_of_day)
+        return DAY
+
+    @cached_property
+    def _laid_out(self) -> Reference:
+        return Reference.of(self.reference, features=self._compared, part=self._part)
+
+    @cached_property
+    def _baseline(self) -> Baseline:
+        return Baseline(reference=self._laid_out)
+
+    @cached_property
+    def reference_digest(self) -> str:
+        """``sha256:…`` of the reference, by which reports know what they were compared with."""
+        return self.reference.digest
+
+    # Comparing ---------------------------------------------------------------------------------
+
+    def compare(self, week: Profile, previous: Sequence[DriftReport] = ()) -> DriftReport:
+        """One week against the reference.
+
+        Args:
+            week: counts of the week (any number of days; seven complete ones are best).
+            previous: reports of earlier weeks against the same reference, in any order: two
+                flagged of the last three weeks confirm drift, and all of them teach the guard
+                how much weeks scatter. Those of this week or later are passed over, so that a
+                repeated run says the same.
+
+        Raises:
+            ContextMismatch: the week was made under other settings than the reference, or an
+                earlier report is about another reference or method.
+            InputError: the week is part of the reference.
+        """
+        require_comparable(self.reference, week, ignore=self.ignore)
+        self._refuse_overlap(week)
+        earlier = self._earlier(week, previous)
+        days = Days.of(week, part=self._part)
+        sides = Sides(reference=self._laid_out, week=days)
+        described = Described(sides=sides, class_names=self._class_names(week))
+        memory = Memory()
+        reason = "" if week.frames else "nothing was observed this week"
+        if self.method == "block":
+            memory = self._baseline.summarise(days)
+            cells, reason = self._by_blocks(sides, described, earlier, reason)
+        else:
+            cells = self._plainly(sides, described)
+        return self._report(week, cells, earlier, memory, reason)
+
+    def _by_blocks(
+        self, sides: Sides, described: Described, earlier: Sequence[DriftReport], reason: str
+    ) -> tuple[list[Cell], str]:
+        candidates = sides.candidates()
+        options = Options(
+            alpha=self.alpha,
+            permutations=self.permutations,
+            seed=self.seed,
+            min_effect=self.min_effect,
+        )
+        reason = reason or enough_splits(sides, self.alpha)
+        testable = [] if reason else [c for c in candidates if not c.reason]
+        guard = Inflation.of(self._baseline.own, earlier)
+        findings = judge(testable, sides, guard.phi, options) if testable else []
+        found = {id(c): f for c, f in zip(testable, findings, strict=True)}
+        cells: list[tuple[float, Cell]] = []
+        for candidate in candidates:
+            finding = found.get(id(candidate))
+            cell, plain = described.cell(candidate)
+            if finding is None:
+                known = _with_plain(cell, plain)
+                cells.append((0.0, evolve(known, reason=candidate.reason or reason)))
+            else:
+                cells.append(
+                    (finding.evidence, _judged(cell, candidate, finding, plain, described))
+                )
+        return _ordered(cells), reason
+
+    def _plainly(self, sides: Sides, described: Described) -> list[Cell]:
+        scored: list[tuple[float, Cell]] = []
+        for candidate in sides.cells():
+            cell, plain = described.cell(candidate)
+            if plain is None:
+                scored.append((0.0, evolve(cell, reason="one side is empty")))
+                continue
+            cell = self._plain_cell(cell, candidate, plain, described)
+            scored.append((0.0 if math.isnan(cell.statistic) else cell.statistic, cell))
+        if self.method == "deff":
+            scored = self._held(scored)
+        return _ordered(scored)
+
+    def _plain_cell(
+        self, cell: Cell, candidate: Candidate, plain: Plain, described: Described
+    ) -> Cell:
+        before, now = described.histograms(candidate)
+        feature = described.feature(candidate.feature)
+        statistic, p_value, hidden = distance(self.method, feature, before, now, plain)
+        n_before, n_now = described.effective(candidate)
+        if self.method == "deff":
+            p_value = effective_ks(plain.ks_statistic, n_before, n_now)
+        cell = evolve(
+            _with_plain(cell, plain),
+            statistic=statistic,
+            statistic_error=hidden,
+            p_value=p_value,
+            p_unadjusted=p_value,
+            effect=plain.ks_statistic,
+            direction=_plain_direction(plain, ordered=feature.kind == "ordered"),
+            at=described.edge_value(candidate.feature, plain.edge),
+            n_effective=n_now,
+            n_reference_effective=n_before,
+        )
+        if math.isnan(statistic):
+            return evolve(cell, reason=f"{self.method} needs bins with an order")
+        pooled = candidate.camera < 0 and candidate.class_index < 0
+        curve = described.curve(candidate) if pooled else None
+        return evolve(cell, flagged=pooled and self._alarms(statistic, p_value), curve=curve)
+
+    def _alarms(self, statistic: float, p_value: float) -> bool:
+        if self.method in THRESHOLDS:
+            limit = THRESHOLDS[self.method] if self.threshold is None else self.threshold
+            return statistic >= limit
+        return p_value < self.alpha
+
+    def _held(self, scored: list[tuple[float, Cell]]) -> list[tuple[float, Cell]]:
+        """Holm over all cells that have a p-value, and the gate on the effect."""
+        tested = [i for i, (_, cell) in enumerate(scored) if math.isfinite(cell.p_value)]
+        adjusted = holm([scored[i][1].p_value for i in tested])
+        result: list[tuple[float, Cell]] = [
+            (score, evolve(cell, flagged=False, reason=cell.reason or "one day only"))
+            for score, cell in scored
+        ]
+        for i, p in zip(tested, adjusted.tolist(), strict=True):
+            score, cell = scored[i]
+            flagged = p <= self.alpha and cell.effect >= self.min_effect
+            result[i] = (score, evolve(cell, p_value=p, flagged=flagged))
+        return result
+
+    # What surrounds it ---------------------------------------------------------------------------
+
+    def _refuse_overlap(self, week: Profile) -> None:
+        both = np.intersect1d(week.periods, self.reference.periods)
+        if len(both):
+            msg = (
+                f"{len(both)} periods, from {both[0]} UTC on, are in the week and in the "
+                "reference; compare weeks after the reference"
+            )
+            raise InputError(msg)
+
+    def _earlier(self, week: Profile, previous: Sequence[DriftReport]) -> list[DriftReport]:
+        """Earlier reports that count, newest first, one a week."""
+        result: dict[datetime, DriftReport] = {}
+        for report in previous:
+            differs = [
+                name
+                for name, mine in (
+                    ("reference_digest", self.reference_digest),
+                    ("method", self.method),
+                )
+                if getattr(report, name) != mine
+            ]
+            if differs:
+                msg = (
+                    f"{report!r} differs in {' and '.join(differs)} from this detector; "
+                    "pass only reports that were made against this reference"
+                )
+                raise ContextMismatch(msg, fields=differs)
+            if report.start is None or not len(week.periods):
+                continue
+            if report.start < as_datetime(week.periods[0]):
+                result[report.start] = report
+        return [result[start] for start in sorted(result, reverse=True)]
+
+    def _class_names(self, week: Profile) -> dict[int, str]:
+        return {**week.class_names, **self.reference.class_names}
+
+    def _report(
+        self,
+        week: Profile,
+        cells: list[Cell],
+        earlier: Sequence[DriftReport],
+        memory: Memory,
+        reason: str,
+    ) -> DriftReport:
+        start = as_datetime(week.periods[0]) if len(week.periods) else None
+        end = as_datetime(week.periods[-1]) + week.period if len(week.periods) else None
+        counting = [
+            r
+            for r in earlier
+            if r.tested
+            and start is not None
+            and r.start is not None
+            and start - r.start <= LOOK_BACK
+        ]
+        missing = self._missing(cells)
+        frames = dict(
+            zip(self.reference.cameras, self.reference.frames_by_block().sum(axis=0), strict=True)
+        )
+        lost = sum(int(frames[c]) for c in missing)
+        return DriftReport(
+            start=start,
+            end=end,
+            method=self.method,
+            alpha=self.alpha,
+            cells=cells,
+            n_frames=week.frames,
+            n_boxes=week.boxes,
+            n_reference_frames=self.reference.frames,
+            n_reference_boxes=self.reference.boxes,
+            missing=missing,
+            new_cameras=sorted(set(week.cameras) - set(self.reference.cameras)),
+            blind=lost / self.reference.frames,
+            before=[r.flagged for r in counting][: CONFIRMED_OF - 1],
+            reference_digest=self.reference_digest,
+            memory=memory,
+            reason=reason,
+        )
+
+    def _missing(self, cells: Sequence[Cell]) -> list[str]:
+        seen = {cell.camera for cell in cells if cell.tested}
+        return [camera for camera in self.reference.cameras if camera not in seen]
+
+
+def _with_plain(cell: Cell, plain: Plain | None) -> Cell:
+    if plain is None:
+        return cell
+    return evolve(
+        cell,
+        ks_statistic=plain.ks_statistic,
+        ks_high=plain.ks_high,
+        ks_p_value=plain.ks_p_value,
+        wasserstein_sd=plain.wasserstein_sd,
+    )
+
+
+def _judged(
+    cell: Cell, candidate: Candidate, finding: Finding, plain: Plain | None, described: Described
+) -> Cell:
+    n_before, n_now = described.effective(candidate)
+    pooled = candidate.camera < 0 and candidate.class_index < 0
+    return evolve(
+        _with_plain(cell, plain),
+        statistic=finding.effect,
+        p_value=finding.p_value,
+        p_unadjusted=finding.p_unadjusted,
+        effect=finding.effect,
+        effect_low=finding.effect_low,
+        effect_high=finding.effect_high,
+        direction=finding.direction,
+        at=described.edge_value(candidate.feature, int(candidate.at[finding.column])),
+        n_effective=n_now,
+        n_reference_effective=n_before,
+        phi=finding.phi,
+        flagged=finding.flagged,
+        curve=described.curve(candidate) if pooled or finding.flagged else None,
+    )
+
+
+def _plain_direction(plain: Plain, *, ordered: bool) -> Direction:
+    if plain.signed == 0:
+        return ""
+    if not ordered:
+        return "more" if plain.signed > 0 else "fewer"
+    return "lower" if plain.signed > 0 else "higher"
+
+
+def _ordered(scored: list[tuple[float, Cell]]) -> list[Cell]:
+    """Flagged cells first, then tested ones, each by p-value and evidence."""
+
+    def importance(item: tuple[float, Cell]) -> tuple[bool, bool, float, float]:
+        score, cell = item
+        p = cell.p_value if math.isfinite(cell.p_value) else 1.0
+        return (not cell.flagged, not cell.tested, p, -score)
+
+    return [cell for _, cell in sorted(scored, key=importance)]

@@ -1,0 +1,290 @@
+"""The guard against weeks that differ for no reason: when weeks scatter more than their days.
+
+Days are taken as exchangeable. Where weather lasts or weeks have moods of their own, the mean of
+a week scatters more than seven free days would, and a test that permutes days alarms too often.
+The excess is estimated from all weeks so far, of the reference and monitored ones alike.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from statistics import NormalDist
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+from attrs import frozen
+
+from driftline.drift._days import CLASS_MIX, Days
+from driftline.drift._family import Candidate, Reference
+from driftline.drift._report import DriftReport, Memory
+
+FloatArray: TypeAlias = npt.NDArray[np.float64]
+IntArray: TypeAlias = npt.NDArray[np.int64]
+
+SUMMARIES = (0.1, 0.25, 0.5, 0.75, 0.9)
+"""Where on the reference's distribution a day is summarised."""
+CLASSES = 8
+"""The most frequent classes stand for the class mix."""
+DAYS_OF_WEEK = 7
+FEWEST_DAYS = 4
+"""Days with data that each week of a pair needs."""
+LARGEST_RATIO = 12.0
+"""A single pair of weeks counts at most this much: one odd week is not a site's nature."""
+LONGEST_HISTORY = 27 * DAYS_OF_WEEK
+"""Days that are looked at: the newest half year."""
+OVERLAP = 1.5
+"""Pairs that begin on every day are worth this many times those that begin once a week."""
+FEWEST_RATIOS = 3.0
+"""Independent ratios below which nothing is concluded."""
+OWN_LEVEL = 0.9
+"""Level of the quantile that a feature's own ratios are divided by: a lower 90 % bound."""
+
+
+@frozen(kw_only=True, eq=False)
+class Baseline:
+    """How a day is summarised, in terms of the reference alone.
+
+    So that the summary of a week never changes, whatever weeks come after it.
+    """
+
+    reference: Reference
+
+    @cached_property
+    def own(self) -> Memory:
+        """The days of the reference themselves."""
+        return self.summarise(self.reference.days)
+
+    def summarise(self, days: Days) -> Memory:
+        """How far each day lay from the reference, camera by camera and for all together."""
+        means = {name: self._one(name, days) for name in self.reference.features}
+        return Memory(
+            days=[d.isoformat() for d in days.dates],
+            cameras=self.reference.days.cameras,
+            means={name: np.round(m, 6).tolist() for name, m in means.items()},
+        )
+
+    def _one(self, name: str, days: Days) -> FloatArray:
+        """``(n_days, n_cameras + 1, n_summaries)``; nan where a camera had nothing."""
+        mine, its = self.reference.by_camera[name], self.reference.count(days, name)
+        if name == CLASS_MIX:
+            its = _known(its, days.class_ids, self.reference.days.class_ids)
+        ordered = self.reference.ordered(name)
+        part_total = mine.sum(axis=(0, 3))
+        share = part_total / np.maximum(part_total.sum(axis=0), 1)
+        camera_share = part_total.sum(axis=0) / max(int(part_total.sum()), 1)
+        at = self._thresholds(mine, ordered=ordered)
+        kinds = self._kinds
+        own, total = _at(its, at, ordered=ordered)
+        deviation = np.zeros(own.shape)
+        weekend = days.weekend if len(kinds) > 1 else np.zeros(len(days.days), dtype=bool)
+        for k, of_kind in kinds.items():
+            base, n = _at(mine[of_kind].sum(axis=0)[None], at, ordered=ordered)
+            days_of = weekend == k
+            deviation[days_of] = (own[days_of] - base) * (n > 0)[..., None]
+        present = share * (total > 0)
+        covered = present.sum(axis=1)
+        cameras = np.einsum("dpu,dpus->dus", present, deviation)
+        cameras /= np.where(covered > 0, covered, np.nan)[..., None]
+        weight = camera_share * (covered > 0)
+        together = np.einsum("du,dus->ds", weight, np.nan_to_num(cameras))
+        together /= np.where(weight.sum(axis=1) > 0, weight.sum(axis=1), np.nan)[:, None]
+        return np.concatenate([cameras, together[:, None]], axis=1)
+
+    @cached_property
+    def _kinds(self) -> Mapping[bool, npt.NDArray[np.bool_]]:
+        weekend = self.reference.days.weekend
+        if min(weekend.sum(), (~weekend).sum()) < 2:  # noqa: PLR2004  a kind of day needs two
+            return {False: np.ones(len(weekend), dtype=bool)}
+        return {False: ~weekend, True: weekend}
+
+    @staticmethod
+    def _thresholds(counts: IntArray, *, ordered: bool) -> IntArray:
+        """``(n_cameras, n_summaries)`` int64 bins that the summaries of each camera are taken at."""
+        of_camera = counts.sum(axis=(0, 1))
+        if not ordered:
+            top = np.sort(np.argsort(-of_camera.sum(axis=0), kind="stable")[:CLASSES])
+            return np.tile(top, (len(of_camera), 1))
+        cumulative = np.cumsum(of_camera, axis=1)
+        levels = np.array(SUMMARIES) * cumulative[:, -1:]
+        below = (cumulative[:, None, :] < levels[..., None]).sum(axis=2)
+        last: IntArray = np.minimum(below, of_camera.shape[1] - 1)
+        return last
+
+
+def _at(counts: IntArray, at: IntArray, *, ordered: bool) -> tuple[FloatArray, IntArray]:
+    """Shares ``(n, n_parts, n_cameras, n_summaries)`` at each camera's own bins, and totals."""
+    total = counts.sum(axis=3)
+    curve = np.cumsum(counts, axis=3) if ordered else counts
+    picked = np.take_along_axis(curve, at[None, None], axis=3)
+    return picked / np.maximum(total, 1)[..., None], total
+
+
+def _known(counts: IntArray, ids: IntArray, wanted: IntArray) -> IntArray:
+    """Counts by class with the reference's classes only, in its order."""
+    result = np.zeros((*counts.shape[:-1], max(1, len(wanted))), dtype=np.int64)
+    shared, mine, its = np.intersect1d(ids, wanted, return_indices=True)
+    if len(shared):
+        result[..., its] = counts[..., mine]
+    return result
+
+
+@frozen(kw_only=True, eq=False)
+class History:
+    """All days so far, one after the other, and which of them are in flagged weeks.
+
+    Attributes:
+        means: feature → ``(n_days, n_cameras + 1, n_summaries)`` float64 over every day of the
+            calendar from the first to the last; nan where nothing was seen.
+        flagged: ``(n_days,)`` bool.
+        newest: index of the first day of the newest week.
+    """
+
+    means: Mapping[str, FloatArray]
+    flagged: npt.NDArray[np.bool_]
+    newest: int
+
+    @classmethod
+    def of(cls, own: Memory, earlier: Sequence[DriftReport]) -> History:
+        """The days of the reference and of earlier weeks."""
+        parts = [(own, False), *((r.memory, r.flagged) for r in earlier if r.memory.days)]
+        days = [
+            np.array(memory.days, dtype="datetime64[D]").astype(np.int64) for memory, _ in parts
+        ]
+        first, last = min(int(d.min()) for d in days), max(int(d.max()) for d in days)
+        flagged = np.zeros(last - first + 1, dtype=bool)
+        means: dict[str, FloatArray] = {}
+        for name in own.means:
+            shape = np.shape(own.means[name])[1:]
+            series = np.full((len(flagged), *shape), np.nan)
+            for at, (memory, _) in zip(days, parts, strict=True):
+                if np.shape(memory.means.get(name, ()))[1:] == shape:
+                    series[at - first] = np.asarray(memory.means[name], dtype=np.float64)
+            means[name] = series
+        for at, (_, hit) in zip(days, parts, strict=True):
+            flagged[at - first] = hit
+        return cls(
+            means=means, flagged=flagged, newest=int(days[1 if earlier else 0].min()) - first
+        )
+
+    def ratios(self, name: str, *, step: int) -> FloatArray:
+        """``(n_pairs, n_cameras + 1)`` r of pairs of weeks, the averages over the summaries.
+
+        Pairs in which a week was flagged and the other not are left out: their difference is
+        already explained. A single r counts at most `LARGEST_RATIO`.
+
+        Args:
+            name: feature.
+            step: days from one pair to the next; 7 keeps to the newest week's own weekday.
+        """
+        series = self.means[name][-LONGEST_HISTORY:]
+        flagged = self.flagged[-LONGEST_HISTORY:]
+        pair = 2 * DAYS_OF_WEEK
+        first = (self.newest - len(self.flagged) + len(flagged)) % step
+        starts = np.arange(first, len(series) - pair + 1, step)
+        if not len(starts):
+            return np.zeros((0, series.shape[1]))
+        inside = starts[:, None] + np.arange(pair)
+        hits = flagged[inside]
+        windows = series[inside][hits.all(axis=1) | ~hits.any(axis=1)]
+        return np.minimum(_ratio(windows), LARGEST_RATIO)
+
+
+def _ratio(windows: FloatArray) -> FloatArray:
+    """The r of ``(n_pairs, 14, n_units, n_summaries)``: ``(n_pairs, n_units)``; nan where unknown."""
+    there = np.isfinite(windows)
+    filled = np.where(there, windows, 0.0)
+    n = there.sum(axis=1)
+    a, b = there[:, :DAYS_OF_WEEK].sum(axis=1), there[:, DAYS_OF_WEEK:].sum(axis=1)
+    mean_a = filled[:, :DAYS_OF_WEEK].sum(axis=1) / np.maximum(a, 1)
+    mean_b = filled[:, DAYS_OF_WEEK:].sum(axis=1) / np.maximum(b, 1)
+    mean = filled.sum(axis=1) / np.maximum(n, 1)
+    squares = (np.where(there, windows - mean[:, None], 0.0) ** 2).sum(axis=1)
+    expected = squares / np.maximum(n - 1, 1) * (1 / np.maximum(a, 1) + 1 / np.maximum(b, 1))
+    known = (np.minimum(a, b) >= FEWEST_DAYS) & (expected > 0)
+    r = np.where(known, (mean_b - mean_a) ** 2 / np.where(known, expected, 1.0), np.nan)
+    return _nanmean(r, axis=2)
+
+
+def _nanmean(values: FloatArray, axis: int) -> FloatArray:
+    there = np.isfinite(values)
+    count = there.sum(axis=axis)
+    total = np.where(there, values, 0.0).sum(axis=axis)
+    result: FloatArray = np.where(count > 0, total / np.maximum(count, 1), np.nan)
+    return result
+
+
+def chi_square_quantile(level: float, freedom: float) -> float:
+    """Quantile of chi-square by Wilson and Hilferty's cube (1931), within 1 % above one degree.
+
+    >>> round(chi_square_quantile(0.5, 10), 2)
+    9.35
+    """
+    spread = 2 / (9 * freedom)
+    z = NormalDist().inv_cdf(level)
+    return float(freedom * (1 - spread + z * math.sqrt(spread)) ** 3)
+
+
+def _pooled(ratios: Sequence[FloatArray], worth: float) -> float:
+    """Median-unbiased factor from r of all features: what free days would give at the median.
+
+    Args:
+        ratios: ``(n_pairs,)`` of each feature.
+        worth: how many independent ratios all features of one pair are worth.
+    """
+    mean = _nanmean(np.stack(ratios), axis=0)
+    return _bounded(mean, 0.5, worth)
+
+
+def _bounded(ratios: FloatArray, level: float, worth: float) -> float:
+    """Lower bound of the factor at ``1 - level`` from ratios worth `worth` each; at least 1."""
+    known = ratios[np.isfinite(ratios)]
+    if len(known) * worth < FEWEST_RATIOS:
+        return 1.0
+    freedom = len(known) * worth
+    return max(1.0, float(known.sum()) * worth / chi_square_quantile(level, freedom))
+
+
+@frozen(kw_only=True)
+class Inflation:
+    """How much more weeks scatter than their days would make them.
+
+    For two weeks one after the other, r = (difference of their means)^2 over what free days
+    would give, s^2 (1 / n1 + 1 / n2), is about 1 where days are exchangeable. Successive
+    differences do not see a slow drift. The factor is the larger of two: a median-unbiased one
+    from all features together (weather spares none of them), and the lower 90 % bound of the
+    feature's own. So there is no factor without evidence, and evidence is shared.
+
+    Attributes:
+        together: feature → factor of the cells of all cameras, at least 1.
+        cameras: factor of the cells of single cameras, at least 1.
+    """
+
+    together: Mapping[str, float]
+    cameras: float
+
+    @classmethod
+    def of(cls, own: Memory, earlier: Sequence[DriftReport]) -> Inflation:
+        """From the days of the reference and the reports of earlier weeks, newest first."""
+        history = History.of(own, earlier)
+        n = len(history.means) / 2
+        weekly = {name: history.ratios(name, step=DAYS_OF_WEEK) for name in history.means}
+        daily = [history.ratios(name, step=1)[:, -1] for name in weekly]
+        pooled = max(
+            _pooled([r[:, -1] for r in weekly.values()], n),
+            _pooled(daily, n * OVERLAP / DAYS_OF_WEEK),
+        )
+        single = _pooled([_nanmean(r[:, :-1], axis=1) for r in weekly.values()], 2 * n)
+        return cls(
+            together={
+                name: max(pooled, _bounded(r[:, -1], OWN_LEVEL, 1.0)) for name, r in weekly.items()
+            },
+            cameras=min(pooled, single),
+        )
+
+    def phi(self, candidate: Candidate) -> float:
+        """The factor of a cell."""
+        factor = self.together.get(candidate.feature, 1.0)
+        return factor if candidate.camera < 0 else min(factor, self.cameras)

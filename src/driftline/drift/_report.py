@@ -1,0 +1,342 @@
+"""What a comparison of a week with the reference found."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Literal, TypeAlias
+
+from attrs import asdict, evolve, field, fields_dict, frozen
+
+from driftline._clock import as_utc
+from driftline.drift._cell import Cell, Curve
+from driftline.errors import InputError, UnreadableData
+from driftline.records import Metric, Sample
+
+Verdict: TypeAlias = Literal["calm", "watch", "drift", "too little data"]
+Method: TypeAlias = Literal[
+    "block", "ks", "deff", "wasserstein", "psi", "jensen_shannon", "chi_square"
+]
+
+SCHEMA = "driftline.drift_report/1"
+"""Name and version of the JSON form."""
+CONFIRMED_OF = 3
+"""Weeks that are looked at for a confirmation."""
+CONFIRMED_BY = 2
+"""Flagged weeks among them that make drift confirmed."""
+
+
+def _utc(value: datetime | None) -> datetime | None:
+    return None if value is None else as_utc(value, name="a report's time")
+
+
+def as_strings(value: Iterable[str]) -> tuple[str, ...]:
+    """Any number of names as a tuple."""
+    return tuple(value)
+
+
+def _cells(value: Iterable[Cell]) -> tuple[Cell, ...]:
+    return tuple(value)
+
+
+def _bools(value: Iterable[bool]) -> tuple[bool, ...]:
+    return tuple(value)
+
+
+@frozen(kw_only=True)
+class Memory:
+    """What the guard of later weeks needs of this one: its days, in the reference's terms.
+
+    Attributes:
+        days: ``(n_days,)`` ISO dates.
+        cameras: names of the cameras, in the order of the second axis; the last entry of that
+            axis is all of them together.
+        means: feature → ``[day][camera][summary]``: how far the day lay from the reference,
+            as differences of cumulative shares; nan where the camera had nothing.
+    """
+
+    days: tuple[str, ...] = field(default=(), converter=as_strings)
+    cameras: tuple[str, ...] = field(default=(), converter=as_strings)
+    means: Mapping[str, Sequence[Sequence[Sequence[float]]]] = field(factory=dict)
+
+
+@frozen(kw_only=True, repr=False)
+class DriftReport:
+    """One week against the reference: cells, and a verdict that says what they amount to.
+
+    Attributes:
+        start: start of the first period of the week, UTC; None when nothing was observed.
+        end: end of its last period, UTC.
+        method: the test, as in `DriftDetector`.
+        alpha: family-wise level of the week.
+        cells: what was found, most important first: flagged cells by evidence, then the tested
+            ones, then those with too little data.
+        n_frames: frames of the week.
+        n_boxes: boxes of the week.
+        n_reference_frames: frames of the reference.
+        n_reference_boxes: boxes of the reference.
+        missing: cameras of the reference without enough data this week.
+        new_cameras: cameras of the week that the reference has not seen: nothing to compare.
+        blind: share of the reference's frames that come from `missing` cameras, [0, 1].
+        before: for each earlier week that counts for a confirmation, newest first, whether it
+            was flagged; weeks with too little data are left out.
+        reference_digest: ``sha256:…`` of the reference the week was compared with.
+        memory: day-level means for the guard of later weeks.
+        reason: why nothing could be tested; "" when something could.
+    """
+
+    start: datetime | None = field(converter=_utc)
+    end: datetime | None = field(converter=_utc)
+    method: Method
+    alpha: float
+    cells: tuple[Cell, ...] = field(converter=_cells)
+    n_frames: int = 0
+    n_boxes: int = 0
+    n_reference_frames: int = 0
+    n_reference_boxes: int = 0
+    missing: tuple[str, ...] = field(default=(), converter=as_strings)
+    new_cameras: tuple[str, ...] = field(default=(), converter=as_strings)
+    blind: float = 0.0
+    before: tuple[bool, ...] = field(default=(), converter=_bools)
+    reference_digest: str = ""
+    memory: Memory = field(factory=Memory)
+    reason: str = ""
+
+    BLIND_FROM = 0.10
+    """Share of the reference's frames from missing cameras at which calm is no verdict."""
+
+    # The verdict ---------------------------------------------------------------------------
+
+    @property
+    def tested(self) -> bool:
+        """Whether any cell had enough data."""
+        return any(cell.tested for cell in self.cells)
+
+    @property
+    def flagged(self) -> bool:
+        """Whether this week alone shows a shift worth an alarm; never with too little data."""
+        return any(cell.flagged for cell in self.cells)
+
+    @property
+    def drifted(self) -> bool | None:
+        """Whether drift is confirmed: two of the last three weeks flagged.
+
+        None where that cannot be said yet: too few earlier reports were passed, or this week
+        had too little data.
+        """
+        weeks = ([self.flagged] if self.tested else []) + list(self.before)
+        weeks = weeks[:CONFIRMED_OF]
+        unknown = CONFIRMED_OF - len(weeks)
+        if sum(weeks) >= CONFIRMED_BY:
+            return True
+        return False if sum(weeks) + unknown < CONFIRMED_BY and self.tested else None
+
+    @property
+    def verdict(self) -> Verdict:
+        """Confirmed is "drift", this week alone "watch"; else "too little data" or "calm".
+
+        Cameras that together gave at least a tenth of the reference's frames and cannot be
+        tested now make the verdict "too little data": half a fleet being well says nothing
+        about the dark half.
+        """
+        if self.tested and self.drifted:
+            return "drift"
+        if self.flagged:
+            return "watch"
+        if not self.tested or self.blind >= self.BLIND_FROM:
+            return "too little data"
+        return "calm"
+
+    # Its cells -----------------------------------------------------------------------------
+
+    def __getitem__(self, key: str | tuple[str | None, ...]) -> Cell:
+        """The cell of a feature; of a feature and camera; of a feature, camera and class.
+
+        ``report["area"]`` is all cameras and classes together, ``report["area", "cam-1"]`` one
+        camera, ``report["area", None, "car"]`` one class, ``report["area", "cam-1", "car"]``
+        one class on one camera.
+
+        Raises:
+            InputError: the report has no such cell.
+        """
+        parts = (key,) if isinstance(key, str) else tuple(key)
+        wanted = (*parts, None, None)[:3]
+        for cell in self.cells:
+            if cell.key == wanted:
+                return cell
+        near = sorted({cell.name for cell in self.cells if cell.feature == wanted[0]})
+        known = near or sorted({cell.feature for cell in self.cells})
+        msg = f"no cell {key!r} in this report; it has {', '.join(known[:20])}"
+        raise InputError(msg)
+
+    def __contains__(self, key: object) -> bool:
+        """Whether there is such a cell."""
+        parts = (key,) if isinstance(key, str) else key
+        if not isinstance(parts, tuple):
+            return False
+        return any(cell.key == (*parts, None, None)[:3] for cell in self.cells)
+
+    @property
+    def flags(self) -> tuple[Cell, ...]:
+        """The flagged cells, most important first."""
+        return tuple(cell for cell in self.cells if cell.flagged)
+
+    # For metrics, stores and people ----------------------------------------------------------
+
+    def to_samples(self, *, deployment: str = "") -> tuple[Sample, ...]:
+        """Statistic and p-value of the tested cells, and the verdict of the week as 0 or 1.
+
+        The cells of single classes on single cameras are left out unless flagged: their number
+        would swamp a metrics store. What could not be tested gives nothing ("not observed").
+
+        Args:
+            deployment: ``"owner/deployment"`` to say in each sample.
+        """
+        start, end = self.start, self.end
+        if start is None or end is None:
+            return ()
+
+        def sample(metric: Metric, value: float, labels: Mapping[str, str]) -> Sample:
+            return Sample(
+                metric=metric,
+                value=value,
+                at=start,
+                width=end - start,
+                deployment=deployment,
+                labels=labels,
+            )
+
+        result: list[Sample] = []
+        for cell in self.cells:
+            deep = cell.camera is not None and cell.class_name is not None
+            if not cell.tested or (deep and not cell.flagged):
+                continue
+            labels = {
+                "feature": cell.feature,
+                "camera": cell.camera or "",
+                "class": cell.class_name or "",
+                "test": self.method,
+            }
+            result.append(sample(Metric.DRIFT_STATISTIC, cell.statistic, labels))
+            if math.isfinite(cell.p_value):
+                result.append(sample(Metric.DRIFT_P_VALUE, cell.p_value, labels))
+        if self.tested:
+            result.append(sample(Metric.DRIFT_FLAGGED, float(self.flagged), {}))
+        if self.drifted is not None:
+            result.append(sample(Metric.DRIFT_CONFIRMED, float(self.drifted), {}))
+        return tuple(result)
+
+    def to_json(self) -> str:
+        """The whole report as one line of JSON; nan becomes null, times ISO 8601 in UTC."""
+        plain = {name: getattr(self, name) for name in fields_dict(DriftReport)}
+        plain |= {
+            "schema": SCHEMA,
+            "start": None if self.start is None else self.start.isoformat(),
+            "end": None if self.end is None else self.end.isoformat(),
+            "cells": [_lean(asdict(cell)) for cell in self.cells],
+            "memory": asdict(self.memory),
+        }
+        return json.dumps(_finite(plain), separators=(",", ":"), allow_nan=False)
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> DriftReport:
+        """The report that `to_json` wrote.
+
+        Raises:
+            UnreadableData: it is no JSON of a report, or of a version this one does not know.
+        """
+        try:
+            plain: dict[str, Any] = json.loads(text)
+            if plain.pop("schema") != SCHEMA:
+                msg = f"not a {SCHEMA}: {text[:60]!r}"
+                raise UnreadableData(msg)
+            plain |= {
+                "start": _time(plain["start"]),
+                "end": _time(plain["end"]),
+                "cells": [_cell(cell) for cell in plain["cells"]],
+                "memory": _memory(plain["memory"]),
+            }
+            return cls(**plain)
+        except (ValueError, KeyError, TypeError, AttributeError) as exc:
+            msg = f"not a drift report: {exc}; starts with {text[:60]!r}"
+            raise UnreadableData(msg) from exc
+
+    @property
+    def _when(self) -> str:
+        if self.start is None or self.end is None:
+            return "no time"
+        return f"{self.start:%Y-%m-%d %H:%M} to {self.end:%Y-%m-%d %H:%M} UTC"
+
+    def __repr__(self) -> str:
+        """Verdict, time and the strongest cells."""
+        top = ", ".join(cell.name for cell in self.flags[:3])
+        return (
+            f"<DriftReport {self.verdict}: {self._when}, "
+            f"{self.n_frames:,} frames, {self.n_boxes:,} boxes"
+            f"{f', flagged: {top}' if top else ''}>"
+        )
+
+    def __str__(self) -> str:
+        """The verdict and what it rests on, a line each."""
+        head = (
+            f"{self.verdict}: {self._when}, method {self.method}, "
+            f"family-wise level {self.alpha:g}, {self.n_frames:,} frames, {self.n_boxes:,} boxes "
+            f"against {self.n_reference_frames:,} and {self.n_reference_boxes:,}"
+        )
+        lines = [head]
+        if self.reason:
+            lines.append(f"  {self.reason}")
+        if self.missing:
+            lines.append(f"  too little data this week: {', '.join(self.missing)}")
+        if self.new_cameras:
+            lines.append(f"  not in the reference: {', '.join(self.new_cameras)}")
+        shown = self.flags or tuple(cell for cell in self.cells if cell.tested)[:3]
+        lines += [f"  {cell}" for cell in shown[:12]]
+        if len(shown) > 12:  # noqa: PLR2004  a screenful
+            lines.append(f"  and {len(shown) - 12} more")
+        return "\n".join(lines)
+
+    def without_memory(self) -> DriftReport:
+        """The same report without the numbers that only later weeks need."""
+        return evolve(self, memory=Memory())
+
+
+def _lean(plain: dict[str, Any]) -> dict[str, Any]:
+    """Without what is at its default."""
+    defaults = fields_dict(Cell)
+    return {
+        name: value
+        for name, value in plain.items()
+        if not (value == defaults[name].default or (isinstance(value, float) and math.isnan(value)))
+    }
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, Iterable) and not isinstance(value, str):
+        return [_finite(item) for item in value]
+    return value
+
+
+def _time(text: str | None) -> datetime | None:
+    return None if text is None else datetime.fromisoformat(text)
+
+
+def _cell(plain: Mapping[str, Any]) -> Cell:
+    fields: dict[str, Any] = dict(plain)
+    if fields.get("curve") is not None:
+        fields["curve"] = Curve(**fields["curve"])
+    return Cell(**fields)
+
+
+def _memory(plain: Mapping[str, Any]) -> Memory:
+    means = {
+        feature: [[[math.nan if x is None else x for x in unit] for unit in day] for day in days]
+        for feature, days in plain["means"].items()
+    }
+    return Memory(days=plain["days"], cameras=plain["cameras"], means=means)
