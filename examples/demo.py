@@ -51,7 +51,7 @@ from driftline.testing import (
 WEIGHTS = Path(__file__).parent.parent / "detector" / "shapes.onnx"
 CAMERAS = ("cam-1", "cam-2", "cam-3")
 REFERENCE_WEEKS = 4
-FRAMES_A_WEEK = 294  # of all cameras together
+FRAMES_A_WEEK = 420  # of all cameras together
 LABELLED_A_WEEK = 120
 DAY = timedelta(days=1)
 SERVED = timedelta(days=6, hours=22)  # the rest of the week is for the weekly run

@@ -3,11 +3,13 @@
 import json
 from datetime import UTC, datetime, timedelta
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from driftline import errors
+from driftline import Detections, Trend, errors
+from driftline.holdout import evaluate
 from driftline.retrain import (
     AccuracyFacts,
     Action,
@@ -31,6 +33,33 @@ FELL = AccuracyFacts(verdict="falling", drop=0.06, drop_low=0.03, drop_high=0.09
 
 def alert(concern: str) -> AlertFacts:
     return AlertFacts(concern=concern, rule="r", summary=f"{concern} out of bounds", since=AT)
+
+
+def evaluation(week: int, quality: int, role: str = "recent"):
+    """Forty frames of one object each; `quality` of ten are found, the rest are missed."""
+    rng = np.random.default_rng(week if role == "recent" else 0)
+    truths, found = [], []
+    for _ in range(40):
+        left, top = rng.uniform(0, 60, 2)
+        box = [[left, top, left + 30, top + 30]]
+        hit = rng.random() < quality / 10
+        truths.append(Detections(xyxy=box, confidence=[1.0], class_id=[0], image_size=(100, 100)))
+        found.append(
+            Detections(
+                xyxy=box if hit else [],
+                confidence=[rng.uniform(0.5, 1)] if hit else [],
+                class_id=[0] if hit else [],
+                image_size=(100, 100),
+            )
+        )
+    return evaluate(
+        truths,
+        found,
+        class_names=["thing"],
+        role=role,
+        at=AT + timedelta(weeks=week),
+        replicates=200,
+    )
 
 
 def decide(**facts) -> Decision:
@@ -119,13 +148,56 @@ def test_drop_without_shift_still_retrains():
     assert "check the labels" in decision.reasons[0]
 
 
-def test_drop_that_is_over():
+@pytest.mark.parametrize(("latest_drop", "low"), [(0.001, -0.02), (0.013, -0.01)])
+def test_drop_that_is_over(latest_drop, low):
     """When the newest week is back at the level of the first, the drop is watched, not retrained."""
-    over = AccuracyFacts(verdict="falling", drop=0.1, latest=0.87, latest_drop=0.001)
+    over = AccuracyFacts(
+        verdict="falling", drop=0.1, latest=0.87, latest_drop=latest_drop, latest_drop_low=low
+    )
     decision = decide(drift=CALM, accuracy=over)
 
     assert Action.WATCH is decision.action
     assert "this week's (0.870) is back" in decision.reasons[0]
+
+
+@pytest.mark.parametrize(("latest_drop", "low"), [(0.03, 0.005), (0.012, 0.011)])
+def test_drop_that_goes_on(latest_drop, low):
+    """A steady decline is not called over by a noisy week, nor by one that is credibly low."""
+    on = AccuracyFacts(
+        verdict="falling", drop=0.03, latest=0.84, latest_drop=latest_drop, latest_drop_low=low
+    )
+
+    assert Action.RETRAIN is decide(drift=CALM, accuracy=on).action
+
+
+def test_trend_is_boiled_down():
+    """A trend gives the newest week's own drop with its lower end, from the weeks themselves."""
+    trend = Trend.of([evaluation(week, quality) for week, quality in enumerate([9, 9, 9, 9, 2, 9])])
+    facts = Evidence(accuracy=trend).accuracy
+
+    assert facts is not None
+    assert abs(facts.latest_drop) < 0.05
+    assert facts.latest_drop_low < facts.latest_drop
+    assert facts.drop == pytest.approx(trend.drop)
+
+
+def test_golden_trend_is_no_accuracy():
+    """The trend of the golden set is refused as accuracy, and the error says where it belongs."""
+    golden = Trend.of([evaluation(week, 9, role="golden") for week in range(3)])
+
+    with pytest.raises(errors.InputError, match="golden_intact="):
+        Evidence(accuracy=golden)
+    assert Evidence(golden_intact=golden).golden_intact is True
+
+
+def test_comparison_is_boiled_down():
+    """A comparison of this week with the baseline gives a drop whose interval is turned round."""
+    comparison = evaluation(5, 2).compare(evaluation(0, 9))
+    facts = Evidence(accuracy=comparison).accuracy
+
+    assert facts is not None
+    assert "falling" == facts.verdict
+    assert facts.drop_low <= facts.drop <= facts.drop_high
 
 
 def test_broken_golden_set_is_no_drift():

@@ -27,6 +27,9 @@ Concern = Literal["latency", "errors", "health", "traffic", "detections", "other
 BASELINE_WEEKS = 4
 """How many first weeks are the baseline, as in `driftline.holdout.Trend`."""
 
+NORMAL_95 = 1.96
+"""Half-width of a 95 % interval in standard errors of a normal law."""
+
 CONCERNS: Mapping[str, Concern] = {
     Metric.LATENCY_P50_MS: "latency",
     Metric.LATENCY_P95_MS: "latency",
@@ -97,6 +100,7 @@ class AccuracyFacts:
         latest: the newest mAP, 0 to 1.
         latest_drop: how far the newest week alone lies below the first weeks, in mAP; a drop of
             the last weeks together may be over already.
+        latest_drop_low: lower end of the 95 % interval of `latest_drop`.
         basis: what the verdict rests on, in one line.
     """
 
@@ -106,6 +110,7 @@ class AccuracyFacts:
     drop_high: float | None = None
     latest: float | None = None
     latest_drop: float | None = None
+    latest_drop_low: float | None = None
     basis: str = ""
 
     def __str__(self) -> str:
@@ -180,22 +185,31 @@ def _trend(trend: Trend) -> AccuracyFacts:
         )
         raise InputError(msg)
     low, high = trend.drop_interval or (None, None)
+    latest_drop, latest_drop_low = _latest_drop(trend)
     return AccuracyFacts(
         verdict=_verdict_of_trend(trend.verdict),
         drop=trend.drop,
         drop_low=low,
         drop_high=high,
         latest=trend.points[-1].map if trend.points else None,
-        latest_drop=_latest_drop(trend),
+        latest_drop=latest_drop,
+        latest_drop_low=latest_drop_low,
         basis=trend.reason,
     )
 
 
-def _latest_drop(trend: Trend) -> float | None:
+def _latest_drop(trend: Trend) -> tuple[float | None, float | None]:
+    """The newest week below the mean of the first, with the lower end of its 95 % interval."""
     first = trend.points[: min(BASELINE_WEEKS, trend.weeks - 1)]
     if not first:
-        return None
-    return fmean(point.corrected for point in first) - trend.points[-1].corrected
+        return None, None
+    drop = fmean(point.corrected for point in first) - trend.points[-1].corrected
+    errors = [point.standard_error for point in first if point.standard_error is not None]
+    latest = trend.points[-1].standard_error
+    if latest is None or len(errors) < len(first):
+        return drop, None
+    spread = math.hypot(latest, math.hypot(*errors) / len(errors))
+    return drop, drop - NORMAL_95 * spread
 
 
 def _verdict_of_trend(verdict: TrendVerdict) -> AccuracyVerdict:

@@ -107,12 +107,16 @@ def accuracy_recovered(evidence: Evidence, policy: RetrainPolicy) -> Finding | N
 
 
 def _recovered(evidence: Evidence, policy: RetrainPolicy) -> bool:
+    """The newest week is back: less than half of the drop is left, and not credibly any of worth.
+
+    Both are asked for: a steady decline leaves the newest week lowest, and one noisy week of a
+    steady decline must not call it over.
+    """
     accuracy = evidence.accuracy
-    return (
-        accuracy is not None
-        and accuracy.latest_drop is not None
-        and accuracy.latest_drop < policy.minimum_gain
-    )
+    if accuracy is None or accuracy.latest_drop is None or accuracy.drop is None:
+        return False
+    low = accuracy.latest_drop if accuracy.latest_drop_low is None else accuracy.latest_drop_low
+    return accuracy.latest_drop < accuracy.drop / 2 and low < policy.minimum_gain
 
 
 def endpoint_unwell(evidence: Evidence, _policy: RetrainPolicy) -> Finding | None:
