@@ -8,6 +8,8 @@ The order matters: the network is closed, the folder of settings filled and the 
 set before ultralytics is imported, for it acts on all three at import.
 """
 
+# ultralytics is an extra: of all files only this one imports it
+# pyright: reportMissingImports=false
 from __future__ import annotations
 
 import json

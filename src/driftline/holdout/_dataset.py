@@ -200,7 +200,7 @@ class Holdout:
         if dict(manifest.class_names) != dict(self.class_names):
             manifest.require_same(evolve(manifest, class_names=self.class_names))
         here = {frame.id for frame in self.frames}
-        gone = [name for name, one in manifest.frames.items() if name not in here]
+        gone = [name for name in manifest.frames if name not in here]
         changed = [
             frame.id
             for frame in self.frames
@@ -504,6 +504,8 @@ def _read(
             return read_coco(file, images=folder)
         case ".ndjson" | ".jsonl":
             return read_ndjson(file, images=folder, split=split, fetch=fetch)
+        case _:
+            pass
     what = "is none of" if file.exists() else "does not exist; pass"
     msg = f"{str(file)!r} {what} .yaml, .json (COCO), .ndjson or a folder"
     raise InputError(msg)

@@ -403,6 +403,8 @@ def _answer(folder: Path, model: LocalModel, class_names: Mapping[int, str]) -> 
         case "task":
             msg = f"{model.weights.name!r} is a model for {answer['task']!r}; boxes of detectors are scored"
             raise ModelError(msg)
+        case _:
+            pass
     raise _translated(model, str(answer.get("type")), str(answer.get("said")))
 
 

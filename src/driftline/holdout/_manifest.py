@@ -78,12 +78,11 @@ class Provenance:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Provenance:
         """The provenance that `to_dict` wrote."""
-        times = {
-            name: datetime.fromisoformat(values[name])
-            for name in ("taken_at", "added_at")
-            if values.get(name)
-        }
-        return cls(**{**values, "taken_at": None, "added_at": None, **times})
+        plain: dict[str, Any] = dict(values)
+        for name in ("taken_at", "added_at"):
+            if plain.get(name) is not None:
+                plain[name] = datetime.fromisoformat(plain[name])
+        return cls(**plain)
 
 
 @frozen(kw_only=True)

@@ -63,9 +63,9 @@ class PoolFrame:
             made = value
         elif isinstance(value, (str, Path, np.ndarray)):
             made = cls(image=value)
-        elif hasattr(value, "image"):
+        elif (image := getattr(value, "image", None)) is not None:
             made = cls(
-                image=value.image,
+                image=image,
                 id=str(getattr(value, "id", "")),
                 camera=str(getattr(value, "camera", "")),
                 at=getattr(value, "at", None),
