@@ -130,3 +130,67 @@ def test_labels_correct_the_estimate(name):
         assert not alone.interval.excludes(precision)
     if name in ("hollow", "long", "noise"):
         assert alone.interval.low > precision  # confidence does not tell: it flatters
+
+
+TABLE = {
+    "clean": lambda frame: frame,
+    "blur(1)": blur(1),
+    "blur(2)": blur(2),
+    "blur(3)": blur(3),
+    "darken(0.4)": darken(0.4),
+    "darken(0.25)": darken(0.25),
+    "noise(24)": noise(24),
+    "noise(50)": noise(50),
+    "jpeg(30)": jpeg(30),
+    "jpeg(8)": jpeg(8),
+    "shift(16)": shift(16),
+    "zoom_out(0.7)": zoom_out(0.7),
+    "hollow(0.5)": hollow(0.5),
+    "elongate(1.3)": elongate(1.3),
+    "elongate(2.0)": elongate(2.0),
+}
+
+
+DRAWS = 40
+
+
+def spread(labels_alone, combined):
+    """Variance of the combination, in units of that of the labels alone."""
+    return (combined.standard_error / labels_alone.standard_error) ** 2
+
+
+@pytest.mark.slow
+def test_table_of_the_explanation():
+    """The table in docs/explanation/accuracy.md: where calibration alone is right, and PPI++."""
+    frames = film(3, 500)
+    found = [detector().predict(frame.image) for frame in frames]
+    calibrator = PrecisionCalibrator(evaluate(frames, found, by=(), replicates=2))
+    rng = np.random.default_rng(0)
+    alone, held = {}, {}
+    for name, step in TABLE.items():
+        frames = film(4, 300, step)
+        found = [detector().predict(frame.image) for frame in frames]
+        week = calibrator.counts()
+        for index, one in enumerate(found):
+            week.observe(one, at=MONDAY + timedelta(days=index % 7))
+        truth = evaluate(frames, found, by=(), replicates=2)
+        precision = truth.overall.operating.precision.value
+        low, high = calibrator.estimate(week).precision.interval
+        alone[name] = low <= precision <= high
+        right, gain = [], []
+        for _ in range(DRAWS):
+            chosen = rng.choice(300, 100, replace=False)
+            labelled = [frames[i] for i in chosen], [found[i] for i in chosen]
+            both = calibrator.combine(week, evaluate(*labelled, by=(), replicates=2))
+            right.append(not both.precision.interval.excludes(precision))
+            gain.append(spread(both.labels_alone, both.precision))
+        held[name] = np.mean(right)
+        print(
+            f"| {name} | {truth.map:.3f} | {precision:.3f} | {low:.3f} to {high:.3f} | "
+            f"{'yes' if alone[name] else '**no**'} | {held[name]:.0%} | {np.mean(gain):.2f} |"
+        )
+
+    assert alone["clean"]
+    assert not any(alone[name] for name in ("noise(50)", "jpeg(8)", "elongate(2.0)"))
+    assert min(held.values()) > 0.85  # 95 % less three Monte-Carlo errors of 40 draws (3.4 %)
+    assert np.mean(list(held.values())) > 0.93

@@ -15,7 +15,6 @@ from driftline._stats.intervals import (
     normal_cdf,
     normal_quantile,
     t_quantile,
-    wilson,
 )
 from driftline._stats.trend import (
     excess_scatter,
@@ -35,24 +34,6 @@ def test_quantiles():
     assert t_quantile(0.9, 7) == pytest.approx(stats.t.ppf(0.95, 7), abs=1e-10)
     for z in (-9.0, -2.0, 0.0, 3.0):
         assert normal_cdf(z) == pytest.approx(stats.norm.cdf(z), rel=1e-12)
-
-
-@given(trials=st.integers(1, 500), share=st.floats(0, 1), level=st.floats(0.5, 0.999))
-def test_wilson(trials, share, level):
-    """That of scipy's binomial test."""
-    successes = round(share * trials)
-    expected = stats.binomtest(successes, trials).proportion_ci(level, method="wilson")
-
-    low, high = wilson(successes, trials, level=level)
-
-    assert (low, high) == pytest.approx((expected.low, expected.high), abs=1e-9)
-
-
-def test_wilson_without_trials():
-    """Nothing seen, nothing known."""
-    assert wilson(0, 0) == (0.0, 1.0)
-    with pytest.raises(InputError, match="successes=3"):
-        wilson(3, 2)
 
 
 def test_bias_is_read_from_the_shift():

@@ -74,6 +74,8 @@ def test_a_slow_decline_is_falling(blank):
     assert trend.verdict == "falling"
     assert trend.slope_per_week == pytest.approx(-0.005)
     assert trend.weeks_down == 11
+    assert trend.median_slope_per_week == pytest.approx(-0.005)
+    assert trend.mann_kendall_p == pytest.approx(0.0, abs=1e-4)
     assert trend.scatter == 1.0
 
 

@@ -17,11 +17,14 @@ __all__ = [
     "bias_corrected",
     "normal_cdf",
     "normal_quantile",
+    "rule_of_three",
     "t_quantile",
-    "wilson",
 ]
 
 FloatArray = npt.NDArray[np.float64]
+
+NO_SPREAD = 1e-12
+"""Numbers that differ by less are the same but for rounding."""
 
 
 class Interval(NamedTuple):
@@ -111,28 +114,16 @@ def t_quantile(level: float, degrees_of_freedom: float) -> float:
     return float(stdtrit(degrees_of_freedom, _checked(level)))
 
 
-def wilson(successes: float, trials: float, *, level: float = 0.95) -> Interval:
-    """Interval of a proportion by Wilson's score method (Wilson 1927, JASA 22:209-212).
+def rule_of_three(units: int) -> float:
+    """Standard error to use where none was seen: what n units never showed may be in 3/n of them.
 
-    Args:
-        successes: number of successes, 0 to `trials`; weighted counts are allowed.
-        trials: number of trials; 0 gives the interval 0 to 1.
-        level: confidence level.
+    Hanley & Lippman-Hand 1983 (JAMA 249:1743): 3/n is the upper 95 % bound of an event that did
+    not happen in n trials.
 
-    >>> low, high = wilson(8, 10)
-    >>> round(low, 3), round(high, 3)
-    (0.49, 0.943)
+    >>> round(rule_of_three(100) * normal_quantile(0.95), 3)
+    0.03
     """
-    z = normal_quantile(level)
-    if not 0 <= successes <= trials:
-        msg = f"successes={successes} must lie between 0 and trials={trials}"
-        raise InputError(msg)
-    if trials == 0:
-        return Interval(0.0, 1.0)
-    p = successes / trials
-    centre = (p + z * z / (2 * trials)) / (1 + z * z / trials)
-    half = z * np.sqrt(p * (1 - p) / trials + (z / (2 * trials)) ** 2) / (1 + z * z / trials)
-    return Interval(max(0.0, float(centre - half)), min(1.0, float(centre + half)))
+    return 3.0 / units / normal_quantile(0.95)
 
 
 def bias_corrected(
@@ -172,10 +163,8 @@ def bias_corrected(
         return Estimate(value=value, level=level, reason=_joined(reason, lacking))
     bias = float(known.mean() - value) / (2.0**bias_order - 1.0)
     error = float(known.std(ddof=1))
-    if error <= 1e-12:  # noqa: PLR2004 - rounding of a mean of equal numbers
-        # Rule of three (Hanley & Lippman-Hand 1983, JAMA 249:1743): what was never seen in n
-        # units may still happen in up to 3/n of them.
-        error = 3.0 / units / normal_quantile(0.95)
+    if error <= NO_SPREAD:
+        error = rule_of_three(units)
         told = f"every resample gives the same value: the interval is the rule of three on {units} units"
         reason = _joined(reason, told)
     half = t_quantile(level, units - 1) * error

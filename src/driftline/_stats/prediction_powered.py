@@ -12,7 +12,13 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from driftline._stats.intervals import Estimate, Interval, t_quantile
+from driftline._stats.intervals import (
+    NO_SPREAD,
+    Estimate,
+    Interval,
+    rule_of_three,
+    t_quantile,
+)
 
 __all__ = ["Powered", "prediction_powered_ratio"]
 
@@ -88,12 +94,17 @@ def prediction_powered_ratio(
 def _estimate(
     value: float, variance: float, n: int, level: float, bounds: tuple[float, float]
 ) -> Estimate:
-    half = t_quantile(level, n - 1) * variance**0.5
+    error, reason = variance**0.5, ""
+    if error <= NO_SPREAD:
+        error = rule_of_three(n)
+        reason = f"no labelled unit differs: the interval is the rule of three on {n} units"
+    half = t_quantile(level, n - 1) * error
     low, high = (float(np.clip(value + side * half, *bounds)) for side in (-1, 1))
     return Estimate(
         value=float(np.clip(value, *bounds)),
         interval=Interval(low, high),
-        standard_error=variance**0.5,
+        standard_error=error,
         bias=0.0,
         level=level,
+        reason=reason,
     )

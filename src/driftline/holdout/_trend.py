@@ -15,7 +15,9 @@ from driftline._stats.trend import (
     Slope,
     excess_scatter,
     falling_run,
+    mann_kendall,
     recent_difference,
+    theil_sen,
     union_test,
     weighted_slope,
 )
@@ -94,6 +96,10 @@ class Trend:
         drop: mean of the first weeks less mean of the last (up to four each); positive when it
             fell. Golden: first less last. None: too little data.
         drop_interval: its 95 % interval; None for golden, which has no sampling error.
+        median_slope_per_week: median of the slopes of all pairs of weeks (Theil 1950, Sen 1968),
+            which one bad week hardly moves; it decides nothing.
+        mann_kendall_p: one-sided p-value of the Mann-Kendall test for falling; it decides
+            nothing: judged each week at 0.05 it alarms falsely in most years.
         weeks_down: how many weeks in a row, up to the last, were below the one before.
         z: statistic of the rule "union", in standard errors; None: not used.
         threshold: `z` below this is "falling".
@@ -113,6 +119,8 @@ class Trend:
     interval: Interval | None = None
     drop: float | None = None
     drop_interval: Interval | None = None
+    median_slope_per_week: float | None = None
+    mann_kendall_p: float | None = None
     weeks_down: int = 0
     z: float | None = None
     threshold: float = ALARM_Z
@@ -324,6 +332,8 @@ def _judged(trend: Trend, errors: FloatArray) -> Trend:
         interval=_around(slope.slope, slope.standard_error),
         drop=-rise.slope,
         drop_interval=_around(-rise.slope, rise.standard_error),
+        median_slope_per_week=theil_sen(times, values),
+        mann_kendall_p=mann_kendall(values).p_falling,
         weeks_down=down,
         z=z,
         scatter=scatter,
