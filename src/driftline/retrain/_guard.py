@@ -211,14 +211,16 @@ class Ledger:
     Attributes:
         closed: counts of the stage's epochs that are over.
         open: counts of the present epoch.
-        epoch: number of the present epoch, from 1.
-        carried: evidence of worse from the epochs before, by claim (see `Question.close`).
+        epoch: number of the present epoch, from 1, through all stages.
+        rung: number of the present stage, from 1.
+        carried: evidence (log) of worse from before, by scale and claim (see `Question.worse`).
         reference: the incumbent's counts of the stage before, where it has no traffic any more.
     """
 
     closed: Counts = field(factory=Counts)
     open: Counts = field(factory=Counts)
     epoch: int = 1
+    rung: int = 1
     carried: Mapping[str, float] = field(factory=dict)
     reference: Counts | None = None
 
@@ -238,6 +240,7 @@ class Ledger:
             "closed": self.closed.to_json(),
             "open": self.open.to_json(),
             "epoch": self.epoch,
+            "rung": self.rung,
             "carried": dict(self.carried),
             "reference": None if self.reference is None else self.reference.to_json(),
         }
@@ -250,6 +253,7 @@ class Ledger:
             closed=Counts.from_json(value["closed"]),
             open=Counts.from_json(value["open"]),
             epoch=value["epoch"],
+            rung=value["rung"],
             carried=value["carried"],
             reference=None if reference is None else Counts.from_json(reference),
         )
@@ -318,34 +322,60 @@ class Question:
 
     def fine(self, measure: Measure, counts: Counts) -> float:
         """Evidence (log) that a measure is within its tolerance, whichever way."""
-        return min(self.log_fine(c, counts) for c in self.claims if c.measure is measure)
+        return min(self.log_fine(c, counts) for c in self.claims if c.measure == measure)
 
     def worse(self, claim: Claim, ledger: Ledger) -> float:
-        """Evidence (log) of worse, from whichever epoch on it was.
+        """Evidence (log) of worse, from whichever moment on it was.
 
-        It is a mixture over the epoch j at which it may have begun, with weights 1 / (j (j + 1))
-        that sum to 1, of the products of the epochs' e-processes from there on. Its parts are
-        e-processes, so it is one, and it follows from its value an epoch before: the sum of
-        Shiryaev and Roberts, with weights (Shin, Ramdas and Rinaldo, "E-detectors: a
-        nonparametric framework for sequential change detection", 2024). Where all epochs are
-        compared to the same past of the incumbent a product would count that past twice: then
-        each epoch stands for itself.
+        Half of it is gathered by epochs, which sees a fault that begins late; half by stages,
+        which sees a small one that no epoch has frames enough for. The mean of two e-processes
+        is one.
         """
-        carried = ledger.carried.get(claim.name, -math.inf)
-        weight = -math.log(ledger.epoch * (ledger.epoch + 1))
-        now = self.log_worse(claim, ledger.present)
+        by_epoch = self._from_any(claim, ledger, "epoch", ledger.epoch, ledger.present)
+        by_stage = self._from_any(claim, ledger, "stage", ledger.rung, ledger.stage)
+        return _log_add(by_epoch, by_stage) - math.log(2)
+
+    def _from_any(
+        self, claim: Claim, ledger: Ledger, scale: str, number: int, counts: Counts
+    ) -> float:
+        """Evidence (log) of worse, from any period of a scale on.
+
+        It is a mixture over the period j in which it may have begun, with weights 1 / (j (j + 1))
+        that sum to 1, of the products of the periods' e-processes from there on. Its parts are
+        e-processes, so it is one, and it follows from its value a period before: the sum of
+        Shiryaev and Roberts, with weights (Shin, Ramdas and Rinaldo, "E-detectors: a
+        nonparametric framework for sequential change detection", 2024). Where periods are
+        compared to one past of the incumbent a product would count that past twice: then each
+        period stands for itself.
+
+        Args:
+            claim: what may be wrong.
+            ledger: what was carried over.
+            scale: ``"epoch"`` or ``"stage"``.
+            number: of the present period, from 1.
+            counts: what was seen in it.
+        """
+        carried = ledger.carried.get(f"{scale}/{claim.name}", -math.inf)
+        weight = -math.log(number * (number + 1))
+        now = self.log_worse(claim, counts)
         if ledger.reference is not None:
             return _log_add(carried, weight + now)
         return _log_add(carried, weight) + now
 
     def close(self, ledger: Ledger) -> Ledger:
         """The ledger with the present epoch over."""
+        carried = {
+            f"epoch/{claim.name}": self._from_any(
+                claim, ledger, "epoch", ledger.epoch, ledger.present
+            )
+            for claim in self.claims
+        }
         return evolve(
             ledger,
             closed=ledger.closed + ledger.open,
             open=Counts(),
             epoch=ledger.epoch + 1,
-            carried={claim.name: self.worse(claim, ledger) for claim in self.claims},
+            carried={**ledger.carried, **carried},
         )
 
     def next_stage(self, ledger: Ledger, *, soak: bool) -> Ledger:
@@ -356,11 +386,20 @@ class Question:
             soak: whether the candidate will have all traffic, so that it is to be compared to
                 the incumbent of the stage that ends.
         """
+        carried = {
+            f"stage/{claim.name}": self._from_any(
+                claim, ledger, "stage", ledger.rung, ledger.stage
+            )
+            for claim in self.claims
+        }
         closed = self.close(ledger)
-        if not soak:
-            return evolve(closed, closed=Counts(), reference=None)
-        reference = ledger.reference or ledger.stage.only(Arm.INCUMBENT)
-        return evolve(closed, closed=Counts(), reference=reference, carried={})
+        return evolve(
+            closed,
+            closed=Counts(),
+            rung=ledger.rung + 1,
+            carried={**closed.carried, **carried},
+            reference=ledger.stage.only(Arm.INCUMBENT) if soak else None,
+        )
 
     def difference(self, measure: Measure, ledger: Ledger) -> Difference:
         """One measure, with the evidence either way."""
@@ -369,7 +408,7 @@ class Question:
         incumbent, candidate = self._arms(measure, stage)
         pairs = stage.of(PAIRED, measure)
         gap = (2 * pairs.mean - 1) if self.paired else candidate.mean - incumbent.mean
-        claims = [claim for claim in self.claims if claim.measure is measure]
+        claims = [claim for claim in self.claims if claim.measure == measure]
         return Difference(
             measure=measure,
             incumbent=math.nan if self.paired else incumbent.mean * unit,
