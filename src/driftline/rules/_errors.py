@@ -8,7 +8,7 @@ import numpy as np
 from attrs import Factory, field, frozen
 
 from driftline.records import Metric, Series, as_timedelta64
-from driftline.rules._checks import AT_LEAST_ONE, number, recovery_side
+from driftline.rules._checks import AT_LEAST_ONE, number, positive_or_none, recovery_side
 from driftline.rules._examples import constant
 from driftline.rules._judgement import Gap, Judgement, Reading
 from driftline.rules._latency import minutes_text
@@ -45,8 +45,8 @@ class ErrorRate(Rule):
     minutes: float = field(default=5, validator=number(above=0, what="minutes above 0"))
     recover_below: float | None = field(default=None, validator=recovery_side("above"))
     min_requests: int = field(default=1, validator=AT_LEAST_ONE)
-    recover_samples: int = 5
-    every: timedelta = timedelta(minutes=1)
+    recover_samples: int = field(default=5, validator=AT_LEAST_ONE)
+    every: timedelta = field(default=timedelta(minutes=1), validator=positive_or_none)
     hold: timedelta = field(default=Factory(_hold, takes_self=True), init=False)
     unit: str = ""
 

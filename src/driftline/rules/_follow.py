@@ -165,7 +165,11 @@ def _too_wide(rule: Rule, segment: Segment) -> str:
         return ""
     for metric in rule.metrics():
         series = segment.series.get(metric)
-        if series is None or not len(series) or not series.width:
+        if series is None or not len(series):
+            continue
+        if not series.width:
+            if segment.start is not None:
+                return "nobody knows how wide the buckets are"
             continue
         if series.width > rule.every or rule.every % series.width:
             return (

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from attrs import frozen
+from attrs import field, frozen
 
 from driftline.records import Metric, Series
+from driftline.rules._checks import AT_LEAST_ONE, positive_or_none
 from driftline.rules._examples import constant
 from driftline.rules._judgement import Judgement, Reading
 from driftline.rules._rule import Rule
@@ -25,8 +26,8 @@ class EndpointHealth(Rule):
         ask_every: how often each deployment is asked at most, however often the monitor runs.
     """
 
-    samples: int = 2
-    ask_every: timedelta = timedelta(minutes=5)
+    samples: int = field(default=2, validator=AT_LEAST_ONE)
+    ask_every: timedelta = field(default=timedelta(minutes=5), validator=positive_or_none)
 
     def metrics(self) -> tuple[str, ...]:
         """1 healthy, 0 not."""

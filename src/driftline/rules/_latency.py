@@ -8,7 +8,7 @@ import numpy as np
 from attrs import field, frozen
 
 from driftline.records import Metric, Series, as_timedelta64
-from driftline.rules._checks import number, recovery_side
+from driftline.rules._checks import AT_LEAST_ONE, number, positive_or_none, recovery_side
 from driftline.rules._examples import constant
 from driftline.rules._judgement import Floats, Judgement, Reading
 from driftline.rules._rule import Rule
@@ -33,9 +33,9 @@ class LatencyBudget(Rule):
 
     p95_ms: float = field(validator=number(above=0, what="a number of milliseconds above 0"))
     recover_below_ms: float | None = field(default=None, validator=recovery_side("p95_ms"))
-    samples: int = 3
-    recover_samples: int = 2
-    every: timedelta = timedelta(minutes=5)
+    samples: int = field(default=3, validator=AT_LEAST_ONE)
+    recover_samples: int = field(default=2, validator=AT_LEAST_ONE)
+    every: timedelta = field(default=timedelta(minutes=5), validator=positive_or_none)
     unit: str = "ms"
 
     def metrics(self) -> tuple[str, ...]:

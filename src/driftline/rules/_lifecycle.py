@@ -159,9 +159,11 @@ class _Walk:
     def sample(self, start: int, end: int, *, breach: bool, good: bool) -> None:
         """One verdict."""
         mark = len(self.steps)
-        held = end - start or (end - self.last_end if "1" in self.recent[-1:] else 0)
+        held = end - start or (end - self.last_end if self.recent[-1:] == "1" else 0)
         self.recent = (self.recent + ("1" if breach else "0"))[-self.of :]
         if breach:
+            if self.of > self.rule.samples and "1" not in self.recent[:-1]:
+                self.since = self.held_us = 0  # earlier breaches are too long ago to count
             self.since = self.since or start
             self.held_us += held
         elif self.phase is not Phase.FIRING and (

@@ -8,7 +8,7 @@ import numpy as np
 from attrs import Factory, field, frozen
 
 from driftline.records import Metric, Series, Severity
-from driftline.rules._checks import named
+from driftline.rules._checks import named, not_negative
 from driftline.rules._examples import constant
 from driftline.rules._judgement import Judgement, Reading
 from driftline.rules._latency import minutes_text
@@ -34,7 +34,7 @@ class NoData(Rule):
     name: str = field(default=Factory(_own_name, takes_self=True), validator=named)
     severity: Severity = Severity.ERROR
     no_data: NoDataPolicy = field(default=NoDataPolicy.ALERT, init=False)
-    no_data_after: timedelta = timedelta(minutes=30)
+    no_data_after: timedelta = field(default=timedelta(minutes=30), validator=not_negative)
 
     def metrics(self) -> tuple[str, ...]:
         """The metric that ought to come."""

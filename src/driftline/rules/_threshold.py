@@ -44,7 +44,7 @@ class Threshold(Rule):
     above: float | None = None
     below: float | None = None
     recovery: float | None = None
-    where: Mapping[str, str] = field(factory=dict)
+    where: Mapping[str, str] = field(factory=dict, hash=False)
     aggregate: Aggregate = field(
         default="mean", validator=one_of("mean", "min", "max", "sum", "last")
     )

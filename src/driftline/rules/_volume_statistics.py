@@ -181,7 +181,8 @@ class _Course:
             self.memory["kept"] = hour.to_json()
             return
         p = tests.lower_tail(hour.count, hour.mean, self.memory["fit"]["alpha"])
-        low = self.memory.pop("low", 0) + 1 if p < RUN_P else 0
+        before = self.memory.pop("low", 0)
+        low = before + 1 if p < RUN_P else 0
         if low:
             self.memory["low"] = low
         self.sample(hour, breach=p < HOURLY_P or low >= RUN, good=p >= RUN_P)

@@ -248,9 +248,9 @@ def _cut(whole: Segment, step: int) -> list[Segment]:
 
 
 def _between(series: Series, start: int, end: int) -> Series:
-    times = starts_of(series)
-    keep = (times >= start) & (times < end)
-    return evolve(series, times=series.times[keep], values=series.values[keep])
+    # Views, not copies: what a rule does to them must be seen.
+    first, last = starts_of(series).searchsorted([start, end]).tolist()
+    return evolve(series, times=series.times[first:last], values=series.values[first:last])
 
 
 def _same(first: Judgement, second: Judgement) -> bool:
