@@ -8,6 +8,7 @@ Run it with ``python -m nox -s demo`` or ``python examples/demo.py``.
 """
 
 import argparse
+import math
 import os
 import sys
 import time
@@ -36,7 +37,6 @@ from driftline import (
     rules,
 )
 from driftline.holdout import LabelledFrame
-from driftline.records import Metric
 from driftline.stores import MemoryStore
 from driftline.testing import (
     Frame,
@@ -73,7 +73,7 @@ class Week:
 
     story: str
     change: Change = as_it_is
-    world: dict[str, object] = field(factory=dict)
+    objects: tuple[int, int] = (1, 5)
     incident: Callable[[LocalDeployment], None] | None = None
 
 
@@ -88,7 +88,7 @@ def stop(deployment: LocalDeployment) -> None:
 WEEKS = (
     *[Week("the first month: the reference is taken")] * REFERENCE_WEEKS,
     Week("an ordinary week"),
-    Week("fewer objects before the cameras, otherwise the same", world={"objects": (1, 2)}),
+    Week("fewer objects before the cameras, otherwise the same", objects=(1, 2)),
     Week("a new variant of the objects appears: half of them hollow", change=hollow(0.5)),
     Week("the new variant stays", change=hollow(0.5)),
     Week("the old objects are back"),
@@ -147,9 +147,8 @@ class Site:
 
     def frames(self, week: Week, number: int, *, labelled: bool) -> Iterator[Frame]:
         """Frames of one week: those that are served, or others that people will label."""
-        scenes = Scenes(
-            seed=2 * (100 * self.seed + number) + labelled, cameras=CAMERAS, **week.world
-        )  # type: ignore[arg-type]
+        seed = 2 * (100 * self.seed + number) + labelled
+        scenes = Scenes(seed=seed, cameras=CAMERAS, objects=week.objects)
         return (week.change(frame) for frame in scenes.stream())
 
 
@@ -224,14 +223,20 @@ class Seen:
 
     @property
     def confidence(self) -> float:
-        """Mean over all boxes, from the daily means and counts of each camera."""
-        samples = self.profile.to_samples()
-        boxes = {
-            (s.at, s.labels["camera"]): s.value for s in samples if s.metric == Metric.DETECTIONS
-        }
-        means = [s for s in samples if s.metric == Metric.CONFIDENCE_MEAN]
-        total = sum(s.value * boxes[s.at, s.labels["camera"]] for s in means)
-        return total / self.profile.boxes
+        """Mean over all boxes."""
+        means, boxes = self.profile.mean_confidence(), self.profile.boxes_by_block()
+        return float(means[boxes > 0] @ boxes[boxes > 0] / boxes.sum())
+
+    @property
+    def score(self) -> tuple[float, float, float]:
+        """Return mAP@0.5:0.95 and both ends of its 95 % interval."""
+        low, high = self.evaluation.map_interval or (math.nan, math.nan)
+        return self.evaluation.map or math.nan, low, high
+
+    @property
+    def decided(self) -> Decision | None:
+        """What the week came to: what was decided at a page, else at its end."""
+        return self.page or self.decision
 
     @property
     def verdict(self) -> str:
@@ -286,10 +291,10 @@ def paint(text: str, code: str) -> str:
 
 
 def show_week(seen: Seen, story: str) -> None:
-    low, high = seen.evaluation.map_interval
+    value, low, high = seen.score
     line = (
-        f"{seen.number:>4}  {seen.boxes_a_frame:>11.2f}  {seen.confidence:>10.3f}  {seen.plain_text:<22}"
-        f"  {seen.verdict:<10}  {seen.evaluation.map:.3f} ({low:.3f}-{high:.3f})  "
+        f"{seen.number:>4}  {seen.boxes_a_frame:>11.2f}  {seen.confidence:>10.3f}  "
+        f"{seen.plain_text:<22}  {seen.verdict:<10}  {value:.3f} ({low:.3f}-{high:.3f})  "
     )
     decided = seen.decision.action if seen.decision is not None else None
     print(line + (paint(decided.value, COLOURS[decided]) if decided else "-"))
@@ -333,29 +338,26 @@ def draw(weeks: list[Seen], folder: Path) -> Path:
         color="#aa3377",
     )
     shift.set_ylabel("KS distance of confidence")
-    low, high = zip(*[week.evaluation.map_interval for week in weeks], strict=True)
+    values, low, high = zip(*[week.score for week in weeks], strict=True)
     accuracy.fill_between(numbers, low, high, color="#228833", alpha=0.25, label="95 % interval")
-    accuracy.plot(numbers, [week.evaluation.map for week in weeks], "o-", color="#228833")
+    accuracy.plot(numbers, values, "o-", color="#228833")
     accuracy.set_ylabel("mAP@0.5:0.95")
     accuracy.set_xlabel("week")
     accuracy.set_xticks(numbers)
     accuracy.legend(loc="lower left")
+    told = []
     for week in judged:
-        decision = week.page or week.decision
-        if decision is not None and decision.action is not Action.NONE:
-            for axes in (sizes, shift, accuracy):
-                axes.axvspan(week.number - 0.4, week.number + 0.4, color="#bbbbbb", alpha=0.3)
-            sizes.annotate(
-                decision.action.value,
-                (week.number, 1.02),
-                xycoords=("data", "axes fraction"),
-                ha="center",
-            )
-    told = [
-        f"week {week.number}: {(week.page or week.decision).action.value}"
-        for week in judged
-        if (week.page or week.decision) and (week.page or week.decision).action is not Action.NONE
-    ]
+        if week.decided is None or week.decided.action is Action.NONE:
+            continue
+        told.append(f"week {week.number}: {week.decided.action.value}")
+        for axes in (sizes, shift, accuracy):
+            axes.axvspan(week.number - 0.4, week.number + 0.4, color="#bbbbbb", alpha=0.3)
+        sizes.annotate(
+            week.decided.action.value,
+            (week.number, 1.02),
+            xycoords=("data", "axes fraction"),
+            ha="center",
+        )
     figure.suptitle("; ".join(told) or "nothing to do in any week")
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "timeline.png"
@@ -365,7 +367,7 @@ def draw(weeks: list[Seen], folder: Path) -> Path:
 
 
 def main() -> None:
-    arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    arguments = argparse.ArgumentParser(description="Eleven weeks of a deployment, watched.")
     arguments.add_argument("--seed", type=int, default=0, help="of the world (default 0)")
     arguments.add_argument(
         "--out", type=Path, default=Path("demo-out"), help="where the picture goes"

@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    __version__: str
     from driftline import drift, errors, holdout, rules
     from driftline.drift import DriftDetector, DriftReport
     from driftline.holdout import Evaluation, HoldoutValidator, Trend

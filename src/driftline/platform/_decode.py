@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
+from types import MappingProxyType
 from typing import Final, TypeVar
 
 from attrs import frozen
@@ -276,7 +277,7 @@ def metrics(body: Node, asked: Question) -> DeploymentMetrics:
         end=end,
         settled_until=end - asked.lag,
         summary=summarize(body["summary"], points, asked),
-        series=_series(points, asked, end - asked.lag),
+        series=MappingProxyType(_series(points, asked, end - asked.lag)),
     )
 
 

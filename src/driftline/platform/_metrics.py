@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
-from types import MappingProxyType
 from typing import Literal, TypeAlias
 
 from attrs import field, frozen
@@ -56,10 +55,6 @@ class MetricsSummary:
     p99_latency_ms: float | None = None
 
 
-def _read_only(series: Mapping[str, Series]) -> Mapping[str, Series]:
-    return MappingProxyType(dict(series))
-
-
 @frozen(kw_only=True, eq=False)
 class DeploymentMetrics:
     """What an endpoint did over a window.
@@ -85,7 +80,7 @@ class DeploymentMetrics:
     view: View
     summary: MetricsSummary
     received_at: datetime
-    series: Mapping[str, Series] = field(factory=dict, converter=_read_only)
+    series: Mapping[str, Series] = field(factory=dict)
     start: datetime | None = None
     end: datetime | None = None
     settled_until: datetime | None = None

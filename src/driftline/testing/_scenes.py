@@ -156,6 +156,10 @@ def truth_of(
     )
 
 
+def _names(value: Iterable[str]) -> tuple[str, ...]:
+    return tuple(value)
+
+
 @frozen(kw_only=True)
 class Scenes:
     """A world to film: coloured circles, squares and triangles before textured backgrounds.
@@ -183,7 +187,7 @@ class Scenes:
 
     seed: int = 0
     size: int = 128
-    cameras: tuple[str, ...] = field(default=("cam-1", "cam-2", "cam-3", "cam-4"), converter=tuple)
+    cameras: tuple[str, ...] = field(default=("cam-1", "cam-2", "cam-3", "cam-4"), converter=_names)
     objects: tuple[int, int] = (1, 5)
     empty: float = 0.05
     clutter: int = 4

@@ -1,0 +1,149 @@
+"""What users' type checkers see; checked by mypy and pyright, never run."""
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import assert_type
+
+import numpy as np
+
+from driftline import (
+    Action,
+    Alert,
+    AlertSink,
+    AsyncPlatformClient,
+    Decision,
+    Detections,
+    DriftDetector,
+    DriftReport,
+    Evaluation,
+    Evidence,
+    HoldoutValidator,
+    MetricSink,
+    Monitor,
+    PlatformClient,
+    Profile,
+    ProfileBuilder,
+    Receipt,
+    RetrainPolicy,
+    Sample,
+    Severity,
+    Trend,
+    drift,
+    errors,
+    holdout,
+    rules,
+)
+from driftline.holdout import Estimate, Interval
+from driftline.monitor import Run
+from driftline.platform import Deployment, DeploymentMetrics, Health, LogEntry, Prediction
+from driftline.sinks import LogSink
+from driftline.stores import MemoryStore, SqlStore
+from driftline.testing import FrozenClock, LocalPlatform, RecordingSink
+
+
+class Pager:
+    """A user's own sink, as short as it gets."""
+
+    def send(self, alert: Alert) -> Receipt:
+        """Take an alert."""
+        return Receipt(sink="pager", detail=alert.summary)
+
+
+class Numbers:
+    """A user's own sink for numbers."""
+
+    def push(self, samples: Sequence[Sample]) -> Receipt:
+        """Take samples."""
+        return Receipt(sink="numbers", count=len(samples))
+
+
+def sinks() -> tuple[AlertSink, MetricSink]:
+    """Both satisfy the protocols without inheriting."""
+    return Pager(), Numbers()
+
+
+def platform(client: PlatformClient, image: Path) -> None:
+    """The endpoint, as a program sees it."""
+    for one in client.deployments():
+        assert_type(one, Deployment)
+    metrics = client.metrics("acme/line-3", window="1h")
+    assert_type(metrics, DeploymentMetrics)
+    assert_type(client.logs("acme/line-3", limit=200), Iterator[LogEntry])
+    assert_type(client.health("acme/line-3"), Health)
+    prediction = client.predict("acme/line-3", image)
+    assert_type(prediction, Prediction)
+    assert_type(prediction.detections, Detections)
+
+
+async def aplatform(client: AsyncPlatformClient) -> None:
+    """The async face gives the same records."""
+    assert_type(await client.metrics("acme/line-3"), DeploymentMetrics)
+    assert_type(await client.health("acme/line-3"), Health)
+
+
+def watch(client: PlatformClient, clock: FrozenClock) -> None:
+    """One run of the monitor."""
+    monitor = Monitor(
+        client,
+        deployments=["acme/line-3"],
+        store=SqlStore("sqlite:///driftline.db"),
+        rules=[
+            rules.LatencyBudget(p95_ms=250, samples=3, runbook="Check instances."),
+            rules.ErrorRate(above=0.01, minutes=5, runbook="Read the logs."),
+            rules.DetectionVolume(runbook="Look at the frames."),
+        ],
+        sinks=[LogSink(), RecordingSink(), Pager(), Numbers()],
+        clock=clock,
+    )
+    assert_type(monitor.run_once(), Run)
+    Monitor(None, rules=[], store=MemoryStore())
+
+
+def drifted(boxes: Sequence[Detections], at: datetime) -> DriftReport:
+    """From boxes to a report."""
+    builder = ProfileBuilder()
+    for one in boxes:
+        builder.observe(one, camera="cam-1", at=at)
+    week = builder.profile()
+    assert_type(week, Profile)
+    assert_type(week + week, Profile)
+    detector = DriftDetector(reference=week, alpha=0.01)
+    report = detector.compare(week)
+    assert_type(report, DriftReport)
+    assert_type(report.flagged, bool)
+    assert_type(report.drifted, bool | None)
+    assert_type(report["confidence"].p_value, float)
+    assert_type(drift.ks_2samp(np.zeros(3), np.ones(3)).statistic, float)
+    return report
+
+
+def accurate(truth: Sequence[Detections], found: Sequence[Detections]) -> Trend:
+    """From labels to a trend."""
+    evaluation = holdout.evaluate(truth, found, class_names=["car"])
+    assert_type(evaluation, Evaluation)
+    assert_type(evaluation.map_interval, Interval | None)
+    assert_type(evaluation.compare(evaluation).difference, Estimate)
+    assert_type(HoldoutValidator(data=truth, model=found).validate(), Evaluation)
+    return Trend.of([evaluation])
+
+
+def decide(report: DriftReport, trend: Trend) -> Action:
+    """From evidence to a decision."""
+    evidence = Evidence(drift=report, accuracy=trend, holdout_age=timedelta(days=3))
+    decision = RetrainPolicy().decide(evidence)
+    assert_type(decision, Decision)
+    return decision.action
+
+
+def local() -> None:
+    """The local platform, and errors as a tree."""
+    with LocalPlatform() as server:
+        assert_type(server.url, str)
+        assert_type(server.api_key, str)
+    try:
+        raise errors.RateLimited("slow down")
+    except errors.DriftlineError as exc:
+        assert isinstance(exc, errors.RateLimited)
+        assert_type(exc.retry_after_seconds, float | None)
+    assert_type(Severity("critical"), Severity)
