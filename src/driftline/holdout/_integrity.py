@@ -14,6 +14,7 @@ FloatArray = npt.NDArray[np.float64]
 
 _NOISE = 0.01
 """Confidences differ by less than this between machines that compute the same."""
+_NONE: FloatArray = np.zeros(0)
 
 
 def changed_frames(first: Evaluation, second: Evaluation) -> tuple[str, ...] | None:
@@ -44,20 +45,16 @@ def _floor(evaluation: Evaluation) -> float:
 
 
 def _differs(first: MatchTable, second: MatchTable, frame: int, floor: float) -> bool:
-    return any(
-        _apart(
-            _confidences(first, frame, index, floor),
-            _confidences(second, frame, index, floor),
-            floor,
-        )
-        for index in range(len(first.classes))
-    )
+    a, b = _sure(first, frame, floor), _sure(second, frame, floor)
+    return any(_apart(a.get(one, _NONE), b.get(one, _NONE), floor) for one in a.keys() | b)
 
 
-def _confidences(table: MatchTable, frame: int, class_index: int, floor: float) -> FloatArray:
-    chosen = (table.frame == frame) & (table.class_index == class_index)
-    kept: FloatArray = table.confidence[chosen & (table.confidence >= floor - _NOISE)]
-    return kept
+def _sure(table: MatchTable, frame: int, floor: float) -> dict[int, FloatArray]:
+    """Class → falling confidences of one frame, down to the floor less noise."""
+    rows = np.flatnonzero(table.frame == frame)
+    rows = rows[table.confidence[rows] >= floor - _NOISE]
+    classes = table.class_index[rows]
+    return {int(one): table.confidence[rows[classes == one]] for one in np.unique(classes)}
 
 
 def _apart(first: FloatArray, second: FloatArray, floor: float) -> bool:
