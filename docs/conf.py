@@ -29,5 +29,5 @@ napoleon_use_ivar = True
 default_role = "code"
 # Names of the standard library and of numpy are shown, not linked: the build must not need a network.
 intersphinx_mapping: dict[str, tuple[str, None]] = {}
-nitpick_ignore_regex = [(r"py:.*", r"(?!driftline\.).*"), (r"py:.*", r"driftline\._.*")]
+nitpick_ignore_regex = [(r"py:.*", r"(?!driftline\.).*"), (r"py:.*", r"driftline(\.\w+)*\._.*")]
 linkcheck_ignore = [r"https?://.*"]
