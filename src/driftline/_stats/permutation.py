@@ -26,6 +26,8 @@ BoolArray = npt.NDArray[np.bool_]
 
 _ROWS_AT_ONCE = 256
 """Relabellings multiplied in one go, so that the product stays in the processor's cache."""
+_NOTHING = 1e-14
+"""Scatter below this share of the weights is rounding."""
 _NEARLY_ONE = 1 - 1e-9
 """Largest squared correlation let through: a shift without any scatter has a finite t."""
 
@@ -87,15 +89,10 @@ class Scores:
 
     Attributes:
         t: ``(rows, n_cells)`` float64 largest absolute t-statistic of each cell.
-        difference: ``(n_columns,)`` float64 weighted mean of the current blocks less that of
-            the reference blocks, within strata.
-        error: ``(n_columns,)`` float64 its standard error from the scatter within the groups.
         t_column: ``(n_columns,)`` float64 signed t-statistic of each threshold.
     """
 
     t: FloatArray
-    difference: FloatArray
-    error: FloatArray
     t_column: FloatArray
 
 
@@ -129,35 +126,72 @@ def studentised(
         msg = f"values {values.shape}, weights {weights.shape}, rows {rows.shape} and {len(starts)} cells do not fit"
         raise InputError(msg)
     cell = np.repeat(np.arange(len(starts)), np.diff(np.append(starts, n_columns)))
-    spread = weights[:, cell]
-    labels = np.unique(strata)
-    centred = _centred(values, spread, strata)
-    rss = (spread * centred**2).sum(axis=0)
-    flat = rss <= 1e-14 * spread.sum(axis=0)  # a threshold that no block differs at
-    scaled = spread * centred / np.sqrt(np.where(flat, 1.0, rss))
-    scaled[:, flat] = 0.0
-    information = np.zeros((len(rows), len(starts)))
+    scaled, _ = _standardised(values, weights[:, cell], strata)
     marks = rows.astype(np.float64)
-    for s in labels:
-        mine = strata == s
-        total = weights[mine].sum(axis=0)
-        inside = marks[:, mine] @ weights[mine]
-        information += inside * (total - inside) / np.where(total > 0, total, 1.0)
-    blocks = (weights > 0).sum(axis=0)
-    freedom = np.maximum(blocks - 1 - len(labels), 1).astype(np.float64)
-    root = np.sqrt(np.where(information > 0, information, np.inf))
+    root = np.sqrt(_information(marks, weights, strata))
+    freedom = _freedom(weights, strata)
     largest = np.empty((len(rows), len(starts)))
     for at in range(0, len(rows), _ROWS_AT_ONCE):
         part = marks[at : at + _ROWS_AT_ONCE] @ scaled
         np.abs(part, out=part)
         np.maximum.reduceat(part, starts, axis=1, out=largest[at : at + _ROWS_AT_ONCE])
     truth = marks[0] @ scaled / root[0][cell]
-    difference = truth * np.sqrt(rss) / root[0][cell]
-    t_column = _t(truth, freedom[cell])
-    error = np.abs(np.divide(difference, t_column, out=np.zeros(n_columns), where=t_column != 0))
-    return Scores(
-        t=_t(largest / root, freedom), difference=difference, error=error, t_column=t_column
-    )
+    return Scores(t=_t(largest / root, freedom), t_column=_t(truth, freedom[cell]))
+
+
+def contrast(
+    values: FloatArray, weights: FloatArray, *, strata: IntArray, current: BoolArray
+) -> tuple[FloatArray, FloatArray]:
+    """Weighted mean of the current blocks less that of the others, within strata, and its error.
+
+    Args:
+        values: ``(n_blocks, n_columns)``.
+        weights: ``(n_blocks,)`` at least 0.
+        strata: ``(n_blocks,)`` labels.
+        current: ``(n_blocks,)`` which blocks are under test.
+
+    Returns:
+        ``(n_columns,)`` differences, and their standard errors from the scatter within groups.
+    """
+    weight = weights[:, None]
+    scaled, rss = _standardised(values, np.broadcast_to(weight, values.shape), strata)
+    marks = current[None].astype(np.float64)
+    information = float(_information(marks, weight, strata)[0, 0])
+    correlation = (marks @ scaled)[0] / math.sqrt(information)
+    difference = correlation * np.sqrt(rss / information)
+    left = rss * np.maximum(1 - correlation**2, 1 - _NEARLY_ONE)
+    return difference, np.sqrt(left / float(_freedom(weight, strata)[0]) / information)
+
+
+def _standardised(
+    values: FloatArray, weights: FloatArray, strata: IntArray
+) -> tuple[FloatArray, FloatArray]:
+    """Weighted deviations from the stratum's mean over the root of their sum of squares."""
+    centred = _centred(values, weights, strata)
+    rss = (weights * centred**2).sum(axis=0)
+    flat = rss <= _NOTHING * weights.sum(axis=0)  # a threshold that no block differs at
+    scaled = weights * centred / np.sqrt(np.where(flat, 1.0, rss))
+    scaled[:, flat] = 0.0
+    return scaled, np.where(flat, 0.0, rss)
+
+
+def _information(marks: FloatArray, weights: FloatArray, strata: IntArray) -> FloatArray:
+    """``(rows, n_cells)`` sum over strata of W1 * W0 / W; infinite where a side is empty."""
+    total_information = np.zeros((len(marks), weights.shape[1]))
+    for s in np.unique(strata):
+        mine = strata == s
+        total = weights[mine].sum(axis=0)
+        inside = marks[:, mine] @ weights[mine]
+        total_information += inside * (total - inside) / np.where(total > 0, total, 1.0)
+    result: FloatArray = np.where(total_information > 0, total_information, np.inf)
+    return result
+
+
+def _freedom(weights: FloatArray, strata: IntArray) -> FloatArray:
+    """``(n_cells,)`` degrees of freedom left within the groups, at least 1."""
+    blocks = (weights > 0).sum(axis=0)
+    result: FloatArray = np.maximum(blocks - 1 - len(np.unique(strata)), 1).astype(np.float64)
+    return result
 
 
 def _centred(values: FloatArray, weights: FloatArray, strata: IntArray) -> FloatArray:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from attrs import frozen
 
 from driftline._stats.multiplicity import unadjusted, weighted_max_t
-from driftline._stats.permutation import count_splits, splits, studentised
+from driftline._stats.permutation import contrast, count_splits, splits, studentised
 from driftline.drift._cell import Direction
 from driftline.drift._family import SHARES, Candidate, Sides
 
@@ -97,8 +97,8 @@ def judge(
     rows = splits(
         sides.current, strata, n=options.permutations, rng=np.random.default_rng(options.seed)
     )
-    values = np.concatenate([c.values for c in candidates], axis=1)
-    sizes = np.array([c.values.shape[1] for c in candidates])
+    values = np.concatenate([c.judged for c in candidates], axis=1)
+    sizes = np.array([c.judged.shape[1] for c in candidates])
     starts = np.cumsum(sizes) - sizes
     weights = np.stack([c.weight for c in candidates], axis=1)
     scores = studentised(values, weights, starts, strata=strata, rows=rows)
@@ -112,7 +112,10 @@ def judge(
     result = []
     for i, candidate in enumerate(candidates):
         mine = slice(int(starts[i]), int(starts[i] + sizes[i]))
-        difference, error = scores.difference[mine], scores.error[mine] * math.sqrt(phi[i])
+        difference, error = contrast(
+            candidate.values, candidate.weight, strata=strata, current=sides.current
+        )
+        error = error * math.sqrt(phi[i])
         column = int(np.abs(scores.t_column[mine]).argmax())
         effect = float(np.abs(difference).max())
         worth = _worth(candidate, difference, column, options.min_effect)

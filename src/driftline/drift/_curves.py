@@ -28,6 +28,10 @@ LEVELS = np.concatenate(
     [[0.01, 0.02, 0.035, 0.05, 0.075], np.arange(0.1, 0.91, 0.05), [0.925, 0.95, 0.965, 0.98, 0.99]]
 )
 """Where on its pooled distribution a cell is tested: close together in the tails, 5 % apart."""
+MIN_NEIGHBOURS = 3
+"""Neighbours from which a median cannot be moved by one of them."""
+MANY_NEIGHBOURS = 12
+"""Units above which the median of all serves as that of the others."""
 MIN_CLASS_SHARE = 0.002
 """A class with a smaller share of the boxes is not tested by itself."""
 
@@ -175,10 +179,70 @@ def weights_of(size: FloatArray, noise: float) -> FloatArray:
     return result
 
 
-def thresholds(pooled: FloatArray, *, ordered: bool) -> IntArray:
-    """Which thresholds of a cell are tested: ``(k,)`` int64 indexes into the pooled curve."""
+def thresholds(pooled: FloatArray, *, ordered: bool) -> tuple[IntArray, IntArray]:
+    """Which thresholds of a cell are tested.
+
+    Returns:
+        ``(k,)`` int64 indexes into the pooled curve, and ``(k,)`` which of `LEVELS` (which bin,
+        where bins have no order) each stands for.
+    """
     if not ordered:
-        return np.flatnonzero(pooled > MIN_CLASS_SHARE)
-    found = np.searchsorted(pooled, LEVELS)
-    found = np.unique(found[found < len(pooled)])
-    return found[(pooled[found] >= 0.005) & (pooled[found] <= 0.995)]  # noqa: PLR2004
+        found = np.flatnonzero(pooled > MIN_CLASS_SHARE)
+        return found, found
+    found, level = np.unique(_at_levels(pooled), return_index=True)
+    keep = (pooled[found] >= 0.005) & (pooled[found] <= 0.995)  # noqa: PLR2004  half a percent
+    return found[keep], level[keep]
+
+
+def _at_levels(pooled: FloatArray) -> IntArray:
+    """Where a pooled curve reaches each of `LEVELS`."""
+    return np.minimum(np.searchsorted(pooled, LEVELS), len(pooled) - 1)
+
+
+def unshared(one: Curves, units: IntArray, noise: float, *, ordered: bool) -> FloatArray:
+    """What each unit does that its neighbours do not do on the same days.
+
+    Weather, and whatever else moves all cameras alike, is in the median of the others' curves
+    at the same level of their own distributions; as much of it as the unit's days follow
+    (a regression slope in [0, 1]) is taken off. A single unit that moves hardly moves a median,
+    so that it cannot make its neighbours look as if they had. With fewer than three neighbours
+    nothing is taken off.
+
+    Args:
+        one: the curves of all units.
+        units: ``(k,)`` units that have enough data.
+        noise: as in `weights_of`.
+        ordered: whether the bins have an order.
+
+    Returns:
+        ``(n_days, k, n_levels)`` deviations at `LEVELS` (at the bins, where they have no order).
+    """
+    own = one.deviation[:, units]
+    if ordered and own.shape[2]:
+        at = np.stack([_at_levels(one.pooled[u]) for u in units.tolist()])
+        own = np.take_along_axis(own, at[None], axis=2)
+    if len(units) < 1 + MIN_NEIGHBOURS or not own.shape[2]:
+        return own
+    there = one.size[:, units] > 0
+    weight = weights_of(one.size[:, units], noise)
+    result = own.copy()
+    everyone = _median(own, there) if len(units) > MANY_NEIGHBOURS else None
+    for i in range(len(units)):
+        others = np.arange(len(units)) != i
+        median = _median(own[:, others], there[:, others]) if everyone is None else everyone
+        w = weight[:, i, None]
+        square = (w * median**2).sum(axis=0)
+        slope = (w * own[:, i] * median).sum(axis=0) / np.where(square > 0, square, 1.0)
+        result[:, i] -= np.clip(slope, 0.0, 1.0) * median
+    return result
+
+
+def _median(values: FloatArray, there: BoolArray) -> FloatArray:
+    """``(n_days, n_levels)`` median over the units that have data on the day; 0 without any."""
+    n = there.sum(axis=1)
+    ranked = np.sort(np.where(there[..., None], values, np.inf), axis=1)
+    low, high = np.maximum(n - 1, 0) // 2, n // 2
+    high = np.minimum(high, values.shape[1] - 1)
+    days = np.arange(len(values))
+    middle = (ranked[days, low] + ranked[days, high]) / 2
+    return np.where((n > 0)[:, None], middle, 0.0)

@@ -13,7 +13,7 @@ from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from driftline.drift._curves import (
     CLASS_QUANTILES,
@@ -23,6 +23,7 @@ from driftline.drift._curves import (
     curves,
     thresholds,
     together,
+    unshared,
     weights_of,
 )
 from driftline.drift._days import CLASS_MIX, Days, index_of
@@ -39,9 +40,10 @@ BY_CLASS = ("confidence", "area")
 REDUNDANT = ("width", "height")
 """Features left out unless asked for: area and aspect say the same."""
 ALL, CAMERA, CLASS, CAMERA_CLASS, OTHER = range(5)
-SHARES = np.array([0.40, 0.30, 0.15, 0.05, 0.10])
+SHARES = np.array([0.35, 0.40, 0.10, 0.05, 0.10])
 """Share of the error rate of each group of cells: all together, each camera, each class, each
 class on each camera, and the other features."""
+ONE_BIN = "nearly every value is in one bin"
 NOISE = 100.0
 """Boxes (frames) of a camera-day at which counting scatters as much as days do."""
 MIN_COUNT = 100
@@ -62,6 +64,8 @@ class Candidate:
         class_index: index of the class in the reference, -1 for all.
         group: index into `SHARES`.
         values: ``(n_days, k)`` deviations of each day at each threshold.
+        judged: ``(n_days, k)`` the deviations the test looks at: for a camera, what its
+            neighbours do not share.
         weight: ``(n_days,)`` weight of each day.
         pooled: ``(k,)`` pooled curve at the thresholds.
         at: ``(k,)`` index of the feature's inner edge (of the class) at each threshold.
@@ -73,6 +77,7 @@ class Candidate:
     class_index: int = -1
     group: int = ALL
     values: FloatArray = field(factory=lambda: np.zeros((0, 0)))
+    judged: FloatArray = field(factory=lambda: np.zeros((0, 0)))
     weight: FloatArray = field(factory=lambda: np.zeros(0))
     pooled: FloatArray = field(factory=lambda: np.zeros(0))
     at: IntArray = field(factory=lambda: np.zeros(0, dtype=np.int64))
@@ -278,42 +283,28 @@ class Sides:
     def _of_cameras(self, name: str) -> list[Candidate]:
         ordered = self.reference.ordered(name)
         of = self._curves(self.by_camera[name], ordered=ordered)
+        edges = self.reference.grids[name].edges if ordered else np.arange(of.pooled.shape[1])
+        units = np.flatnonzero(self._enough(of))
+        single = self._single(name, of, self.reference.cameras, edges)
         other = name not in PRIMARY
-        at = self.reference.grids[name].edges if ordered else np.arange(of.pooled.shape[1])
-        enough = self._enough(of)
-        cells = [
-            self._candidate(
-                name, of, np.array([u]), at, camera=int(u), group=OTHER if other else CAMERA
-            )
-            for u in self.reference.cameras
+        return [
+            self._joint(name, of, units, edges, group=OTHER if other else ALL),
+            *(evolve(c, camera=u, group=OTHER if other else CAMERA) for u, c in enumerate(single)),
         ]
-        group = OTHER if other else ALL
-        return [self._candidate(name, of, np.flatnonzero(enough), at, group=group), *cells]
 
     def _of_classes(self, name: str) -> list[Candidate]:
-        pairs, grid = self.reference.pairs, self.reference.class_grids[name]
+        pairs, edges = self.reference.pairs, self.reference.class_grids[name].edges
         if not len(pairs):
             return []
         of = self._curves(self.by_pair[name], ordered=True)
         enough, result = self._enough(of), []
         for k in np.unique(pairs[:, 1]).tolist():
             units = np.flatnonzero(pairs[:, 1] == k)
-            result.append(
-                self._candidate(
-                    name, of, units[enough[units]], grid.edges, class_index=k, group=CLASS
-                )
-            )
+            joint = self._joint(name, of, units[enough[units]], edges, group=CLASS)
+            result.append(evolve(joint, class_index=k))
             result += [
-                self._candidate(
-                    name,
-                    of,
-                    np.array([u]),
-                    grid.edges,
-                    camera=int(pairs[u, 0]),
-                    class_index=k,
-                    group=CAMERA_CLASS,
-                )
-                for u in units
+                evolve(c, camera=int(pairs[u, 0]), class_index=k, group=CAMERA_CLASS)
+                for u, c in zip(units, self._single(name, of, units, edges), strict=True)
             ]
         return result
 
@@ -329,60 +320,64 @@ class Sides:
         )
         return result
 
-    def _candidate(
-        self,
-        name: str,
-        of: Curves,
-        units: IntArray,
-        edges: IntArray,
-        *,
-        group: int,
-        camera: int = -1,
-        class_index: int = -1,
+    def _joint(
+        self, name: str, of: Curves, units: IntArray, edges: IntArray, *, group: int
     ) -> Candidate:
-        reason = self._reason(name, of, units, single=camera >= 0)
-        if reason:
-            return Candidate(
-                feature=name, camera=camera, class_index=class_index, group=group, reason=reason
-            )
-        if len(units) == 1:
-            u = int(units[0])
-            values, pooled = of.deviation[:, u], of.pooled[u]
-            weight = weights_of(of.size[:, u], self.noise)
-        else:
-            values, weight, pooled = together(of, units, self.noise)
-        keep = thresholds(pooled, ordered=self.reference.ordered(name))
+        """All units together."""
+        if not len(units):
+            what = "boxes" if self.reference.of_box(name) else "frames"
+            reason = f"no camera has {MIN_COUNT} {what} on both sides in comparable hours"
+            return Candidate(feature=name, group=group, reason=reason)
+        values, weight, pooled = together(of, units, self.noise)
+        keep, _ = thresholds(pooled, ordered=self.reference.ordered(name))
         return Candidate(
             feature=name,
-            camera=camera,
-            class_index=class_index,
             group=group,
             values=values[:, keep],
+            judged=values[:, keep],
             weight=weight,
             pooled=pooled[keep],
             at=edges[keep],
-            reason="" if len(keep) else "every value is in one bin",
+            reason="" if len(keep) else ONE_BIN,
         )
 
-    def _reason(self, name: str, of: Curves, units: IntArray, *, single: bool) -> str:
+    def _single(self, name: str, of: Curves, units: IntArray, edges: IntArray) -> list[Candidate]:
+        """Each of some units by itself, judged against the others."""
+        enough, ordered = self._enough(of)[units], self.reference.ordered(name)
+        own = unshared(of, units[enough], self.noise, ordered=ordered)
+        place, result = np.cumsum(enough) - 1, []
+        for i, u in enumerate(units.tolist()):
+            if not enough[i]:
+                result.append(Candidate(feature=name, reason=self._reason(name, of, u)))
+                continue
+            keep, level = thresholds(of.pooled[u], ordered=ordered)
+            result.append(
+                Candidate(
+                    feature=name,
+                    values=of.deviation[:, u][:, keep],
+                    judged=own[:, place[i]][:, level],
+                    weight=weights_of(of.size[:, u], self.noise),
+                    pooled=of.pooled[u][keep],
+                    at=edges[keep],
+                    reason="" if len(keep) else ONE_BIN,
+                )
+            )
+        return result
+
+    def _reason(self, name: str, of: Curves, unit: int) -> str:
+        """Why a unit cannot be tested."""
         what = "boxes" if self.reference.of_box(name) else "frames"
-        if not single and not len(units):
-            return f"no camera has {MIN_COUNT} {what} on both sides in comparable hours"
-        if not single:
-            return ""
-        u = int(units[0])
-        (before, now), (days_before, days_now) = of.counted[:, u], of.blocks[:, u]
+        before, now = of.counted[:, unit].tolist()
         if min(before, now) < MIN_COUNT:
             return (
                 f"{now:,} {what} this week and {before:,} in the reference in comparable hours, "
                 f"{MIN_COUNT} are needed on each side"
             )
-        if days_now < MIN_DAYS or days_before < MIN_REFERENCE_DAYS:
-            return (
-                f"{days_now} days with {what} this week and {days_before} in the reference, "
-                f"{MIN_DAYS} and {MIN_REFERENCE_DAYS} are needed"
-            )
-        return ""
+        days_before, days_now = of.blocks[:, unit].tolist()
+        return (
+            f"{days_now} days with {what} this week and {days_before} in the reference, "
+            f"{MIN_DAYS} and {MIN_REFERENCE_DAYS} are needed"
+        )
 
 
 def spread(counts: IntArray, ids: IntArray, wanted: IntArray) -> IntArray:

@@ -1,0 +1,212 @@
+"""Distances on counts: exact where they can be, with a certified bound where they cannot."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import special, stats
+from scipy.spatial import distance
+
+from driftline._stats.two_sample import (
+    chi_square,
+    grouped,
+    jensen_shannon,
+    kolmogorov_sf,
+    ks_from_counts,
+    ks_p_value,
+    population_stability,
+    quantile_groups,
+    standard_deviation,
+    wasserstein_from_counts,
+)
+from driftline.drift import ks_2samp
+from driftline.errors import InputError
+from driftline.profiles import AREA, CONFIDENCE
+
+values = st.lists(st.floats(0, 1, width=32), min_size=1, max_size=60)
+
+
+def largest_distance(a, b):
+    """The KS distance of raw values, by its definition."""
+    x = np.concatenate([a, b])
+    f, g = (np.searchsorted(np.sort(v), x, side="right") / len(v) for v in (a, b))
+    return np.abs(f - g).max()
+
+
+def histogram(feature, x):
+    return np.bincount(feature.bin(x), minlength=feature.n_bins)
+
+
+class TestKolmogorov:
+    def test_tail(self):
+        """The survival function is scipy's to 1e-13, on both series and across the switch."""
+        x = np.concatenate([np.linspace(0, 6, 3001), [1.18, np.nextafter(1.18, 2)]])
+
+        np.testing.assert_allclose(kolmogorov_sf(x), special.kolmogorov(x), atol=1e-13)
+
+    @pytest.mark.parametrize(("n", "m"), [(60, 90), (200, 200), (1160, 5000), (10**5, 10**6)])
+    def test_p_value(self, n, m):
+        """p-values are within 5 % of scipy's asymptotic ones down to 0.001."""
+        size = n * m / (n + m)
+        d = np.linspace(0.6, 1.95, 40) / np.sqrt(size)
+        expected = stats.kstwo.sf(d, np.round(size))
+
+        np.testing.assert_allclose(ks_p_value(d, n, m), expected, rtol=0.05)
+
+
+class TestKS:
+    @given(values, values)
+    @settings(max_examples=200, deadline=None)
+    def test_certified(self, a, b):
+        """The KS distance of the raw values lies between `low` and `high`, whatever they are."""
+        ks = ks_from_counts(histogram(CONFIDENCE, a), histogram(CONFIDENCE, b))
+        raw = largest_distance(a, b)
+
+        assert ks.low - 1e-12 <= raw <= ks.high + 1e-12
+
+    @given(values, values)
+    @settings(max_examples=100, deadline=None)
+    def test_width(self, a, b):
+        """The certified interval is no wider than the fullest bin of either side."""
+        ha, hb = histogram(CONFIDENCE, a), histogram(CONFIDENCE, b)
+        ks = ks_from_counts(ha, hb)
+
+        assert ks.high - ks.low <= max(ha.max() / len(a), hb.max() / len(b)) + 1e-12
+
+    def test_against_raw(self):
+        """On 1,000 bins of confidence, statistic and p-value are those of raw scores."""
+        rng = np.random.default_rng(0)
+        a = 0.25 + 0.75 * rng.beta(3, 1.6, 20_000)
+        b = 0.25 + 0.75 * rng.beta(2.9, 1.65, 30_000)
+        ks = ks_from_counts(histogram(CONFIDENCE, a), histogram(CONFIDENCE, b))
+        raw = stats.ks_2samp(a, b)
+
+        assert ks.statistic == pytest.approx(raw.statistic, abs=ks.high - ks.low)
+        assert ks.high - ks.low < 0.003
+        assert ks.p_low <= raw.pvalue * 1.05
+        assert raw.pvalue <= ks.p_value * 1.05
+
+    def test_sign(self):
+        """Lower confidences make the signed distance positive, at the edge they fell below."""
+        ks = ks_from_counts([0, 0, 10, 10], [10, 10, 0, 0])
+
+        assert (ks.signed, ks.edge) == (1.0, 1)
+
+    def test_one_bin(self):
+        """A single bin holds no distance at its edges, and might hide any."""
+        ks = ks_from_counts([5], [7])
+
+        assert (ks.statistic, ks.high) == (0.0, 1.0)
+
+    @pytest.mark.parametrize(
+        ("a", "b"), [([0, 0], [1, 1]), ([1, 1], [0, 0]), ([1], [1, 1]), ([-1, 2], [1, 1])]
+    )
+    def test_refused(self, a, b):
+        """Empty sides, other shapes and negative counts are refused."""
+        with pytest.raises(InputError):
+            ks_from_counts(a, b)
+
+
+class TestRaw:
+    def test_same_as_scipy(self):
+        """Statistic and p-value are scipy's, to the bit."""
+        rng = np.random.default_rng(1)
+        a, b = rng.normal(size=500), rng.normal(0.2, 1, size=700)
+        mine, its = ks_2samp(a, b), stats.ks_2samp(a, b)
+
+        assert (its.statistic, its.pvalue) == (mine.statistic, mine.p_value)
+        assert mine.direction == "higher"
+        assert (mine.n_reference, mine.n_current) == (500, 700)
+
+    def test_direction(self):
+        """Values that fell are called lower."""
+        assert ks_2samp([3, 4, 5], [1, 2, 3]).direction == "lower"
+        assert ks_2samp([1, 2], [1, 2]).direction == ""
+
+    @pytest.mark.parametrize("bad", [[], [float("nan")], [float("inf"), 1.0]])
+    def test_refused(self, bad):
+        """An empty side, nan and infinity are refused by name."""
+        with pytest.raises(InputError, match="current"):
+            ks_2samp([1.0], bad)
+
+
+class TestWasserstein:
+    @given(st.lists(st.floats(-12, -1), min_size=2, max_size=50),
+           st.lists(st.floats(-12, -1), min_size=2, max_size=50))  # fmt: skip
+    @settings(max_examples=100, deadline=None)
+    def test_bound(self, a, b):
+        """The distance of the raw values is within the stated bound of the binned one."""
+        found, bound = wasserstein_from_counts(histogram(AREA, a), histogram(AREA, b), AREA.centers)
+
+        assert found == pytest.approx(stats.wasserstein_distance(a, b), abs=bound + 1e-9)
+        assert bound <= 1 / 32 + 1e-9
+
+    def test_spread(self):
+        """The standard deviation is that of the values at the bins' middles."""
+        x = np.array([1.0, 2.0, 4.0])
+
+        assert standard_deviation([1, 2, 1], x) == pytest.approx(np.std([1, 2, 2, 4]))
+        assert np.isnan(standard_deviation([0, 0, 0], x))
+
+
+class TestChance:
+    def test_same_distribution(self):
+        """Two samples of one distribution give what `chance` says, within Monte Carlo error."""
+        rng = np.random.default_rng(2)
+        p = np.array([0.3, 0.25, 0.2, 0.15, 0.1])
+        pairs = [(rng.multinomial(500, p), rng.multinomial(800, p)) for _ in range(400)]
+        psi = np.array([population_stability(a, b)[0] for a, b in pairs])
+        js = np.array([jensen_shannon(a, b)[0] ** 2 for a, b in pairs])
+        psi_chance, js_chance = population_stability(*pairs[0])[1], jensen_shannon(*pairs[0])[1]
+
+        # 400 draws of a scaled chi-square with 4 degrees: standard error 3.5 % of the mean
+        assert psi.mean() == pytest.approx(psi_chance, rel=0.11)
+        assert js.mean() == pytest.approx(js_chance**2, rel=0.11)
+
+    def test_empty_bins(self):
+        """A bin that is empty on one side is rare, not infinite."""
+        index, _ = population_stability([100, 100, 0], [100, 100, 1])
+
+        assert index < 0.02
+
+    def test_jensen_shannon(self):
+        """The distance is scipy's, base 2; disjoint histograms are at distance 1."""
+        a, b = np.array([5, 3, 2]), np.array([1, 1, 8])
+
+        assert jensen_shannon(a, b)[0] == pytest.approx(distance.jensenshannon(a, b, 2))
+        assert jensen_shannon([1, 0], [0, 1])[0] == pytest.approx(1.0)
+
+
+class TestChiSquare:
+    def test_against_scipy(self):
+        """Statistic and p-value are those of scipy's contingency test."""
+        a, b = [40, 30, 20], [60, 20, 40]
+        statistic, p_value, v = chi_square(a, b)
+        expected = stats.chi2_contingency([a, b], correction=False)
+
+        assert (statistic, p_value) == pytest.approx((expected.statistic, expected.pvalue))
+        assert v == pytest.approx(np.sqrt(expected.statistic / 210))
+
+    def test_absent_class(self):
+        """A class that neither side has seen changes nothing; a single class cannot differ."""
+        assert chi_square([4, 0, 6], [5, 0, 5]) == chi_square([4, 6], [5, 5])
+        assert chi_square([4], [9])[1] == 1.0
+
+
+class TestGroups:
+    def test_deciles(self):
+        """Ten groups of about a tenth of the reference each."""
+        rng = np.random.default_rng(3)
+        counts = histogram(CONFIDENCE, rng.beta(3, 2, 50_000))
+        shares = grouped(counts, quantile_groups(counts)) / counts.sum()
+
+        assert len(shares) == 10
+        np.testing.assert_allclose(shares, 0.1, atol=0.01)
+
+    def test_few_values(self):
+        """Groups are never empty in the reference, even with few distinct values."""
+        counts = np.array([0, 900, 0, 50, 50, 0])
+
+        assert (grouped(counts, quantile_groups(counts)) > 0).all()
