@@ -415,7 +415,7 @@ def _translated(model: LocalModel, kind: str, said: str) -> Exception:
     if kind in ("ModuleNotFoundError", "ImportError"):
         msg = f"{name!r} needs a package that is missing here ({said[:_TAIL].strip()}); install it, nothing is installed for you"
         return ModelError(msg)
-    if kind == "UnpicklingError" or "weights_only" in said or "SAFE_LOAD" in said:
+    if kind == "UnpicklingError" or "outside the supported Ultralytics checkpoint" in said:
         msg = (
             f"{name!r} holds more than weights, or is no checkpoint ({said[:_TAIL].strip()}); if you "
             "trust where it comes from: LocalModel(..., trust_pickle=True)"
