@@ -158,3 +158,23 @@ def test_cluster_tag_must_be_there():
 
     with pytest.raises(InputError, match="frame 0 has no tag 'camera'"):
         evaluate(labels, predictions, cluster_by="camera")
+
+
+def test_long_tails_are_added_row_by_row():
+    """Where the table of counts would be too large, the misses are summed another way."""
+    rng = np.random.default_rng(6)
+    one = ranking(rng, images=3000, detections=4000)
+    weights = half_samples(np.arange(3000), replicates=2, rng=1)
+
+    fast = replicate_average_precision(one, weights)
+    plain = np.array([average_precision(one, row) for row in weights])
+
+    assert fast == pytest.approx(plain, abs=1.01 / len(RECALL_GRID))
+    assert fast.mean() == pytest.approx(plain.mean(), abs=1e-4)
+
+
+def test_nothing_to_draw():
+    """No frames, no weights; fewer than two replicates are none."""
+    assert half_samples(np.zeros(0, dtype=np.int64), replicates=3, rng=1).shape == (4, 0)
+    with pytest.raises(InputError, match="at least 2"):
+        half_samples(np.arange(4), replicates=1, rng=1)

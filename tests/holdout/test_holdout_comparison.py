@@ -222,3 +222,51 @@ def test_reads_well(world):
 
     assert text.startswith("mAP@0.5:0.95 worse: -0.")
     assert "plate" in text
+
+
+def test_clusters_are_drawn_together(world):
+    """Camera-days of both weeks are units; on the same frames they are the same units."""
+    labels, predictions = world
+    frames = [
+        evolve(frame, tags={"camera": f"cam-{index % 3}", "day": str(index % 10)})
+        for index, frame in enumerate(named(labels))
+    ]
+    options = {"class_names": NAMES, "replicates": 50, "cluster_by": ("camera", "day"), "by": ()}
+    worse = shaken(np.random.default_rng(1), predictions, 1.0)
+    first = evaluate(frames, predictions, **options)
+    other = evaluate(frames, worse, **options)
+    elsewhere = evaluate([evolve(one, id=f"g{one.id}") for one in frames], worse, **options)
+
+    paired = first.compare(other, replicates=200)
+    unpaired = first.compare(elsewhere, replicates=200)
+
+    assert first.n_units == 30
+    assert paired.difference.standard_error < unpaired.difference.standard_error
+    assert unpaired.pairing == "unpaired"
+
+
+def test_a_class_of_one_week_only_is_unknown(world):
+    """A class without labels in one of the two has no difference, and the reason says so."""
+    labels, predictions = world
+    frames = named(labels)
+    names = [*NAMES, "spoon"]
+    first = evaluate(frames, predictions, class_names=names, replicates=20)
+
+    change = first.compare(first, replicates=20).per_class["spoon"]
+
+    assert change.difference.value is None
+    assert change.p_value is None
+    assert change.contribution is None
+    assert not change.moved
+    assert "no labelled object of spoon" in str(change)
+
+
+def test_one_frame_is_too_little(world):
+    """One frame cannot tell which of two models is better."""
+    labels, predictions = world
+    one = evaluate(labels[:1], predictions[:1], class_names=NAMES, replicates=20)
+    short = Evaluation.from_dict(one.to_dict(table=False))
+
+    assert one.compare(one).verdict == "too little data"
+    assert one.compare(one).probability is None
+    assert short.compare(one).verdict == "too little data"

@@ -406,3 +406,36 @@ def test_settings_come_from_a_context():
         "imgsz": 320,
         "versions.ultralytics": "8.4.190",
     }
+
+
+def test_calibration_reads_well(evaluation):
+    """Confidence against precision, a line a bin, empty bins left out."""
+    lines = str(evaluation.calibration).splitlines()
+
+    assert lines[0].startswith("expected calibration error 0.")
+    assert len(lines) == 1 + sum(one.n > 0 for one in evaluation.calibration.bins)
+    assert "said 0." in lines[1]
+
+
+def test_calibration_of_nothing():
+    """Without detections there is no error, not a perfect one."""
+    calibration = evaluate([box((0, 0, 9, 9))] * 20, [nothing()] * 20).calibration
+
+    assert calibration.error is None
+    assert str(calibration) == "expected calibration error unknown: no detections"
+
+
+def test_two_classes_of_one_name_are_refused():
+    """per_class is by name."""
+    with pytest.raises(InputError, match="two classes have one name"):
+        evaluate([box((0, 0, 9, 9))], [nothing()], class_names=["cup", "cup"])
+
+
+def test_records_say_their_counts(evaluation):
+    """Short, true reprs."""
+    table = evaluation.table
+
+    assert repr(table) == (
+        f"MatchTable(60 frames, {len(table.confidence)} detections, {len(table.truth_frame)} objects)"
+    )
+    assert str(evaluation.overall.operating).startswith("at confidence 0.25: precision 0.")

@@ -52,6 +52,7 @@ def test_right_without_a_shift(calibrator, week):
     assert not estimate.precision.interval.excludes(point.precision.value)
     assert not estimate.true_positives_per_frame.interval.excludes(point.true_positives / 420)
     assert estimate.method == "calibration"
+    assert repr(calibrator).endswith("detections of 300 units)")
     assert "as often as it was on the holdout" in estimate.assumption
     assert (estimate.n_frames, estimate.confidence) == (420, 0.25)
     assert estimate.n_detections == point.true_positives + point.false_positives

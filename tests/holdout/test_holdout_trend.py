@@ -220,6 +220,7 @@ def test_samples_and_json(blank):
     assert Trend.from_dict(json.loads(json.dumps(trend.to_dict()))) == trend
     with pytest.raises(UnreadableData):
         Trend.from_dict({"schema": "driftline.trend/9"})
+    assert repr(trend) == "Trend('falling', -0.0550 a week, 3 weeks, recent)"
     assert str(trend).startswith("falling: ")
     assert "week 2: 0.510" in str(trend)
 

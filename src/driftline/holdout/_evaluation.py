@@ -412,15 +412,13 @@ def _evaluation(
         )
         for index, class_id in enumerate(table.classes)
     }
-    row = ValRow.of(table)
-    assert row is not None, "a table with a judged object has a row"
     return Evaluation(
         overall=score(resample, "all", points, replicates),
         per_class=per_class,
         per_size=_per_size(resample),
         per_tag={tag: parts for tag in scoring.by if (parts := _per_tag(table, tag, scoring))},
         calibration=Calibration.of(resample),
-        val_row=row,
+        val_row=ValRow.of(table),
         settings=_settings(scoring, names),
         role=scoring.role,
         at=scoring.at,

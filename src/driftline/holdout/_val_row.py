@@ -39,15 +39,13 @@ class ValRow:
     f1: float
 
     @classmethod
-    def of(cls, table: MatchTable) -> ValRow | None:
-        """The row of a table; None without labelled objects."""
+    def of(cls, table: MatchTable) -> ValRow:
+        """The row of a table with at least one object that counts."""
         curves = [
             curve
             for index in range(len(table.classes))
             if (curve := _curves(table, index)) is not None
         ]
-        if not curves:
-            return None
         precision, recall = (np.array([pair[part] for pair in curves]) for part in (0, 1))
         f1 = 2 * precision * recall / (precision + recall + 1e-16)
         best = int(_smooth(f1.mean(axis=0)).argmax())
