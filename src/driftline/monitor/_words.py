@@ -12,7 +12,7 @@ from driftline.monitor._cause import likely_cause
 from driftline.monitor._codec import alert_from_json
 from driftline.monitor._engine import Telling
 from driftline.records import Alert, AlertStatus, LogLine, Metric
-from driftline.rules import Rule, State, instant
+from driftline.rules import Phase, Rule, State, instant
 
 AROUND: Final = timedelta(minutes=5)
 """How far around the breach a log line may lie to tell its cause."""
@@ -35,17 +35,27 @@ def worded(
         return _resolved(telling, before, now)
     rule = telling.rule
     assert rule is not None
-    return _firing(telling, rule, lines, now=now, log_lines=log_lines)
+    step = telling.notice.step
+    still = state is not None and state.phase is Phase.FIRING
+    last = instant(now if still else step.window_end) + AROUND
+    about = [line for line in lines if instant(step.since) - AROUND <= line.at <= last]
+    return _firing(telling, rule, lines[:log_lines], about, now=now)
 
 
 def _firing(
-    telling: Telling, rule: Rule, lines: Sequence[LogLine], *, now: int, log_lines: int
+    telling: Telling,
+    rule: Rule,
+    lines: Sequence[LogLine],
+    about: Sequence[LogLine] = (),
+    *,
+    now: int,
 ) -> Alert:
+    """The alert: `lines` travel with it, those `about` the breach may tell the cause."""
     step, subject = telling.notice.step, telling.place[1]
     missing = step.reason == "no data"
     reasons = [telling.notice.note, "" if missing else step.reason]
     if rule.metric == Metric.ERRORS:
-        reasons.append(likely_cause(_around(lines, telling)))
+        reasons.append(likely_cause(about))
     return Alert(
         key=telling.key,
         rule=rule.name,
@@ -65,7 +75,7 @@ def _firing(
         unit=rule.unit,
         reason="; ".join(filter(None, reasons)),
         links=rule.links,
-        logs=tuple(lines[:log_lines]),
+        logs=tuple(lines),
         labels=dict(subject.labels),
     )
 
@@ -76,19 +86,12 @@ def _missing(telling: Telling, rule: Rule) -> str:
     return f"no {rule.metric} since {since:%Y-%m-%d %H:%M} UTC{why}"
 
 
-def _around(lines: Sequence[LogLine], telling: Telling) -> list[LogLine]:
-    """The lines that may tell the cause: those of the time of the breach."""
-    step = telling.notice.step
-    first, last = instant(step.since) - AROUND, instant(step.window_end) + AROUND
-    return [line for line in lines if first <= line.at <= last]
-
-
 def _resolved(telling: Telling, before: Mapping[str, Any] | None, now: int) -> Alert:
     """The end of an alert, in the words it was told with."""
     step = telling.notice.step
     if before is None:
         assert telling.rule is not None
-        opened = _firing(telling, telling.rule, (), now=now, log_lines=0)
+        opened = _firing(telling, telling.rule, (), now=now)
     else:
         opened = alert_from_json(before)
     judged_again = step.window_end > step.window_start and step.reason == "recovered"
