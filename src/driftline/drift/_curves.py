@@ -218,7 +218,7 @@ def unshared(one: Curves, units: IntArray, noise: float, *, ordered: bool) -> Fl
         ``(n_days, k, n_levels)`` deviations at `LEVELS` (at the bins, where they have no order).
     """
     own = one.deviation[:, units]
-    if ordered and own.shape[2]:
+    if ordered and own.size:
         at = np.stack([_at_levels(one.pooled[u]) for u in units.tolist()])
         own = np.take_along_axis(own, at[None], axis=2)
     if len(units) < 1 + MIN_NEIGHBOURS or not own.shape[2]:
