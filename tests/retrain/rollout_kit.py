@@ -60,9 +60,9 @@ class World:
 
 
 @contextmanager
-def rolling(store=None, **options):
+def rolling(store=None, *, deploy_seconds=60, **options):
     """A platform with both deployments, a client, and a rollout that has not begun."""
-    with LocalPlatform(deployments=[], deploy_seconds=60) as local:
+    with LocalPlatform(deployments=[], deploy_seconds=deploy_seconds) as local:
         local.add_deployment("line-3", model=OLD)
         local.add_deployment("line-3-next", model=NEW)
         with PlatformClient(

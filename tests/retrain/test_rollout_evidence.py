@@ -101,7 +101,9 @@ def peeked(rng, *, rates, question, looks=15, frames=(50, 150), epoch=5, look):
     """Whether `look` is ever true over a stage that is looked at after every batch."""
     ledger = Ledger()
     for number in range(1, looks + 1):
-        batch = arms("errors", *(events(rng, n, p) for n, p in zip(frames[::-1], rates, strict=True)))
+        batch = arms(
+            "errors", *(events(rng, n, p) for n, p in zip(frames[::-1], rates, strict=True))
+        )
         ledger = evolve(ledger, open=ledger.open + batch)
         if look(ledger):
             return True

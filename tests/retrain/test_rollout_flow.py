@@ -265,7 +265,7 @@ def test_main_is_replaced_by_somebody_else():
 
 def test_canary_stops():
     """When the canary stops serving, its traffic goes back."""
-    with rolling() as (local, rollout):
+    with rolling() as (_, rollout):
         rollout.advance()
         rollout._platform.stop(CANARY)
         status = rollout.advance()
@@ -354,9 +354,7 @@ def test_nothing_to_go_back_to():
     with rolling() as (local, rollout):
         local.deployment("line-3").break_next_transition("x")
         with pytest.raises(errors.ConfigError, match="serves vision/model-v1 already"):
-            Rollout(
-                rollout._platform, MemoryStore(), MAIN, canary=CANARY, candidate=OLD
-            ).advance()
+            Rollout(rollout._platform, MemoryStore(), MAIN, canary=CANARY, candidate=OLD).advance()
         rollout._platform.stop(MAIN)
         with pytest.raises(errors.ConfigError, match="is stopped"):
             rollout.advance()

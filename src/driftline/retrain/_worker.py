@@ -148,10 +148,12 @@ class RolloutRouter:
         self.observe(route, outcome, key=key)
         if route.copy_to is None or not self._slots.acquire(blocking=False):
             return
-        if self._copies is None:
-            self._copies = ThreadPoolExecutor(COPIES_AT_ONCE, thread_name_prefix="driftline-copy")
+        with self._lock:
+            if self._copies is None:
+                self._copies = ThreadPoolExecutor(COPIES_AT_ONCE, "driftline-copy")
+            copies = self._copies
         try:
-            future = self._copies.submit(self._copy, route, key, call, outcome)
+            future = copies.submit(self._copy, route, key, call, outcome)
         except RuntimeError:  # closed meanwhile
             self._slots.release()
         else:
@@ -319,7 +321,7 @@ class RolloutRouter:
     # --- the end ------------------------------------------------------------------------------
 
     def close(self) -> None:
-        """Wait for copies under way, and hand in everything.
+        """Wait for copies under way, drop those that wait, and hand in everything.
 
         Raises:
             StoreError: the store failed.
