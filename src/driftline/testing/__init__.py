@@ -1,5 +1,6 @@
 """Fakes and conformance suites: what Driftline is tested with, for users' tests as well."""
 
+from driftline.testing._accuracy import assert_not_worse
 from driftline.testing._check_rule import check_rule
 from driftline.testing._clock import FrozenClock
 from driftline.testing._detectors import OnnxDetector, ShapeFinder
@@ -44,6 +45,7 @@ __all__ = [
     "ShapeFinder",
     "VendorCall",
     "VendorReply",
+    "assert_not_worse",
     "blur",
     "check_rule",
     "check_sink",
