@@ -243,6 +243,21 @@ def test_own_clause():
     assert ("audit week",) == decision.reasons
 
 
+@pytest.mark.parametrize(
+    ("drop", "text"),
+    [
+        (0.02, "fell by 2.0 points (95 % -1.0 to 5.0)"),
+        (-0.02, "rose by 2.0 points (95 % -1.0 to 5.0)"),
+    ],
+)
+def test_interval_follows_the_word(drop, text):
+    """The interval is that of what the sentence says: of a rise, the rise."""
+    ends = sorted([drop - 0.03, drop + 0.03])
+    facts = AccuracyFacts(verdict="holding", drop=drop, drop_low=ends[0], drop_high=ends[1])
+
+    assert f"mAP@0.5:0.95 {text}" == str(facts)
+
+
 def test_finding_needs_runbook():
     """A finding nobody could act on cannot be made."""
     with pytest.raises(errors.InputError, match="one-line runbook"):

@@ -117,12 +117,13 @@ class AccuracyFacts:
         """The drop with its interval."""
         if self.drop is None:
             return f"mAP: {self.verdict}"
+        fell = self.drop > 0
+        ends = (self.drop_low, self.drop_high) if fell else (self.drop_high, self.drop_low)
+        low, high = (None if end is None else end if fell else -end for end in ends)
         interval = (
-            ""
-            if self.drop_low is None or self.drop_high is None
-            else f" (95 % {_points(self.drop_low)} to {_points(self.drop_high)})"
+            "" if low is None or high is None else f" (95 % {_points(low)} to {_points(high)})"
         )
-        word = "fell" if self.drop > 0 else "rose"
+        word = "fell" if fell else "rose"
         return f"mAP@0.5:0.95 {word} by {_points(abs(self.drop))} points{interval}"
 
 
