@@ -545,3 +545,10 @@ def test_the_validator_checks_for_leaks(data):
 
     with pytest.raises(InputError, match="3 of 12 frames are pictures the model was trained on"):
         HoldoutValidator(data, ShapeFinder(), train=train / "data.yaml").validate()
+
+
+def test_empty_frames_are_not_held_against_it():
+    """Before a camera that stands still they all look alike."""
+    empty = list(Scenes(seed=5, cameras=("a",), empty=1.0).frames(6))
+
+    assert () == Holdout.of(empty[:3], CLASS_NAMES).leaks(Holdout.of(empty[3:], CLASS_NAMES))

@@ -326,14 +326,25 @@ class Holdout:
             raise InputError(msg)
 
     def leaks(self, train: Holdout | Iterable[str | Path]) -> tuple[Leak, ...]:
-        """Frames that are pictures of the training set, also compressed or resized anew."""
+        """Frames that are pictures of the training set, also compressed or resized anew.
+
+        Frames without labelled objects are left out: before a camera that stands still they all
+        look alike.
+
+        Args:
+            train: a holdout, or paths of the training pictures.
+        """
         theirs: list[tuple[str, Any]] = (
             [(frame.id, frame.image) for frame in train.frames]
             if isinstance(train, Holdout)
             else [(str(one), Path(one)) for one in train]
         )
         return leaks(
-            [(frame.id, frame.image) for frame in self.frames if frame.image is not None],
+            [
+                (frame.id, frame.image)
+                for frame in self.frames
+                if frame.image is not None and len(frame.truth)
+            ],
             [one for one in theirs if one[1] is not None],
         )
 

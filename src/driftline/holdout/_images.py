@@ -26,7 +26,7 @@ __all__ = [
 ]
 
 Image = npt.NDArray[np.uint8]
-Grey = npt.NDArray[np.float32]
+Colours = npt.NDArray[np.float32]
 
 IMAGE_SUFFIXES: Final = frozenset(
     {".avif", ".bmp", ".jpeg", ".jpg", ".jp2", ".mpo", ".png", ".tif", ".tiff", ".webp"}
@@ -79,12 +79,14 @@ def pixels(path: Path) -> Image:
             raise _unreadable(path, exc) from exc
 
 
-def thumbnail(image: Image | Path) -> Grey:
-    """``(32, 32)`` grey levels, 0 to 255: what stays when a picture is resized or compressed."""
+def thumbnail(image: Image | Path) -> Colours:
+    """``(32, 32, 3)`` RGB, 0 to 255: what stays when a picture is resized or compressed."""
     picture = _pillow()
     whole = pixels(image) if isinstance(image, Path) else np.asarray(image)
     small = (
-        picture.fromarray(whole).convert("L").resize((THUMBNAIL, THUMBNAIL), picture.Resampling.BOX)
+        picture.fromarray(whole)
+        .convert("RGB")
+        .resize((THUMBNAIL, THUMBNAIL), picture.Resampling.BOX)
     )
     return np.asarray(small, dtype=np.float32)
 
