@@ -30,6 +30,15 @@ class Curve:
     current: tuple[float, ...] = field(converter=_floats)
 
 
+def _unless_nan(value: float) -> float | None:
+    """What a number is compared by: two unknowns are alike."""
+    return None if math.isnan(value) else value
+
+
+def _number() -> float:
+    return field(default=math.nan, eq=_unless_nan)
+
+
 @frozen(kw_only=True)
 class Cell:
     """What was found for one feature, camera and class.
@@ -82,28 +91,28 @@ class Cell:
     feature: str
     camera: str | None = None
     class_name: str | None = None
-    statistic: float = math.nan
-    statistic_error: float = math.nan
-    p_value: float = math.nan
-    p_unadjusted: float = math.nan
-    effect: float = math.nan
-    effect_low: float = math.nan
-    effect_high: float = math.nan
+    statistic: float = _number()
+    statistic_error: float = _number()
+    p_value: float = _number()
+    p_unadjusted: float = _number()
+    effect: float = _number()
+    effect_low: float = _number()
+    effect_high: float = _number()
     direction: Direction = ""
-    at: float = math.nan
+    at: float = _number()
     unit: str = ""
-    wasserstein_sd: float = math.nan
-    ks_statistic: float = math.nan
-    ks_high: float = math.nan
-    ks_p_value: float = math.nan
+    wasserstein_sd: float = _number()
+    ks_statistic: float = _number()
+    ks_high: float = _number()
+    ks_p_value: float = _number()
     n_boxes: int = 0
     n_frames: int = 0
     n_blocks: int = 0
-    n_effective: float = math.nan
+    n_effective: float = _number()
     n_reference_boxes: int = 0
     n_reference_frames: int = 0
     n_reference_blocks: int = 0
-    n_reference_effective: float = math.nan
+    n_reference_effective: float = _number()
     phi: float = 1.0
     flagged: bool = False
     reason: str = ""

@@ -221,7 +221,7 @@ def unshared(one: Curves, units: IntArray, noise: float, *, ordered: bool) -> Fl
     if ordered and own.size:
         at = np.stack([_at_levels(one.pooled[u]) for u in units.tolist()])
         own = np.take_along_axis(own, at[None], axis=2)
-    if len(units) < 1 + MIN_NEIGHBOURS or not own.shape[2]:
+    if len(units) < 1 + MIN_NEIGHBOURS or not own.size:
         return own
     there = one.size[:, units] > 0
     weight = weights_of(one.size[:, units], noise)

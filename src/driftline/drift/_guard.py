@@ -217,7 +217,7 @@ def _nanmean(values: FloatArray, axis: int) -> FloatArray:
 
 
 def chi_square_quantile(level: float, freedom: float) -> float:
-    """Quantile of chi-square by Wilson and Hilferty's cube (1931), within 1 % above one degree.
+    """Quantile of chi-square by Wilson and Hilferty's cube (1931), within 1 % from three degrees on.
 
     >>> round(chi_square_quantile(0.5, 10), 2)
     9.35

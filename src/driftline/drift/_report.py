@@ -101,7 +101,7 @@ class DriftReport:
     blind: float = 0.0
     before: tuple[bool, ...] = field(default=(), converter=_bools)
     reference_digest: str = ""
-    memory: Memory = field(factory=Memory)
+    memory: Memory = field(factory=Memory, eq=False, repr=False)
     reason: str = ""
 
     BLIND_FROM = 0.10
