@@ -209,4 +209,4 @@ def _candidates(first: Colours, second: Colours) -> list[tuple[int, int]]:
 def _coarse(stack: Colours) -> Colours:
     side = THUMBNAIL // _COARSE
     cells = stack.reshape(-1, _COARSE, side, _COARSE, side, 3).mean(axis=(2, 4))
-    return np.asarray(cells.reshape(len(stack), -1), dtype=np.float32)
+    return np.asarray(cells.reshape(len(stack), 3 * _COARSE**2), dtype=np.float32)
