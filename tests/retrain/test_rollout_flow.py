@@ -500,3 +500,136 @@ def test_worker_without_platform():
     assert MAIN == rollout.route("cam-1").deployment
     with pytest.raises(errors.ConfigError, match="without a platform"):
         rollout.advance()
+
+
+def at_promotion(local, rollout, world):
+    """A rollout whose replace is under way."""
+    rollout.advance()
+    while rollout.advance(wait=False).phase is not Phase.PROMOTING:
+        world.serve(rollout, 4000)
+        local.clock.advance(HOUR)
+
+
+def test_degrades_while_promoting():
+    """A candidate that goes bad during the replace is brought back once that has ended."""
+    with rolling(auto_promote=True) as (local, rollout):
+        world = World()
+        at_promotion(local, rollout, world)
+        world.error_rate["candidate"] = 0.4
+        world.serve(rollout, 1000)
+        status = rollout.advance()
+
+        assert Phase.ROLLED_BACK is status.phase
+        assert "credibly worse" in status.reason
+        assert [("line-3", 202)] * 2 == replaces(local)
+        assert OLD == local.deployment("line-3").model
+
+
+def test_replace_is_refused():
+    """A replace that the Platform refuses is raised, and may be tried again by the next call."""
+    with rolling(auto_promote=True) as (local, rollout):
+        rollout.advance()
+        world = World()
+        local.fault(403, on="update")
+        with pytest.raises(errors.Forbidden):
+            go(local, rollout, world, until=Phase.PROMOTED)
+
+        assert CANARY == rollout.route("anything").deployment
+        assert Phase.PROMOTING is rollout.status().phase
+        assert Phase.PROMOTED is rollout.advance().phase
+        assert [("line-3", 403), ("line-3", 202)] == replaces(local)
+
+
+def test_replaced_by_hand():
+    """Somebody who replaces the main deployment in the web page has promoted it."""
+    with rolling() as (local, rollout):
+        rollout.advance()
+        go(local, rollout, World(), until=Phase.AWAITING_APPROVAL)
+        rollout._platform.replace(MAIN, NEW)
+        status = rollout.advance()
+
+        assert Phase.PROMOTED is status.phase
+        assert "by hand" in status.reason
+
+
+def test_somebody_else_replaces_while_promoting():
+    """A third model on the main deployment ends the rollout and is left alone."""
+    with rolling(auto_promote=True) as (local, rollout):
+        at_promotion(local, rollout, World())
+        local.clock.advance(HOUR)
+        local.add_model("vision/model-v3")
+        rollout._platform.replace(MAIN, "vision/model-v3")
+        status = rollout.advance()
+
+        assert Phase.ROLLED_BACK is status.phase
+        assert "vision/model-v3" == local.deployment("line-3").model
+
+
+def test_main_is_stopped_while_promoting():
+    """A main deployment that cannot be replaced is named, with what to do."""
+    with rolling(auto_promote=True) as (local, rollout):
+        rollout.advance()
+        world = World()
+        local.fault(403, on="update")
+        with pytest.raises(errors.Forbidden):
+            go(local, rollout, world, until=Phase.PROMOTED)
+        rollout._platform.stop(MAIN)
+        status = rollout.advance()
+
+        assert Phase.PROMOTING is status.phase
+        assert "platform.start('acme/line-3')" in status.note
+
+
+def test_rollback_fails():
+    """A rollback that the Platform cannot do is loud, and the next call tries again."""
+    with rolling(auto_promote=True) as (local, rollout):
+        rollout.advance()
+        go(local, rollout, World(), until=Phase.PROMOTED)
+        local.deployment("line-3").break_next_transition("no capacity")
+        with pytest.raises(errors.TransitionFailed, match="call advance"):
+            rollout.roll_back("no")
+
+        assert Phase.ROLLED_BACK is rollout.advance().phase
+        assert OLD == local.deployment("line-3").model
+
+
+def test_another_candidate_follows():
+    """When a rollout is over the next candidate begins its own, in the same store."""
+    store = MemoryStore()
+    with rolling(store) as (local, rollout):
+        rollout.advance()
+        rollout.roll_back("no")
+        local.add_deployment("line-3-third", model="vision/model-v3")
+        third = Rollout(
+            rollout._platform,
+            store,
+            MAIN,
+            canary="acme/line-3-third",
+            candidate="vision/model-v3",
+            clock=local.clock,
+        )
+        status = third.advance()
+
+        assert Phase.RUNNING is status.phase
+        assert ("vision/model-v3", OLD) == (status.candidate, status.previous)
+
+
+def test_canary_that_stopped_before_the_beginning():
+    """A canary that does not run is not started by itself: it costs."""
+    with rolling() as (_, rollout):
+        rollout._platform.stop(CANARY)
+        status = rollout.advance()
+
+        assert Phase.PREPARING is status.phase
+        assert "platform.start('acme/line-3-next')" in status.note
+
+
+def test_preparing_fails():
+    """A canary that does not take the candidate holds the rollout and says so."""
+    with rolling(approve=lambda _: True) as (local, rollout):
+        rollout._platform.replace(CANARY, OLD)
+        local.deployment("line-3-next").break_next_transition("Weights do not load")
+        status = rollout.advance()
+
+        assert Phase.PREPARING is status.phase
+        assert "did not take" in status.note

@@ -387,9 +387,7 @@ class Question:
                 the incumbent of the stage that ends.
         """
         carried = {
-            f"stage/{claim.name}": self._from_any(
-                claim, ledger, "stage", ledger.rung, ledger.stage
-            )
+            f"stage/{claim.name}": self._from_any(claim, ledger, "stage", ledger.rung, ledger.stage)
             for claim in self.claims
         }
         closed = self.close(ledger)
@@ -475,7 +473,7 @@ def _doubts(unsure: list[Difference], needed: int | None, too_early: str) -> Ite
         yield too_early
     unseen = [d.measure.value for d in unsure if math.isnan(d.difference)]
     if unseen:
-        yield f"not observed in both arms: {', '.join(unseen)}"
+        yield f"not observed in both arms: {', '.join(unseen)} (None in the guard leaves one out)"
     seen = [d.measure.value for d in unsure if not math.isnan(d.difference)]
     if seen:
         more = (

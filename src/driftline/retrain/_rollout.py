@@ -462,7 +462,7 @@ class Rollout(RolloutRouter):
         if not by and state.order is None:  # after a failed replace only a person's word counts
             main = self._at.deployment(state.deployment)
             by = "auto_promote" if self._auto_promote else ""
-            by = by or ("approve=" if self._says_yes("promote", main, state) else "")
+            by = by or ("the approve function" if self._says_yes("promote", main, state) else "")
         if not by:
             return _Note(
                 f"{state.deployment} is to be replaced by {state.candidate}: approve(by=...) it"
