@@ -14,11 +14,13 @@ from driftline._http import AsyncHttpClient, AsyncTransport
 from driftline._retry import Retry
 from driftline._secret import Secret
 from driftline._wire import Call, Flow, adrive
+from driftline.platform._async_learning import AsyncDatasets, AsyncModels, AsyncTraining
 from driftline.platform._calls import PredictOptions
 from driftline.platform._deployment import Deployment, DeploymentList, DeploymentStatus, Ref
 from driftline.platform._endpoint import LOWEST_CONF, AsyncEndpoint
 from driftline.platform._health import Health
 from driftline.platform._images import Image, load_image
+from driftline.platform._learning_flows import Learning
 from driftline.platform._logs import LOG_PAGES, LogEntry, LogQuestion, LogWalk
 from driftline.platform._metrics import (
     METRICS_LAG,
@@ -89,6 +91,10 @@ class AsyncPlatformClient:
             pace=parts.pace,
             timeout_seconds=timeout.total_seconds(),
         )
+        learning = Learning(parts.core)
+        self._datasets = AsyncDatasets(self._run, learning)
+        self._models = AsyncModels(self._run, learning)
+        self._training = AsyncTraining(self._run, learning)
 
     async def _run(self, flow: Flow[T]) -> T:
         return await adrive(flow, self._transport.send)
@@ -245,6 +251,23 @@ class AsyncPlatformClient:
         """Wait for a transition that was asked for elsewhere; see `PlatformClient.wait`."""
         ending = Ending(timeout=timeout, poll=poll)
         return await self._run(self._core.wait(ref, until=until, model=model, ending=ending))
+
+    # --- what models learn from -------------------------------------------------------------
+
+    @property
+    def datasets(self) -> AsyncDatasets:
+        """Datasets: made, filled, frozen, read and labelled."""
+        return self._datasets
+
+    @property
+    def models(self) -> AsyncModels:
+        """Models: made, read and downloaded."""
+        return self._models
+
+    @property
+    def training(self) -> AsyncTraining:
+        """Trainings: started, watched and cancelled."""
+        return self._training
 
     # --- everything else --------------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""Requests: only this file knows the Platform's paths, parameters and rate-limit categories."""
+"""Requests about deployments: their paths and parameters, and the rate limits of all calls."""
 
 from __future__ import annotations
 

@@ -18,6 +18,8 @@ from driftline.platform._deployment import Deployment, DeploymentList, Deploymen
 from driftline.platform._endpoint import LOWEST_CONF, Endpoint
 from driftline.platform._health import Health
 from driftline.platform._images import Image, load_image
+from driftline.platform._learning import Datasets, Models, Training
+from driftline.platform._learning_flows import Learning
 from driftline.platform._logs import LOG_PAGES, LogEntry, LogQuestion, LogWalk
 from driftline.platform._metrics import (
     METRICS_LAG,
@@ -34,7 +36,7 @@ T = TypeVar("T")
 
 
 class PlatformClient:
-    """Ultralytics Platform, for everything about deployments.
+    """Ultralytics Platform: deployments, and the datasets, models and trainings behind them.
 
     One client serves many threads. All clients of one key in this process share its rate limits:
     calls wait their turn instead of running into a 429. No call follows a redirection, and the
@@ -110,6 +112,10 @@ class PlatformClient:
             pace=parts.pace,
             timeout_seconds=timeout.total_seconds(),
         )
+        learning = Learning(parts.core)
+        self._datasets = Datasets(self._run, learning)
+        self._models = Models(self._run, learning)
+        self._training = Training(self._run, learning)
 
     def _run(self, flow: Flow[T]) -> T:
         return drive(flow, self._transport.send)
@@ -355,6 +361,23 @@ class PlatformClient:
         """
         ending = Ending(timeout=timeout, poll=poll)
         return self._run(self._core.wait(ref, until=until, model=model, ending=ending))
+
+    # --- what models learn from -------------------------------------------------------------
+
+    @property
+    def datasets(self) -> Datasets:
+        """Datasets: made, filled, frozen, read and labelled."""
+        return self._datasets
+
+    @property
+    def models(self) -> Models:
+        """Models: made, read and downloaded."""
+        return self._models
+
+    @property
+    def training(self) -> Training:
+        """Trainings: started, watched and cancelled."""
+        return self._training
 
     # --- everything else --------------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""Replies: only this file knows the Platform's wire names. Fields nobody reads are ignored."""
+"""Replies about deployments: their wire names. Fields nobody reads are ignored."""
 
 from __future__ import annotations
 

@@ -86,13 +86,23 @@ class Core:
 
     # --- one call ---------------------------------------------------------------------------
 
-    def exchange(self, call: Call) -> Flow[Reply]:
+    @property
+    def clock(self) -> Clock:
+        """Where time comes from."""
+        return self._settings.clock
+
+    def exchange(self, call: Call, *, retry: Retry | None = None) -> Flow[Reply]:
         """Send a call, repeat it where that is right, and answer its success.
+
+        Args:
+            call: what to send.
+            retry: how often and how patiently; None is the client's own.
 
         Raises:
             PlatformError: it did not succeed.
         """
-        reply = yield from exchange(call, self._settings.retry, wait_of=partial(self._wait, call))
+        patience = retry or self._settings.retry
+        reply = yield from exchange(call, patience, wait_of=partial(self._wait, call))
         if succeeded(reply):
             return reply
         raise error_of(call, reply, said=_decode.words(reply), wait=self._wait(call, reply))
@@ -103,13 +113,20 @@ class Core:
             self._settings.pace.hold(call, min(wait, LONGEST_HOLD_SECONDS))
         return wait
 
-    def ask(self, call: Call, decode: Callable[[Node], T]) -> Flow[T]:
+    def ask(
+        self, call: Call, decode: Callable[[Node], T], *, retry: Retry | None = None
+    ) -> Flow[T]:
         """Send a call and read the answer.
+
+        Args:
+            call: what to send.
+            decode: what makes the answer of the reply's JSON.
+            retry: as in `exchange`.
 
         Raises:
             PlatformError: it did not succeed, or the answer is not what the contract says.
         """
-        reply = yield from self.exchange(call)
+        reply = yield from self.exchange(call, retry=retry)
         try:
             return read(parse(reply.content), decode)
         except UnreadableError as exc:
