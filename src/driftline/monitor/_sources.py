@@ -256,9 +256,13 @@ async def aask_all(
 
     tasks = [asyncio.ensure_future(one(ask)) for ask in asks]
     waiting = set(tasks)
-    while waiting:
-        _, waiting = await asyncio.wait(
-            waiting, timeout=TOUCH_SECONDS, return_when=asyncio.FIRST_COMPLETED
-        )
-        await touch()
+    try:
+        while waiting:
+            _, waiting = await asyncio.wait(
+                waiting, timeout=TOUCH_SECONDS, return_when=asyncio.FIRST_COMPLETED
+            )
+            await touch()
+    finally:
+        for task in waiting:  # the run was cancelled: its questions are as well
+            task.cancel()
     return [task.result() for task in tasks]

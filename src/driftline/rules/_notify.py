@@ -119,13 +119,16 @@ class _Voice:
     def fire(self, step: Step) -> None:
         if self.told:  # open to people although it was over: it flaps
             return
-        if why := self.withheld(step.at):
+        # By the time of the breach, so that a late run tells no more than a punctual one; and by
+        # the present, as who silences now wants silence now.
+        if why := self.withheld(step.at) or self.withheld(self.now):
             self.suppress(step, why)
         else:
             self.tell(AlertStatus.FIRING, step)
 
     def resolve(self, step: Step) -> None:
-        if self.suppressed and not self.told and not self.withheld(step.at):
+        withheld = self.withheld(step.at) or self.withheld(self.now)
+        if self.suppressed and not self.told and not withheld:
             # The hindrance ended before the alert did: run by run, people would have been told.
             self.release(step)
         self.suppressed = ""
