@@ -12,7 +12,7 @@ from scipy.stats import binom
 
 from driftline.retrain import Guard, Measure, Verdict
 from driftline.retrain._arms import Counts, Recorder, Running, Tally
-from driftline.retrain._boundary import above, below, exceeds
+from driftline.retrain._boundary import above, at, below, exceeds
 from driftline.retrain._guard import Ledger, Question, judge
 
 RUNS = 200
@@ -76,9 +76,11 @@ def test_least_is_least(one, other, by, place):
     first, second = (Tally(n=n, total=min(k, n)) for k, n in (one, other))
     low = max(0.0, -by)
     mean = low + place * (1 - low)
-    there = above(first, events=True)(min(1.0, mean + by)) + below(second, events=True)(mean)
+    there = at(above(first, events=True), min(1.0, mean + by)) + at(
+        below(second, events=True), mean
+    )
 
-    # The golden section stops 3e-8 from the least value, where the curve is flat.
+    # The sweeps stop 6e-8 from the least value, where the curve is flat.
     assert exceeds(first, second, by, events=True) <= there + 1e-6 * (1 + abs(there))
 
 
@@ -88,9 +90,10 @@ def test_expectation_is_at_most_one(rate, is_events):
     """One number adds a factor of mean at most 1, whatever came before: the defining law."""
     before = Tally(n=50, total=50 * rate, spread=50 * rate * (1 - rate))
     for side in (above, below):
-        start = side(before, events=is_events)(rate)
+        start = at(side(before, events=is_events), rate)
         after = [
-            side(before + tally([value], known=before), events=is_events)(rate) for value in (0, 1)
+            at(side(before + tally([value], known=before), events=is_events), rate)
+            for value in (0, 1)
         ]
         mean = (1 - rate) * math.exp(after[0] - start) + rate * math.exp(after[1] - start)
 

@@ -18,7 +18,7 @@ from attrs import asdict, evolve, field, fields, frozen
 
 from driftline.errors import InputError
 from driftline.retrain._arms import PAIRED, Arm, Counts, Measure, Scale, Tally
-from driftline.retrain._boundary import above, below, exceeds
+from driftline.retrain._boundary import above, at, below, exceeds
 from driftline.retrain._plain import plain
 
 MOST_TIMES: Final = 1000.0
@@ -299,8 +299,8 @@ class Question:
         if self.paired:
             tally = counts.of(PAIRED, claim.measure)
             if claim.down:
-                return below(tally, events=False)((1 - tolerance) / 2)
-            return above(tally, events=False)((1 + tolerance) / 2)
+                return at(below(tally, events=False), (1 - tolerance) / 2)
+            return at(above(tally, events=False), (1 + tolerance) / 2)
         incumbent, candidate = self._arms(claim.measure, counts)
         greater, less = (incumbent, candidate) if claim.down else (candidate, incumbent)
         return exceeds(greater, less, tolerance, events=claim.measure.up_is_worse)
@@ -311,8 +311,8 @@ class Question:
         if self.paired:
             tally = counts.of(PAIRED, claim.measure)
             if claim.down:
-                return above(tally, events=False)((1 - tolerance) / 2)
-            return below(tally, events=False)((1 + tolerance) / 2)
+                return at(above(tally, events=False), (1 - tolerance) / 2)
+            return at(below(tally, events=False), (1 + tolerance) / 2)
         incumbent, candidate = self._arms(claim.measure, counts)
         greater, less = (candidate, incumbent) if claim.down else (incumbent, candidate)
         return exceeds(greater, less, -tolerance, events=claim.measure.up_is_worse)
