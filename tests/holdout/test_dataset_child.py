@@ -221,6 +221,7 @@ def test_an_interrupt_ends_the_child(child, holdout, weights, tmp_path):
         ("answer(refused='error', type='UnpicklingError', said='x')", "trust_pickle=True"),
         ("answer(refused='error', type='KeyError', said='x')", "failed with KeyError: x"),
         ("answer(refused='task', task='segment')", "a model for 'segment'"),
+        ("answer(refused='unsafe', version='2.0')", "torch 2.0 loads 'best.pt' as a pickle"),
     ],
 )
 def test_what_went_wrong_is_said(child, holdout, weights, body, said):

@@ -87,6 +87,9 @@ def _font(config: Path) -> None:
 def _load(request: dict[str, Any]) -> Any:
     from ultralytics import YOLO, settings  # noqa: PLC0415 - only now is the house in order
 
+    if request["safe"] and Path(request["weights"]).suffix == ".pt" and not _loads_safely():
+        kind = "unsafe"
+        raise RefusedError(kind, version=version("torch"))
     known = {name: False for name in _SILENT if name in settings}
     settings.update({**known, "sync": False})
     model = YOLO(request["weights"], task=_TASK)
@@ -94,6 +97,13 @@ def _load(request: dict[str, Any]) -> Any:
         kind = "task"
         raise RefusedError(kind, task=str(model.task))
     return model
+
+
+def _loads_safely() -> bool:
+    """Whether this ultralytics can load weights alone; where it cannot it would load all, silently."""
+    from ultralytics.nn import tasks  # noqa: PLC0415 - as above
+
+    return bool(getattr(getattr(tasks, "_SafeLoad", None), "SUPPORTED", False))
 
 
 def _names(model: Any) -> dict[int, str]:

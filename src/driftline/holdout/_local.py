@@ -192,6 +192,7 @@ class LocalModel:
             "iou": self.iou,
             "max_det": self.max_det,
             "device": self.device,
+            "safe": not self.trust_pickle,
             "frames": frames,
             "class_names": None
             if class_names is None
@@ -402,6 +403,13 @@ def _answer(folder: Path, model: LocalModel, class_names: Mapping[int, str]) -> 
             class_numbers(class_names, {int(key): name for key, name in answer["names"].items()})
         case "task":
             msg = f"{model.weights.name!r} is a model for {answer['task']!r}; boxes of detectors are scored"
+            raise ModelError(msg)
+        case "unsafe":
+            msg = (
+                f"this ultralytics with torch {answer['version']} loads {model.weights.name!r} as a "
+                "pickle, which may run code; upgrade both, or if you trust where it comes from: "
+                "LocalModel(..., trust_pickle=True)"
+            )
             raise ModelError(msg)
         case _:
             pass

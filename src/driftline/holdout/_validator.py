@@ -75,7 +75,8 @@ class HoldoutValidator:
             class_names: index → name of every class; None takes the names that labels and
                 predictions carry.
             calls_per_minute: ask the model no more often than this; None: as fast as it answers.
-            checkpoint: file to which each answer is added at once; None: kept in memory only.
+            checkpoint: file to which each answer of a predictor is added at once; None: kept in
+                memory only.
             clock: where the time comes from; None: the machine's.
             **options: see `driftline.holdout.EvaluationOptions`. Left out, ``settings`` are those
                 that an attribute ``context`` of the model records, and ``at`` is the time of
