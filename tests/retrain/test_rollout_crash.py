@@ -301,6 +301,38 @@ def test_reply_is_lost():
         assert [("line-3", 202)] == replaces(local)
 
 
+def test_platform_shows_the_state_before():
+    """What is read just after a replace may be old: it is looked at again, not sent again."""
+    with rolling(**QUICK) as (local, rollout):
+        real = rollout._platform
+        sent = []
+
+        class Lagging:
+            @staticmethod
+            def replace(ref, model, *, wait=True):
+                old = real.deployment(ref)
+                real.replace(ref, model, wait=wait)
+                sent.append((local.clock.now(), old))
+                raise Unreachable("the reply was lost")
+
+            @staticmethod
+            def deployment(ref):
+                if ref == MAIN and sent and local.clock.now() < sent[-1][0] + timedelta(seconds=20):
+                    return sent[-1][1]
+                return real.deployment(ref)
+
+        rollout._platform = Lagging()
+        rollout.advance()
+        serve(rollout)
+        rollout.advance()
+        serve(rollout)
+        with pytest.raises(Unreachable):
+            rollout.advance()
+
+        assert Phase.PROMOTED is rollout.advance().phase
+        assert [("line-3", 202)] == replaces(local)
+
+
 def test_batch_is_counted_once():
     """A batch that was written although the store said it failed is not counted twice."""
     store = MemoryStore()

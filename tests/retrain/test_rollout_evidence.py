@@ -228,6 +228,20 @@ def test_soak_errs_rarely():
     assert wrong <= MOST_OF_200
 
 
+def test_soak_does_not_count_the_past_twice():
+    """Two half hours compared to one past are worth no more than the better of them."""
+    question = Question(guard=only(errors=0.02), paired=False)
+    (claim,) = question.claims
+    split = Ledger(open=arms("errors", Tally(n=300), Tally(n=300)))
+    first = question.next_stage(split, soak=True)
+    hour = arms("errors", Tally(), Tally(n=100, total=20))
+    alone = question.log_worse(claim, hour + first.reference)
+    later = evolve(question.close(evolve(first, open=hour)), open=hour)
+
+    assert alone > 5
+    assert question._from_any(claim, later, "epoch", later.epoch, later.present) <= alone
+
+
 def frames_until(question, claim, ledger, *, rates, rng, split=(95, 5), most=400):
     """Candidate frames until rollback, looked at every hundred frames; an epoch has 1,000."""
     needed = math.log(len(question.claims) / question.guard.alpha)

@@ -33,6 +33,7 @@ def test_good_candidate():
         assert CANARY == rollout.route("anything").deployment
         assert [] == replaces(local)
         assert "approve" in rollout.advance().note
+        assert status.steps == rollout.status().steps
 
         rollout.approve("ann")
         status = rollout.advance()
