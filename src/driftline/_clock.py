@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 from driftline.errors import InputError
@@ -61,8 +61,12 @@ def as_utc(value: datetime, *, name: str) -> datetime:
     """The same instant in UTC.
 
     Raises:
-        InputError: `value` is naive, so that nobody can know which instant it means.
+        InputError: `value` is no time, or naive, so that nobody can know which instant it means.
     """
+    given: object = value
+    if not isinstance(given, datetime):
+        msg = f"{name}={given!r} must be an aware time, such as datetime.now(timezone.utc)"
+        raise InputError(msg)
     if value.tzinfo is None:
         msg = (
             f"{name}={value.isoformat()} has no time zone; "
@@ -70,3 +74,34 @@ def as_utc(value: datetime, *, name: str) -> datetime:
         )
         raise InputError(msg)
     return value.astimezone(UTC)
+
+
+def as_duration(value: timedelta, *, name: str) -> timedelta:
+    """`value`, which may be of any length.
+
+    Raises:
+        InputError: it is no timedelta: a bare number does not say whether it means seconds.
+    """
+    given: object = value
+    if not isinstance(given, timedelta):
+        msg = f"{name}={given!r} must be a timedelta, such as timedelta(seconds=30)"
+        raise InputError(msg)
+    return value
+
+
+def as_clock(clock: Clock | None) -> Clock:
+    """The clock that was passed, else the machine's.
+
+    Raises:
+        InputError: it cannot do what a `Clock` does.
+    """
+    if clock is None:
+        return SystemClock()
+    verbs = ("now", "monotonic", "sleep", "asleep")
+    if missing := [verb for verb in verbs if not callable(getattr(clock, verb, None))]:
+        msg = (
+            f"clock={clock!r} has no {missing[0]}(); pass an object with {', '.join(verbs)}, "
+            "such as driftline.testing.FrozenClock(), or None for the machine's clock"
+        )
+        raise InputError(msg)
+    return clock

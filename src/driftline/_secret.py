@@ -10,6 +10,12 @@ from driftline.errors import InputError, MissingCredential
 MASK: Final = "***"
 
 
+def _usable(value: object) -> bool:
+    if not isinstance(value, str):
+        return False
+    return bool(value) and value.isascii() and value.isprintable() and " " not in value
+
+
 class Secret:
     """Holds a credential; ``repr``, ``str`` and formatting show a mask, pickling is refused.
 
@@ -24,9 +30,10 @@ class Secret:
         """Keep a non-empty credential.
 
         Raises:
-            InputError: it is empty, or holds white space, control or non-ASCII characters.
+            InputError: it is no text, empty, or holds white space, control or non-ASCII
+                characters.
         """
-        usable = bool(value) and value.isascii() and value.isprintable() and " " not in value
+        usable = _usable(value)
         self._value = value if usable else ""
         del value
         if not usable:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import traceback
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import httpx
 import pytest
@@ -47,19 +47,38 @@ def test_from_environment(kind, monkeypatch):
     "wrong",
     [
         {"api_key": f"{KEY}\n"},
+        {"api_key": KEY.encode()},
         {"base_url": "http://platform.example"},
         {"base_url": "nowhere"},
         {"owner": "Not An Owner"},
+        {"base_url": 8080},
+        {"base_url": "https://platform.example/?tenant=1"},
         {"rate_limits": {"default": -1}},
+        {"rate_limits": {"default": "many"}},
+        {"rate_limits": {"defualt": 50}},
         {"timeout": timedelta(0)},
+        {"timeout": 30},
+        {"metrics_lag": 120},
+        {"retry": 3},
+        {"clock": datetime.now},
     ],
 )
 def test_not_in_frames_of_the_constructor(kind, wrong):
-    """A client that cannot be made does not leave the key in its frames."""
+    """A client that cannot be made says which argument, and leaves the key in no frame."""
     with pytest.raises(InputError) as caught:
         kind(**{"api_key": KEY, **wrong})
 
     assert KEY not in everything_shown(caught.value)
+    name = next(iter(wrong))
+    assert name in str(caught.value) or name in {"api_key", "base_url"}
+
+
+def test_wrong_clock_harms_no_other_client():
+    """Clients of one process share their pace; one that could not be made is no part of that."""
+    with pytest.raises(InputError, match="monotonic"):
+        PlatformClient(KEY, clock=datetime.now)
+
+    assert PlatformClient(f"{KEY}2")
 
 
 @pytest.mark.parametrize(

@@ -196,9 +196,13 @@ def test_severities(face):
     [
         ({"severity": "DEFAULT"}, "'DEFAULT' cannot be asked for"),
         ({"severity": ["ERROR", "fatal"]}, "'FATAL' cannot be asked for"),
+        ({"severity": 5}, "severity=5"),
         ({"limit": -1}, "limit=-1"),
+        ({"limit": "all"}, "limit='all'"),
+        ({"limit": 1.5}, "limit=1.5"),
         ({"max_pages": 0}, "max_pages=0"),
         ({"since": datetime(2026, 11, 22)}, "no time zone"),
+        ({"since": "2026-11-22"}, "since='2026-11-22'"),
     ],
 )
 def test_refused(face, wrong, words):

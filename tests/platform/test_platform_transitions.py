@@ -293,3 +293,12 @@ def test_wait_until_nonsense(face):
     """A status that does not exist is never reached."""
     with pytest.raises(InputError, match="'gone' must be one of"):
         face(story(state())).wait("acme/line-3", "gone")
+
+
+@pytest.mark.parametrize("wrong", [{"timeout": 60}, {"poll": 3}, {"timeout": timedelta(0)}])
+def test_patience_is_a_length_of_time(face, wrong):
+    """A bare number, or no time at all, is refused before anything is started."""
+    client = face(lambda _: pytest.fail("nothing is to be sent"))
+
+    with pytest.raises(InputError, match=next(iter(wrong))):
+        client.start("acme/line-3", **wrong)

@@ -114,6 +114,10 @@ def checked_severities(severity: str | Iterable[str] | None) -> tuple[str, ...]:
     """
     if severity is None:
         return ()
+    asked: object = severity
+    if not isinstance(asked, Iterable):
+        msg = f"severity={asked!r} must be one or several of {', '.join(SEVERITIES)}"
+        raise InputError(msg)
     given = severity.split(",") if isinstance(severity, str) else severity
     names = tuple(str(name).strip().upper() for name in given)
     if unknown := [name for name in names if name not in SEVERITIES]:
@@ -126,6 +130,12 @@ def checked_severities(severity: str | Iterable[str] | None) -> tuple[str, ...]:
 
 def _utc(value: datetime | None) -> datetime | None:
     return None if value is None else as_utc(value, name="since")
+
+
+def _at_least(name: str, value: object, lowest: int) -> None:
+    if value is not None and (not isinstance(value, int) or value < lowest):
+        msg = f"{name}={value!r} must be a whole number, {lowest} or more"
+        raise InputError(msg)
 
 
 @frozen(kw_only=True)
@@ -146,12 +156,8 @@ class LogQuestion:
 
     def __attrs_post_init__(self) -> None:
         """Refuse bounds that let nothing through."""
-        if self.max_pages < 1 or (self.limit is not None and self.limit < 0):
-            msg = (
-                f"limit={self.limit!r} must not be negative, "
-                f"and max_pages={self.max_pages!r} must be 1 or more"
-            )
-            raise InputError(msg)
+        _at_least("limit", self.limit, 0)
+        _at_least("max_pages", self.max_pages, 1)
 
 
 class LogWalk:

@@ -11,7 +11,7 @@ from typing import Final
 
 from attrs import frozen
 
-from driftline._clock import Clock, SystemClock
+from driftline._clock import Clock, as_clock, as_duration
 from driftline._http import checked_base_url
 from driftline._retry import Retry
 from driftline._secret import Secret
@@ -26,6 +26,8 @@ URL_VARIABLE: Final = "ULTRALYTICS_PLATFORM_URL"
 DEFAULT_URL: Final = "https://platform.ultralytics.com"
 TIMEOUT: Final = timedelta(seconds=60)
 """As the official client 0.1.99 has it."""
+UNLIMITED: Final = "direct"
+"""The category of calls to an endpoint's own address: no limit unless one is passed."""
 
 
 @frozen(kw_only=True)
@@ -58,14 +60,14 @@ def set_up(
         InputError: one of them cannot be used.
     """
     url = base_url if base_url is not None else os.environ.get(URL_VARIABLE) or DEFAULT_URL
-    checked = checked_base_url(url, credential=True)
+    checked = _checked_address(url)
     _check(rate_limits or {}, metrics_lag, error_rate_unit, timeout)
-    timer = clock or SystemClock()
+    timer = as_clock(clock)
     pace = Pace(shared_pacer(checked, key, timer), {**PER_MINUTE, **(rate_limits or {})})
     settings = Settings(
         clock=timer,
         pace=pace,
-        retry=retry or Retry(),
+        retry=_checked_retry(retry),
         metrics_lag=metrics_lag,
         error_rate_unit=error_rate_unit,
     )
@@ -84,19 +86,46 @@ def _user_agent() -> str:
     return f"driftline/{version('driftline')}"
 
 
+def _checked_address(url: object) -> str:
+    if not isinstance(url, str) or "?" in url or "#" in url:
+        msg = (
+            f"base_url={url!r} must be an address without query or fragment, such as {DEFAULT_URL}"
+        )
+        raise InputError(msg)
+    return checked_base_url(url, credential=True)
+
+
+def _checked_retry(retry: Retry | None) -> Retry:
+    given: object = retry
+    if given is not None and not isinstance(given, Retry):
+        msg = f"retry={given!r} must be a driftline.platform.Retry, such as Retry(attempts=3)"
+        raise InputError(msg)
+    return retry or Retry()
+
+
+def _check_rate_limits(rate_limits: Mapping[str, int]) -> None:
+    known = (*PER_MINUTE, UNLIMITED)
+    if unknown := [name for name in rate_limits if name not in known]:
+        msg = f"rate_limits={unknown[0]!r} is no category of calls; those are {', '.join(known)}"
+        raise InputError(msg)
+    limits: Mapping[str, object] = rate_limits
+    for name, limit in limits.items():
+        if not isinstance(limit, int) or limit < 1:
+            msg = f"rate_limits[{name!r}]={limit!r} must be a whole number of calls, 1 a minute or more"
+            raise InputError(msg)
+
+
 def _check(
     rate_limits: Mapping[str, int],
     metrics_lag: timedelta,
     error_rate_unit: str | None,
     timeout: timedelta,
 ) -> None:
-    if timeout <= timedelta(0):
+    if as_duration(timeout, name="timeout") <= timedelta(0):
         msg = f"timeout={timeout} must be above 0"
         raise InputError(msg)
-    if wrong := [name for name, limit in rate_limits.items() if limit < 1]:
-        msg = f"rate_limits[{wrong[0]!r}]={rate_limits[wrong[0]]} must be 1 call a minute or more"
-        raise InputError(msg)
-    if metrics_lag < timedelta(0):
+    _check_rate_limits(rate_limits)
+    if as_duration(metrics_lag, name="metrics_lag") < timedelta(0):
         msg = f"metrics_lag={metrics_lag} must not be negative"
         raise InputError(msg)
     if error_rate_unit not in {None, "fraction", "percent"}:

@@ -7,7 +7,7 @@ from typing import Final
 
 from attrs import field, frozen
 
-from driftline._clock import Clock
+from driftline._clock import Clock, as_duration
 from driftline.errors import InputError, PlatformError, TransitionFailed
 from driftline.platform._deployment import Address, Deployment, DeploymentStatus
 
@@ -21,8 +21,9 @@ UNMOVED: Final = timedelta(seconds=30)
 
 
 def _positive(_instance: object, attribute: object, value: timedelta) -> None:
-    if value <= timedelta(0):
-        msg = f"{getattr(attribute, 'name', 'time')}={value} must be above 0"
+    name = getattr(attribute, "name", "time")
+    if as_duration(value, name=name) <= timedelta(0):
+        msg = f"{name}={value} must be above 0"
         raise InputError(msg)
 
 
