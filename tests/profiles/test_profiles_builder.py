@@ -130,7 +130,8 @@ def test_whatever_comes_every_box_is_counted_once(rows):
 
 def test_frames_without_area_are_refused():
     """There is no share of nothing: `Detections` refuses such frames at birth."""
-    for size in [(0, 640), (480, 0), (-1, 5), (NAN, 640), (INF, 640)]:
+    wrong = [(480, 640, 3), 640, None, ("480", "640")]
+    for size in [(0, 640), (480, 0), (-1, 5), (NAN, 640), (INF, 640), *wrong]:
         with pytest.raises(InputError, match="image_size"):
             one_box(image_size=size)
 
@@ -139,6 +140,29 @@ def test_a_naive_time_is_refused():
     """Nobody can know which instant it means."""
     with pytest.raises(InputError, match="time zone"):
         ProfileBuilder().observe(nothing(), camera="c", at=datetime(2026, 11, 2))
+
+
+@pytest.mark.parametrize("at", [1.7e9, "2026-11-02", MONDAY.date()])
+def test_what_is_no_time_is_refused(at):
+    """A number of seconds, a text or a date names no instant; the message names the argument."""
+    with pytest.raises(InputError, match=r"^at="):
+        ProfileBuilder().observe(nothing(), camera="c", at=at)
+
+
+@pytest.mark.parametrize("found", [None, np.zeros((2, 6)), {"boxes": []}])
+def test_foreign_detections_are_refused(found):
+    """The message names the ways to make `Detections`; what is counted is nothing."""
+    builder = ProfileBuilder()
+    with pytest.raises(InputError, match="from_ultralytics"):
+        builder.observe(found, camera="c", at=MONDAY)
+
+    assert 0 == builder.profile().frames
+
+
+def test_a_context_is_a_context():
+    """A name of a model is refused at birth."""
+    with pytest.raises(InputError, match="context='yolo26s'"):
+        ProfileBuilder(context="yolo26s")
 
 
 @pytest.mark.parametrize("at", [datetime.max, datetime.min])
@@ -497,6 +521,13 @@ def test_periods_line_up_with_days(period):
     """They divide a day, or are whole days."""
     with pytest.raises(InputError, match="divide a day"):
         ProfileBuilder(period=period)
+
+
+def test_a_period_is_a_length_of_time():
+    """A word is refused, and so is a bare number."""
+    for wrong in ("day", 24):
+        with pytest.raises(InputError, match=r"^period="):
+            ProfileBuilder(period=wrong)
 
 
 def test_offsets_are_less_than_a_day():

@@ -56,7 +56,7 @@ class ProfileBuilder:
         self._own = own_features(self._features)
         self._reservoir = frames
         self._calendar = Calendar(period=period, utc_offset=utc_offset)
-        self._context = context or Context()
+        self._context = _checked_context(context)
         self._count_invalid = counted(invalid)
         self._lock = threading.Lock()
         self._snapshot_lock = threading.Lock()
@@ -86,12 +86,14 @@ class ProfileBuilder:
                 bytes, or a function that gives them and is called only when the frame is kept.
 
         Raises:
-            InputError: a box cannot be counted and `invalid` is ``"raise"``, `at` is naive, or
-                the values do not fit. Nothing of the frame is counted then.
+            InputError: `detections` is something else, a box cannot be counted and `invalid` is
+                ``"raise"``, `at` is naive, or the values do not fit. Nothing of the frame is
+                counted then.
             ContextMismatch: a class has another name than in earlier frames.
         """
         at = as_utc(at, name="at")
         refuse_nameless(camera)
+        _refuse_foreign(detections)
         if not self._count_invalid:
             refuse_bad(detections)
         own = own_values(detections, values, self._own) if values or self._own else {}
@@ -216,3 +218,20 @@ class ProfileBuilder:
         """What it counts, not what it has counted: that is `profile`."""
         names = ", ".join(f.name for f in self._features)
         return f"<ProfileBuilder: {names} by camera and {self._calendar.period}>"
+
+
+def _checked_context(context: Context | None) -> Context:
+    given: object = context
+    if given is not None and not isinstance(given, Context):
+        msg = f"context={given!r} must be a Context, such as that of a Prediction or an Endpoint"
+        raise InputError(msg)
+    return context or Context()
+
+
+def _refuse_foreign(detections: object) -> None:
+    if not isinstance(detections, Detections):
+        msg = (
+            f"{type(detections).__name__} is no Detections; make them with Detections(xyxy=…) or "
+            "one of its from_… methods (from_ultralytics, from_supervision, from_coco, …)"
+        )
+        raise InputError(msg)

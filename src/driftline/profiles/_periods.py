@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from attrs import frozen
 
+from driftline._clock import as_duration
 from driftline.errors import InputError
 from driftline.records import as_timedelta64
 
@@ -32,11 +33,11 @@ class Calendar:
 
     def __attrs_post_init__(self) -> None:
         """Refuse periods that do not line up with days."""
-        period = self.period
+        period = as_duration(self.period, name="period")
         if period <= timedelta(0) or (DAY % period if period < DAY else period % DAY):
             msg = f"period={period} must divide a day or be a whole number of days"
             raise InputError(msg)
-        if abs(self.utc_offset) >= DAY:
+        if abs(as_duration(self.utc_offset, name="utc_offset")) >= DAY:
             msg = f"utc_offset={self.utc_offset} must be less than a day"
             raise InputError(msg)
 

@@ -48,6 +48,15 @@ def _ints(value: npt.ArrayLike) -> IntArray:
     return array.astype(np.int64)
 
 
+def _is_size(value: tuple[int, int]) -> bool:
+    try:
+        height, width = value
+        fits = 0 < height <= _LARGEST_PX and 0 < width <= _LARGEST_PX
+    except (TypeError, ValueError):  # not two, or no numbers
+        return False
+    return bool(fits)
+
+
 @frozen(kw_only=True, eq=False, repr=False)
 class Detections:
     """The boxes of one frame; a frame without any is `Detections` with empty arrays.
@@ -78,9 +87,8 @@ class Detections:
                 f"{self.class_id.shape} must be (n, 4), (n,) and (n,) for one n"
             )
             raise InputError(msg)
-        height, width = self.image_size
-        if not (0 < height <= _LARGEST_PX and 0 < width <= _LARGEST_PX):
-            msg = f"image_size={self.image_size} must be (height, width) in pixels, both above 0"
+        if not _is_size(self.image_size):
+            msg = f"image_size={self.image_size!r} must be (height, width) in pixels, both above 0"
             raise InputError(msg)
 
     def __len__(self) -> int:
