@@ -164,6 +164,7 @@ def test_truth():
         ({"seed": -1}, "seed=-1"),
         ({"size": 16}, "size=16"),
         ({"cameras": ()}, "cameras="),
+        ({"cameras": "cam-1"}, "cameras='cam-1'"),
         ({"objects": (0, 3)}, r"objects=\(0, 3\)"),
         ({"objects": (4, 3)}, r"objects=\(4, 3\)"),
         ({"empty": 1.5}, "empty=1.5"),

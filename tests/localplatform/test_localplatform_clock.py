@@ -94,6 +94,8 @@ def test_never_advances_back():
     clock = FrozenClock(NOON)
     with pytest.raises(InputError, match="would go back"):
         clock.advance(timedelta(seconds=-1))
+    with pytest.raises(InputError, match="by=5 must be a timedelta"):
+        clock.advance(5)
     clock.set(NOON - timedelta(days=1))
 
     assert NOON - timedelta(days=1) == clock.now()

@@ -306,3 +306,17 @@ def test_impossible(make):
     """What cannot be is refused with the offending value."""
     with pytest.raises(InputError):
         make()
+
+
+@pytest.mark.parametrize(
+    ("deployments", "said"),
+    [
+        ("line-3", r"must be a list of slugs: \['line-3'\]"),
+        (["line-3", "line-3"], "there is a deployment 'line-3' already"),
+        (["Line 3"], "'Line 3' must be lower-case words"),
+    ],
+)
+def test_names_that_cannot_be(deployments, said):
+    """A text in place of a list, a name twice, or no name: each is told for what it is."""
+    with pytest.raises(InputError, match=said):
+        LocalPlatform(deployments=deployments)

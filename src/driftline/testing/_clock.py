@@ -7,7 +7,7 @@ import threading
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from driftline._clock import as_utc
+from driftline._clock import as_duration, as_utc
 from driftline.errors import InputError
 
 MONDAY: Final = datetime(2026, 1, 5, tzinfo=UTC)
@@ -66,7 +66,7 @@ class FrozenClock:
         Raises:
             InputError: `by` is negative; `set` moves a clock back.
         """
-        if by < timedelta(0):
+        if as_duration(by, name="by") < timedelta(0):
             msg = f"advance({by!r}) would go back; use set() to move the clock back on purpose"
             raise InputError(msg)
         with self._lock:

@@ -157,6 +157,9 @@ def truth_of(
 
 
 def _names(value: Iterable[str]) -> tuple[str, ...]:
+    if isinstance(value, str):
+        msg = f"cameras={value!r} must be several names, or ({value!r},) for one"
+        raise InputError(msg)
     return tuple(value)
 
 

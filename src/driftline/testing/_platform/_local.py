@@ -114,6 +114,9 @@ class LocalPlatform:
             ),
             default_detector=self._default_detector,
         )
+        if isinstance(deployments, str):
+            msg = f"deployments={deployments!r} must be a list of slugs: [{deployments!r}]"
+            raise InputError(msg)
         self._server: Server | None = None
         self._provisional = False
         for reference, own in (dict.fromkeys(DEFAULT_MODELS) if models is None else models).items():
@@ -196,8 +199,11 @@ class LocalPlatform:
             InputError: the slug is taken or no slug, or a value is outside its range.
         """
         self._give_way()
-        if not _is_slug(slug) or slug in self._world.deployments:
-            msg = f"deployment {slug!r} is taken or not lower-case words joined by hyphens"
+        if slug in self._world.deployments:
+            msg = f"there is a deployment {slug!r} already; take another name"
+            raise InputError(msg)
+        if not _is_slug(slug):
+            msg = f"deployment {slug!r} must be lower-case words joined by hyphens"
             raise InputError(msg)
         behaviour = Behaviour(
             requests_per_minute=requests_per_minute,
