@@ -359,3 +359,58 @@ def test_unreadable_evidence():
     """Stored evidence that is not ours is refused by name."""
     with pytest.raises(errors.UnreadableData, match="no stored evidence"):
         Evidence.from_dict({"drift": 3})
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda: DriftFacts(verdict="fine"), "verdict='fine'"),
+        (lambda: AccuracyFacts(verdict="ok"), "verdict='ok'"),
+        (lambda: alert("cpu"), "concern='cpu'"),
+        (lambda: Evidence(drift="drift"), "drift='drift'"),
+        (lambda: Evidence(accuracy=0.8), "accuracy=0.8"),
+        (lambda: Evidence(golden_intact="yes"), "golden_intact='yes'"),
+        (lambda: Evidence(holdout_age=90), "holdout_age=90"),
+        (lambda: Evidence(estimated_precision_drop=5), "estimated_precision_drop=5"),
+    ],
+)
+def test_unknown_words_are_no_calm(make, said):
+    """A value the policy does not know is refused; it must not pass for a calm one."""
+    with pytest.raises(errors.InputError, match=said):
+        make()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"minimum_gain": 1},  # meant as a point; it would be all of mAP, and never retrain
+        {"minimum_gain": -0.01},
+        {"minimum_gain": float("nan")},
+        {"cooldown": 14},
+        {"cooldown": timedelta(days=-1)},
+        {"budget": -1},
+        {"holdout_frames": 0},
+    ],
+)
+def test_bounds_nobody_can_mean(wrong):
+    """A policy with a bound out of its range is refused, by name, when it is made."""
+    with pytest.raises(errors.InputError, match=next(iter(wrong))):
+        RetrainPolicy(**wrong)
+
+
+def test_alert_without_a_row():
+    """An alert the table has no row for keeps calm from leading, and outranks nothing."""
+    alone = decide(drift=CALM, accuracy=HOLDS, alerts=[alert("other")])
+    assert Action.WATCH is alone.action
+    assert "other out of bounds" in alone.reasons
+
+    beside = decide(drift=MOVED, accuracy=FELL, alerts=[alert("other")])
+    assert Action.RETRAIN is beside.action
+
+
+def test_calm_tells_no_more_than_is_known():
+    """Without a health check the decision does not say that the endpoint is well."""
+    assert "no alert was handed in" in decide(drift=CALM, accuracy=HOLDS).reasons[0]
+
+    checked = decide(drift=CALM, accuracy=HOLDS, healthy=True)
+    assert "the last health check passed" in checked.reasons[0]

@@ -7,13 +7,14 @@ made again next year from what was written down, without the parts that measured
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
 from statistics import fmean
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from attrs import asdict, field, frozen
 
+from driftline._clock import as_duration
 from driftline.drift import DriftReport
 from driftline.errors import InputError, UnreadableData
 from driftline.holdout import Comparison, ComparisonVerdict, Trend, TrendVerdict
@@ -23,6 +24,24 @@ from driftline.retrain._plain import optional_utc, plain
 DriftVerdict = Literal["calm", "watch", "drift", "too little data"]
 AccuracyVerdict = Literal["holding", "falling", "too little data"]
 Concern = Literal["latency", "errors", "health", "traffic", "detections", "other"]
+
+
+def _one_of(*words: str) -> Callable[[object, object, str], None]:
+    """A validator: an unknown verdict must not pass for a calm one."""
+
+    def check(_instance: object, attribute: object, value: str) -> None:
+        if value not in words:
+            name = getattr(attribute, "name", "value")
+            msg = f"{name}={value!r} must be one of {', '.join(map(repr, words))}"
+            raise InputError(msg)
+
+    return check
+
+
+def _duration(_instance: object, attribute: object, value: timedelta | None) -> None:
+    if value is not None:
+        as_duration(value, name=getattr(attribute, "name", "duration"))
+
 
 BASELINE_WEEKS = 4
 """How many first weeks are the baseline, as in `driftline.holdout.Trend`."""
@@ -82,7 +101,7 @@ class DriftFacts:
         frames: frames of the week under test.
     """
 
-    verdict: DriftVerdict
+    verdict: DriftVerdict = field(validator=_one_of(*get_args(DriftVerdict)))
     shifts: tuple[Shift, ...] = ()
     method: str = ""
     frames: int | None = None
@@ -104,7 +123,7 @@ class AccuracyFacts:
         basis: what the verdict rests on, in one line.
     """
 
-    verdict: AccuracyVerdict
+    verdict: AccuracyVerdict = field(validator=_one_of(*get_args(AccuracyVerdict)))
     drop: float | None = None
     drop_low: float | None = None
     drop_high: float | None = None
@@ -139,7 +158,7 @@ class AlertFacts:
         deployment: ``"owner/deployment"``, or "".
     """
 
-    concern: Concern
+    concern: Concern = field(validator=_one_of(*get_args(Concern)))
     rule: str
     summary: str
     since: datetime
@@ -153,6 +172,10 @@ def _points(value: float) -> str:
 def _drift(value: DriftReport | DriftFacts | None) -> DriftFacts | None:
     if value is None or isinstance(value, DriftFacts):
         return value
+    given: object = value
+    if not isinstance(given, DriftReport):
+        msg = f"drift={given!r} must be a DriftReport, as DriftDetector(...).compare() gives it"
+        raise InputError(msg)
     shifts = [
         Shift(
             feature=cell.feature,
@@ -175,7 +198,13 @@ def _drift(value: DriftReport | DriftFacts | None) -> DriftFacts | None:
 def _accuracy(value: Trend | Comparison | AccuracyFacts | None) -> AccuracyFacts | None:
     if isinstance(value, Trend):
         return _trend(value)
-    return _comparison(value) if isinstance(value, Comparison) else value
+    if isinstance(value, Comparison):
+        return _comparison(value)
+    given: object = value
+    if given is not None and not isinstance(given, AccuracyFacts):
+        msg = f"accuracy={given!r} must be a Trend, as Trend.of(evaluations) gives it, or a Comparison"
+        raise InputError(msg)
+    return value
 
 
 def _trend(trend: Trend) -> AccuracyFacts:
@@ -242,6 +271,18 @@ def _golden(value: Trend | bool | None) -> bool | None:  # noqa: FBT001 - a conv
     return {"intact": True, "broken integrity": False}.get(value.verdict)
 
 
+def _known(_instance: object, attribute: object, value: bool | None) -> None:  # noqa: FBT001 - attrs passes a validator's value so
+    if value not in {True, False, None}:
+        msg = f"{getattr(attribute, 'name', 'value')}={value!r} must be True, False or None"
+        raise InputError(msg)
+
+
+def _share(_instance: object, attribute: object, value: float | None) -> None:
+    if value is not None and not -1 <= value <= 1:
+        msg = f"{getattr(attribute, 'name', 'value')}={value!r} must be from -1 to 1; 0.05 is 5 points"
+        raise InputError(msg)
+
+
 def _alerts(values: Iterable[Alert | AlertFacts]) -> tuple[AlertFacts, ...]:
     return tuple(
         value
@@ -267,7 +308,8 @@ class Evidence:
         accuracy: `Trend` of the recent set, or a `Comparison` of its last evaluation with the
             baseline's.
         golden_intact: `Trend` of the golden set, or whether it scores as on the first day.
-        estimated_precision_drop: fall of the precision estimated without labels, 0 to 1.
+        estimated_precision_drop: fall of the precision estimated without labels, -1 (it rose)
+            to 1.
         alerts: alerts; only those that fire and are no drill count.
         healthy: answer of the last health check.
         holdout_age: time since the holdout was drawn.
@@ -279,13 +321,13 @@ class Evidence:
 
     drift: DriftFacts | None = field(default=None, converter=_drift)
     accuracy: AccuracyFacts | None = field(default=None, converter=_accuracy)
-    golden_intact: bool | None = field(default=None, converter=_golden)
-    estimated_precision_drop: float | None = None
+    golden_intact: bool | None = field(default=None, converter=_golden, validator=_known)
+    estimated_precision_drop: float | None = field(default=None, validator=_share)
     alerts: tuple[AlertFacts, ...] = field(default=(), converter=_alerts)
-    healthy: bool | None = None
-    holdout_age: timedelta | None = None
-    model_age: timedelta | None = None
-    since_retrain: timedelta | None = None
+    healthy: bool | None = field(default=None, validator=_known)
+    holdout_age: timedelta | None = field(default=None, validator=_duration)
+    model_age: timedelta | None = field(default=None, validator=_duration)
+    since_retrain: timedelta | None = field(default=None, validator=_duration)
     retrain_cost: float | None = None
     at: datetime | None = field(default=None, converter=optional_utc)
 

@@ -12,6 +12,7 @@ from datetime import timedelta
 
 from attrs import evolve, field, frozen
 
+from driftline._clock import as_duration
 from driftline.errors import InputError
 from driftline.retrain._decision import STRENGTHS, Action, Collection, Decision, Finding
 from driftline.retrain._evidence import AlertFacts, Concern, Evidence, Shift
@@ -206,6 +207,19 @@ def estimate_fell(evidence: Evidence, policy: RetrainPolicy) -> Finding | None:
     )
 
 
+def other_alert(evidence: Evidence, _policy: RetrainPolicy) -> Finding | None:
+    """What fires is told, also where the table has no row for it; it only keeps calm from leading."""
+    firing = _about(evidence, "other")
+    if not firing:
+        return None
+    return Finding(
+        action=Action.WATCH,
+        reason="; ".join(alert.summary for alert in firing),
+        runbook=f"Follow the runbook of the rule {firing[0].rule!r}; the guide's table has no row for it.",
+        strength="weak",
+    )
+
+
 def holdout_stale(evidence: Evidence, policy: RetrainPolicy) -> Finding | None:
     """Guide: the holdout is refreshed each quarter."""
     if evidence.holdout_age is None or evidence.holdout_age <= policy.holdout_lifetime:
@@ -246,6 +260,7 @@ GUIDE_CLAUSES: tuple[Clause, ...] = (
     accuracy_recovered,
     endpoint_unwell,
     volume_fell,
+    other_alert,
     shift_alone,
     estimate_fell,
     holdout_stale,
@@ -253,15 +268,32 @@ GUIDE_CLAUSES: tuple[Clause, ...] = (
 )
 
 
+def _all_calm(evidence: Evidence) -> str:
+    """Why nothing is to be done; of the endpoint, only what was handed in is told."""
+    well = "the last health check passed" if evidence.healthy else "no alert was handed in"
+    return f"distributions are calm, mAP holds and {well}"
+
+
 def _about(evidence: Evidence, *concerns: Concern) -> tuple[AlertFacts, ...]:
     return tuple(alert for alert in evidence.alerts if alert.concern in concerns)
 
 
-def _positive(_instance: object, attribute: object, value: float | timedelta) -> None:
-    amount = value.total_seconds() if isinstance(value, timedelta) else value
-    if not amount >= 0:
-        name = getattr(attribute, "name", "value")
-        msg = f"{name}={value!r} must not be negative"
+def _within(low: float, high: float, hint: str) -> Callable[[object, object, float | None], None]:
+    """A validator: from `low` up to, but not including, `high`; None passes."""
+
+    def check(_instance: object, attribute: object, value: float | None) -> None:
+        if value is not None and not low <= value < high:
+            name = getattr(attribute, "name", "value")
+            msg = f"{name}={value!r} must be {low:g} or more and less than {high:g}; {hint}"
+            raise InputError(msg)
+
+    return check
+
+
+def _not_negative(_instance: object, attribute: object, value: timedelta) -> None:
+    name = getattr(attribute, "name", "duration")
+    if as_duration(value, name=name) < timedelta(0):
+        msg = f"{name}={value} must not be negative"
         raise InputError(msg)
 
 
@@ -272,8 +304,8 @@ class RetrainPolicy:
     It is a pure function of `Evidence`: the same evidence gives the same decision.
 
     Attributes:
-        minimum_gain: a smaller drop of mAP is not worth a retraining (0.01 = one point; the
-            guide's runbook names one point).
+        minimum_gain: a smaller drop of mAP is not worth a retraining, 0 to below 1 (0.01 = one
+            point; the guide's runbook names one point).
         cooldown: no second retraining before this has passed (14 days: two weekly runs are
             needed to see what the first one did).
         budget: most a retraining may cost, in the unit of `Evidence.retrain_cost`; None: no bound.
@@ -282,11 +314,17 @@ class RetrainPolicy:
         clauses: what is asked, in the order reasons are told at equal rank.
     """
 
-    minimum_gain: float = field(default=0.01, validator=_positive)
-    cooldown: timedelta = field(default=timedelta(days=14), validator=_positive)
-    budget: float | None = None
-    holdout_lifetime: timedelta = field(default=timedelta(days=92), validator=_positive)
-    holdout_frames: int = 300
+    minimum_gain: float = field(
+        default=0.01, validator=_within(0, 1, "mAP lies between 0 and 1, 0.01 is one point")
+    )
+    cooldown: timedelta = field(default=timedelta(days=14), validator=_not_negative)
+    budget: float | None = field(
+        default=None, validator=_within(0, math.inf, "None means no bound")
+    )
+    holdout_lifetime: timedelta = field(default=timedelta(days=92), validator=_not_negative)
+    holdout_frames: int = field(
+        default=300, validator=_within(1, math.inf, "the guide names 200 to 500 frames")
+    )
     clauses: tuple[Clause, ...] = field(default=GUIDE_CLAUSES, converter=tuple, repr=False)
 
     def decide(self, evidence: Evidence) -> Decision:
@@ -302,7 +340,7 @@ class RetrainPolicy:
         if not findings:
             return Decision(
                 action=Action.NONE,
-                reasons=("distributions are calm, mAP holds and the endpoint is well",),
+                reasons=(_all_calm(evidence),),
                 runbook="Nothing to do; the next weekly run will look again.",
                 confidence="strong",
                 at=evidence.at,
