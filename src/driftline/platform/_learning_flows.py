@@ -483,8 +483,8 @@ class _Upload:
         self._core = learning.core
         self._address = address
         self._package = package
-        self._split = split
-        self._conflict = conflict
+        self._split: Split = split
+        self._conflict: OnConflict = conflict
         self._on_stage = on_stage
         self.record: DatasetUpload | None = None
 

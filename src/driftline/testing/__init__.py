@@ -19,9 +19,14 @@ from driftline.testing._perturb import (
 from driftline.testing._platform import (
     Behaviour,
     Fault,
+    LocalDataset,
     LocalDeployment,
+    LocalImage,
     LocalPlatform,
     ReceivedCall,
+    TrainedModel,
+    Trainer,
+    TrainingData,
 )
 from driftline.testing._scenes import CLASS_NAMES, Frame, Scene, Scenes, write_yolo
 from driftline.testing._sinks import RecordingSink, check_sink, example_alert
@@ -33,7 +38,9 @@ __all__ = [
     "Fault",
     "Frame",
     "FrozenClock",
+    "LocalDataset",
     "LocalDeployment",
+    "LocalImage",
     "LocalPlatform",
     "LocalVendors",
     "OnnxDetector",
@@ -43,6 +50,9 @@ __all__ = [
     "Scene",
     "Scenes",
     "ShapeFinder",
+    "TrainedModel",
+    "Trainer",
+    "TrainingData",
     "VendorCall",
     "VendorReply",
     "assert_not_worse",

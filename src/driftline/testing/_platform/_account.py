@@ -13,14 +13,19 @@ if TYPE_CHECKING:
 def _summary(world: World, _request: Request) -> Response:
     with world.lock:
         projects = {model.split("/")[0] for model in world.models}
-        counts = {"projects": len(projects), "datasets": 0, "models": len(world.models)}
+        counts = {
+            "projects": len(projects),
+            "datasets": len(world.workspace.datasets),
+            "models": len(world.models),
+        }
+        credits_cents = round(world.workspace.credits_cents, 2)
     return Response(
         body={
             "username": world.owner,
             "name": world.owner,
             "accountType": "team",
             "plan": "pro",
-            "creditsCents": 2500,
+            "creditsCents": credits_cents,
             "counts": counts,
             "teams": [],
         }

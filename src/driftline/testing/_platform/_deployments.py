@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final, get_args
 
 from driftline.testing._platform._behaviour import Behaviour
+from driftline.testing._platform._body import json_of, slug_of
 from driftline.testing._platform._endpoint import ABORTED, LocalDeployment, Status
 from driftline.testing._platform._ledger import LENGTH_US, WIDTH_US, Buckets, Floats, Ints
 from driftline.testing._platform._logbook import LOGS_RETENTION_US, key_of, severities_of, token_of
 from driftline.testing._platform._router import (
     OWNER,
-    SLUG_LENGTH,
     Refused,
     Request,
     Response,
@@ -105,8 +104,8 @@ def _list(world: World, request: Request) -> Response:
 def _create(world: World, request: Request) -> Response:
     if request.slugs["owner"] != world.owner:
         raise Refused(403, "Workspace access required")
-    body = _json(request)
-    project, model, slug = (_slug(body, name) for name in ("project", "model", "deployment"))
+    body = json_of(request)
+    project, model, slug = (slug_of(body, name) for name in ("project", "model", "deployment"))
     name = _name(body, required=True)
     region = body.get("region")
     if not isinstance(region, str) or region not in REGIONS:
@@ -142,7 +141,7 @@ def _detail(world: World, request: Request) -> Response:
 
 
 def _update(world: World, request: Request) -> Response:
-    body = _json(request)
+    body = json_of(request)
     action = body.get("action")
     with world.lock:
         deployment = world.deployment(request)
@@ -177,7 +176,7 @@ _REPLACE: Final = frozenset({"action", "project", "model", "name"})
 
 
 def _replace(world: World, deployment: LocalDeployment, body: dict[str, Any]) -> Status:
-    wanted = f"{_slug(body, 'project')}/{_slug(body, 'model')}"
+    wanted = f"{slug_of(body, 'project')}/{slug_of(body, 'model')}"
     name = _name(body, required=False)
     if deployment.busy:
         raise Refused(409, "Deployment state changed")
@@ -353,23 +352,6 @@ def _logs(world: World, request: Request) -> Response:
     if following is not None:
         body["nextPageToken"] = token_of(following)
     return Response(body=body)
-
-
-def _json(request: Request) -> dict[str, Any]:
-    try:
-        body = json.loads(request.body)
-    except ValueError:
-        raise Refused(400, "Invalid JSON body") from None
-    if not isinstance(body, dict):
-        raise Refused(400, "Invalid body: expected an object")
-    return body
-
-
-def _slug(body: dict[str, Any], name: str) -> str:
-    value = body.get(name)
-    if not isinstance(value, str) or len(value) not in SLUG_LENGTH or not OWNER.fullmatch(value):
-        raise Refused(400, f"Invalid {name}: {value}")
-    return value
 
 
 def _name(body: dict[str, Any], *, required: bool) -> str | None:

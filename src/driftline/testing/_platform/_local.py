@@ -6,22 +6,48 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from types import TracebackType
-from typing import Final, Self
+from typing import TYPE_CHECKING, Final, Literal, Self
 
 from driftline.errors import ConfigError, InputError
 from driftline.testing._clock import MONDAY, FrozenClock
-from driftline.testing._platform import _account, _deployments, _predict
+from driftline.testing._platform import (
+    _account,
+    _datasets,
+    _deployments,
+    _models,
+    _predict,
+    _training,
+    _uploads,
+)
 from driftline.testing._platform._behaviour import Behaviour
 from driftline.testing._platform._endpoint import LocalDeployment, Status
 from driftline.testing._platform._faults import Fault
 from driftline.testing._platform._limits import RATE_LIMITS, RateLimiter
 from driftline.testing._platform._router import OWNER, OWNER_LENGTH, SLUG_LENGTH, Operation, Router
 from driftline.testing._platform._server import Server
+from driftline.testing._platform._training import same_detector
+from driftline.testing._platform._workspace import Trainer, Workspace
 from driftline.testing._platform._world import Detector, ReceivedCall, Rules, World
 
+if TYPE_CHECKING:
+    from driftline.testing._platform._datasets import LocalDataset
+    from driftline.testing._scenes import Frame
+
 _ROUTER: Final = Router(
-    (*_account.ROUTES, *_deployments.ROUTES, *_predict.ROUTES), retired=_deployments.RETIRED
+    (
+        *_account.ROUTES,
+        *_deployments.ROUTES,
+        *_predict.ROUTES,
+        *_datasets.ROUTES,
+        *_uploads.ROUTES,
+        *_models.ROUTES,
+        *_training.ROUTES,
+    ),
+    retired=_deployments.RETIRED,
 )
+_STORAGE: Final = Router(_uploads.STORAGE_ROUTES)
+LARGEST_ARCHIVE: Final = 2**30
+"""Largest archive the storage host takes, bytes; they are held in memory."""
 DEFAULT_DEPLOYMENT: Final = "line-3"
 DEFAULT_MODEL: Final = "vision/model-v1"
 DEFAULT_MODELS: Final = (DEFAULT_MODEL, "vision/model-v2")
@@ -64,6 +90,10 @@ class LocalPlatform:
         hang_seconds: float = 30.0,
         newer_fields: bool = False,
         seed: int | None = None,
+        trainer: Trainer = same_detector,
+        epoch_seconds: float = 60.0,
+        ingest_seconds: float = 5.0,
+        credits_cents: float = 2500.0,
     ) -> None:
         """Keep what it shall be; it listens from `start` or the ``with`` statement on.
 
@@ -89,12 +119,22 @@ class LocalPlatform:
                 (``metadata`` of a deployment, ``classNames`` of a prediction).
             seed: makes synthetic traffic random, the same for the same seed; None makes every
                 minute like the last.
+            trainer: what a training gives: called with `TrainingData`, the base model's
+                detector and the arguments of the call, by the request that first sees the
+                training's end; everybody else waits meanwhile. By default the model stays as
+                it was.
+            epoch_seconds: how long an epoch takes, simulated or real.
+            ingest_seconds: how long processing an upload takes.
+            credits_cents: what the workspace may spend on trainings.
 
         Raises:
             InputError: a value outside its range.
         """
         if len(owner) not in OWNER_LENGTH or not OWNER.fullmatch(owner):
             msg = f"owner={owner!r} must be 4 to 32 lower-case letters, digits and single hyphens"
+            raise InputError(msg)
+        if not (epoch_seconds > 0 and ingest_seconds >= 0):
+            msg = f"epoch_seconds={epoch_seconds!r} must be above 0, ingest_seconds={ingest_seconds!r} 0 or more"
             raise InputError(msg)
         self._clock = clock if clock is not None else FrozenClock(start)
         self._hang_seconds = hang_seconds
@@ -113,11 +153,19 @@ class LocalPlatform:
                 seed=seed,
             ),
             default_detector=self._default_detector,
+            workspace=Workspace(
+                owner=owner,
+                trainer=trainer,
+                epoch_seconds=epoch_seconds,
+                ingest_seconds=ingest_seconds,
+                credits_cents=credits_cents,
+            ),
         )
         if isinstance(deployments, str):
             msg = f"deployments={deployments!r} must be a list of slugs: [{deployments!r}]"
             raise InputError(msg)
         self._server: Server | None = None
+        self._storage: Server | None = None
         self._provisional = False
         for reference, own in (dict.fromkeys(DEFAULT_MODELS) if models is None else models).items():
             self.add_model(reference, own)
@@ -143,6 +191,24 @@ class LocalPlatform:
     def api_key(self) -> str:
         """The one key it accepts; the same for the same owner."""
         return self._world.api_key
+
+    @property
+    def storage_url(self) -> str:
+        """Base URL of the storage host, another port: uploads go there, never with the key.
+
+        Raises:
+            ConfigError: it does not listen yet.
+        """
+        if self._storage is None:
+            msg = "the LocalPlatform does not listen; use it in a with statement, or call start()"
+            raise ConfigError(msg)
+        return self._storage.url
+
+    @property
+    def credits_cents(self) -> float:
+        """What the workspace has left to spend."""
+        with self._world.lock:
+            return self._world.workspace.credits_cents
 
     @property
     def owner(self) -> str:
@@ -238,7 +304,67 @@ class LocalPlatform:
             raise InputError(msg)
         return found
 
+    def add_dataset(
+        self,
+        slug: str,
+        *,
+        frames: Iterable[Frame] = (),
+        split: Literal["train", "val", "test"] = "train",
+        class_names: Iterable[str] | None = None,
+    ) -> LocalDataset:
+        """Add a private dataset that is ready.
+
+        Args:
+            slug: its name in addresses.
+            frames: its images with their labels; stored as JPEG, as the Platform does.
+            split: the part they belong to.
+            class_names: names of its classes; None are those of the frames.
+
+        Raises:
+            InputError: the slug is taken or no slug.
+            MissingExtra: Pillow is not installed.
+        """
+        if not _is_slug(slug):
+            msg = f"dataset {slug!r} must be lower-case words joined by hyphens"
+            raise InputError(msg)
+        given = list(frames)
+        known = dict(pair for frame in given for pair in frame.truth.class_names.items())
+        names = [known.get(i, str(i)) for i in range(max(known, default=-1) + 1)]
+        with self._world.lock:
+            _datasets.require_free(self._world, slug)
+            made = _datasets.make_dataset(
+                self._world, slug, name=slug, class_names=class_names or names
+            )
+            members = [_datasets.member_of(frame, split) for frame in given]
+            made.add(self._world, members, split=split, policy="keep_both")
+        return made
+
+    def dataset(self, slug: str) -> LocalDataset:
+        """The dataset of that slug, or of that ``"owner/slug"``, as it is now.
+
+        Raises:
+            InputError: there is none.
+        """
+        self._world.settle()
+        with self._world.lock:
+            found = self._world.workspace.datasets.get(slug.removeprefix(f"{self.owner}/"))
+            known = sorted(self._world.workspace.datasets)
+        if found is None:
+            msg = f"no dataset {slug!r} here; there are {known}"
+            raise InputError(msg)
+        return found
+
     # -- what happens
+
+    def break_next_ingest(self, message: str = "The archive cannot be read") -> None:
+        """Let the next ingest fail, with these words."""
+        with self._world.lock:
+            self._world.workspace.break_ingest = message
+
+    def break_next_training(self, message: str = "CUDA out of memory", *, epoch: int = 1) -> None:
+        """Let the next training fail once so many epochs are done, with these words."""
+        with self._world.lock:
+            self._world.workspace.break_training = (message, epoch)
 
     def fault(
         self,
@@ -276,7 +402,7 @@ class LocalPlatform:
     # -- life
 
     def start(self) -> Self:
-        """Listen on a free port of 127.0.0.1.
+        """Listen on two free ports of 127.0.0.1: its own and that of its storage host.
 
         Raises:
             ConfigError: it listens already.
@@ -290,15 +416,24 @@ class LocalPlatform:
             max_body=self._world.rules.max_upload_bytes,
             hang_seconds=self._hang_seconds,
         )
+        self._storage = Server(
+            lambda request: self._world.answer(_STORAGE, request),
+            request_id=self._world.next_request_id,
+            max_body=LARGEST_ARCHIVE,
+            hang_seconds=self._hang_seconds,
+        )
         self._world.base_url = self._server.url
+        self._world.workspace.storage_url = self._storage.url
         self._server.open()
+        self._storage.open()
         return self
 
     def close(self) -> None:
         """Stop listening and leave no socket and no thread behind."""
-        if self._server is not None:
-            self._server.close()
-            self._server = None
+        for server in (self._server, self._storage):
+            if server is not None:
+                server.close()
+        self._server = self._storage = None
 
     def __enter__(self) -> Self:
         """Start."""

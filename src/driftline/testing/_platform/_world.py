@@ -28,6 +28,8 @@ from driftline.testing._platform._router import (
     check_slugs,
 )
 from driftline.testing._platform._time import Stopwatch, iso, microseconds
+from driftline.testing._platform._training import settle
+from driftline.testing._platform._workspace import Workspace
 
 Image: TypeAlias = npt.NDArray[np.uint8]
 """``(height, width, 3)``, RGB."""
@@ -83,6 +85,7 @@ class World:
         limiter: RateLimiter,
         rules: Rules,
         default_detector: Callable[[], Detector],
+        workspace: Workspace,
     ) -> None:
         """An empty workspace."""
         self.owner = owner
@@ -91,6 +94,7 @@ class World:
         self.stopwatch = Stopwatch(clock)
         self.limiter = limiter
         self.rules = rules
+        self.workspace = workspace
         self.lock = threading.RLock()
         self.detecting = threading.Lock()
         self.faults = FaultPlan()
@@ -157,6 +161,14 @@ class World:
     def detector(self, model: str) -> Detector:
         """What a model detects with."""
         return self.models.get(model) or self._default_detector()
+
+    def settle(self) -> None:
+        """Let every ingest, batch and training that is due come to its end."""
+        with self.lock:
+            for dataset in self.workspace.datasets.values():
+                dataset.settle(self)
+            for record in tuple(self.workspace.records.values()):
+                settle(self, record)
 
     def service(self, request: Request) -> LocalDeployment:
         """The deployment whose own address a path is.
@@ -239,6 +251,7 @@ class World:
             self.authorize(request, route)
             self.limit(route)
             check_slugs(request.slugs)
+            self.settle()
             response = self._fault(operation, request)
             if response is None or response.damage == "truncated":
                 damage = None if response is None else response.damage
