@@ -323,7 +323,9 @@ def test_coco_crowds_and_areas(data, tmp_path):
     assert not first.crowds[1:].any()
 
 
-@pytest.mark.parametrize("name", ["../secret.png", "/etc/passwd", "C:\\x.png", "..\\x.png", "", 7])
+@pytest.mark.parametrize(
+    "name", ["../secret.png", "/etc/passwd", "C:\\x.png", "..\\x.png", "", 7, "a" * 300, "\ud800"]
+)
 def test_coco_names_stay_in_the_folder(data, tmp_path, name):
     """A file from elsewhere must not choose which files are read."""
 

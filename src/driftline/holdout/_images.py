@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import struct
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from hashlib import file_digest
 from importlib import import_module
 from pathlib import Path
@@ -60,7 +62,7 @@ def image_size(path: Path) -> tuple[int, int]:
         UnreadableData: there is no such file, or it is no picture.
         MissingExtra: Pillow is not installed.
     """
-    with _opened(path) as picture:
+    with _quiet(), _opened(path) as picture:
         width, height = picture.size
         try:
             lying = picture.format in _ROTATED_FORMATS and picture.getexif().get(_ORIENTATION)
@@ -72,7 +74,7 @@ def image_size(path: Path) -> tuple[int, int]:
 def pixels(path: Path) -> Image:
     """``(height, width, 3)`` uint8 RGB, turned as its EXIF says; errors as in `image_size`."""
     turned = import_module("PIL.ImageOps").exif_transpose
-    with _opened(path) as picture:
+    with _quiet(), _opened(path) as picture:
         try:
             return np.asarray(turned(picture).convert("RGB"))
         except _broken() as exc:
@@ -117,15 +119,21 @@ def _pillow() -> Any:
         raise MissingExtra(extra, needed_for="opening images", package="pillow") from exc
 
 
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Pillow warns of size, for which the limit is ours, and of metadata nobody asked for."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
 def _opened(path: Path) -> Any:
     picture = _pillow()
-    if not path.is_file():
-        msg = f"no image at {str(path)!r}"
-        raise UnreadableData(msg)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", picture.DecompressionBombWarning)  # the limit is ours
-            opened = picture.open(path)
+        if not path.is_file():
+            msg = f"no image at {str(path)!r}"
+            raise UnreadableData(msg)
+        opened = picture.open(path)
     except _broken() as exc:
         raise _unreadable(path, exc) from exc
     width, height = opened.size

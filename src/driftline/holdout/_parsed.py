@@ -30,6 +30,7 @@ IntArray = npt.NDArray[np.int64]
 TOLERANCE: Final = 0.01
 """Shares of the frame may lie this far outside [0, 1] and are cut off (Ultralytics' own rule)."""
 
+_LONGEST_NAME = 240  # bytes; file systems take 255, and a download has ".part" at its end
 _SHOWN = 5
 _KEPT = 100
 
@@ -84,14 +85,22 @@ class Problems:
         raise exc
 
 
+def _writable(name: str) -> bool:
+    """Whether file systems take the name."""
+    try:
+        return "\0" not in name and len(name.encode()) <= _LONGEST_NAME
+    except UnicodeEncodeError:  # half of a surrogate pair
+        return False
+
+
 def inside(root: Path, name: object) -> Path:
     """The path of a file that a dataset names, which must lie below its folder.
 
     Raises:
         InputError: it is absolute, or climbs out.
     """
-    if not isinstance(name, str) or not name or "\0" in name:
-        msg = f"{name!r} is no name of a file"
+    if not isinstance(name, str) or not name or not _writable(name):
+        msg = f"{str(name)[:80]!r} is no name of a file"
         raise InputError(msg)
     ways = (PurePosixPath(name), PureWindowsPath(name))
     if any(way.is_absolute() or way.drive or ".." in way.parts for way in ways):

@@ -42,7 +42,7 @@ def read_yolo(data: Path, *, split: str | None = None) -> Parsed:
     """
     content = _yaml(data)
     names = _class_names(content, data)
-    root = data.parent / str(content.get("path") or "")
+    root = data.parent / _root(content, data)
     chosen = _split(content, split, data)
     images = _images(content[chosen], root, data)
     return _read(images, root=root, class_names=names, source=f"{data} ({chosen})")
@@ -106,6 +106,14 @@ def _yaml(data: Path) -> dict[str, Any]:
     return {str(key): value for key, value in content.items()}
 
 
+def _root(content: Mapping[str, Any], data: Path) -> str:
+    given = content.get("path") or ""
+    if not isinstance(given, str) or "\0" in given:
+        msg = f"path: of {str(data)!r} is no path: {str(given)[:80]!r}"
+        raise UnreadableData(msg)
+    return given
+
+
 def _class_names(content: Mapping[str, Any], data: Path) -> dict[int, str]:
     given = content.get("names")
     pairs: Iterable[tuple[Any, Any]]
@@ -149,7 +157,11 @@ def _images(entry: object, root: Path, data: Path) -> list[Path]:
         if not isinstance(one, str) or "\0" in one:
             msg = f"{str(data)!r} has a split that is no path: {one!r}"
             raise UnreadableData(msg)
-        found += _expand(root / one, data)
+        try:
+            found += _expand(root / one, data)
+        except OSError as exc:  # a name no file system takes, a folder nobody may read
+            msg = f"{str(data)!r} names {one[:80]!r}, which cannot be read: {exc.strerror}"
+            raise UnreadableData(msg) from exc
     if not found:
         msg = f"no image in the split {entry!r} of {str(data)!r}"
         raise InputError(msg)
