@@ -221,14 +221,25 @@ def unshared(one: Curves, units: IntArray, noise: float, *, ordered: bool) -> Fl
     if ordered and own.size:
         at = np.stack([_at_levels(one.pooled[u]) for u in units.tolist()])
         own = np.take_along_axis(own, at[None], axis=2)
-    if len(units) < 1 + MIN_NEIGHBOURS or not own.size:
+    size = one.size[:, units]
+    return less_neighbours(own, weights_of(size, noise), size > 0)
+
+
+def less_neighbours(own: FloatArray, weight: FloatArray, there: BoolArray) -> FloatArray:
+    """Deviations less what follows the median of the other units: see `unshared`.
+
+    Args:
+        own: ``(n_days, k, n_levels)``.
+        weight: ``(n_days, k)`` weight of each day in the slope.
+        there: ``(n_days, k)`` whether a unit has data on a day.
+    """
+    n = own.shape[1]
+    if n < 1 + MIN_NEIGHBOURS or not own.size:
         return own
-    there = one.size[:, units] > 0
-    weight = weights_of(one.size[:, units], noise)
     result = own.copy()
-    everyone = _median(own, there) if len(units) > MANY_NEIGHBOURS else None
-    for i in range(len(units)):
-        others = np.arange(len(units)) != i
+    everyone = _median(own, there) if n > MANY_NEIGHBOURS else None
+    for i in range(n):
+        others = np.arange(n) != i
         median = _median(own[:, others], there[:, others]) if everyone is None else everyone
         w = weight[:, i, None]
         square = (w * median**2).sum(axis=0)

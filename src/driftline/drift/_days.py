@@ -7,7 +7,7 @@ whose first axis is the day.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from typing import TypeAlias
 
 import numpy as np
@@ -17,6 +17,7 @@ from attrs import evolve, frozen
 from driftline.errors import InputError
 from driftline.profiles import Feature, Profile
 from driftline.profiles._cells import BOXES, FRAMES, Layout, Table
+from driftline.records import as_datetime
 
 FloatArray: TypeAlias = npt.NDArray[np.float64]
 IntArray: TypeAlias = npt.NDArray[np.int64]
@@ -39,6 +40,17 @@ def part_length(period: timedelta, wanted: timedelta) -> timedelta:
     n = DAY // period
     fitting = [k for k in range(1, n + 1) if n % k == 0 and period * k >= min(wanted, DAY)]
     return period * fitting[0]
+
+
+def complete_days(profile: Profile, until: datetime | None) -> list[datetime]:
+    """Ends of the local days of a profile that end by `until` (the end of its last period)."""
+    if not len(profile.periods):
+        return []
+    last = as_datetime(profile.periods[-1]) + profile.period if until is None else until
+    offset = np.timedelta64(profile.calendar.utc_offset, "us")
+    days = np.unique((profile.periods + offset).astype("datetime64[D]"))
+    ends = [as_datetime((d + 1).astype("datetime64[us]") - offset) for d in days]
+    return [end for end in ends if end <= last]
 
 
 @frozen(kw_only=True, eq=False)

@@ -14,9 +14,9 @@ from attrs import evolve, field, frozen
 from driftline._stats.multiplicity import holm
 from driftline.drift._block import Finding, Options, enough_splits, judge
 from driftline.drift._cell import Cell, Direction
-from driftline.drift._days import CLASS_MIX, DAY, Days, part_length
+from driftline.drift._days import CLASS_MIX, DAY, Days, complete_days, part_length
 from driftline.drift._describe import Described
-from driftline.drift._family import PRIMARY, REDUNDANT, Candidate, Reference, Sides
+from driftline.drift._family import PRIMARY, REDUNDANT, SHARES, Candidate, Reference, Sides
 from driftline.drift._guard import Baseline, Inflation
 from driftline.drift._plain import THRESHOLDS, Plain, distance, effective_ks
 from driftline.drift._report import CONFIRMED_OF, DriftReport, Memory, Method, as_strings
@@ -28,6 +28,9 @@ PART_OF_DAY = timedelta(hours=6)
 """Hours that are compared with like hours, where the profiles tell hours apart."""
 LOOK_BACK = timedelta(days=35)
 """A flagged week further back than this confirms nothing."""
+SPENDING = (0.0, 0.0, 0.18, 0.12, 0.10, 0.10, 0.50)
+"""Share of the error rate that the look after each day of a week may spend: none before the third
+day (too few relabellings for a small p-value), half of it at the end of the week."""
 PLAIN_FEATURES = ("confidence", "area")
 """What the guide compares: confidences and object sizes."""
 _FEATURES_OF = {"deff": PRIMARY, "chi_square": (CLASS_MIX,)}
@@ -155,9 +158,66 @@ class DriftDetector:
                 earlier report is about another reference or method.
             InputError: the week is part of the reference.
         """
+        earlier = self._checked(week, previous)
+        return self._compared_with(week, earlier, alpha=self.alpha)
+
+    def peek(
+        self,
+        week_so_far: Profile,
+        previous: Sequence[DriftReport] = (),
+        *,
+        until: datetime | None = None,
+    ) -> DriftReport:
+        """A week that is not over, as often as one likes: looking early costs no false alarm.
+
+        Each complete day from the third on is a look of its own with a part of `alpha`
+        (`SPENDING`; half of it is kept for the seventh), and a cell that was flagged at any
+        look stays flagged. By the union bound the probability that a calm week is flagged at
+        some look is at most `alpha`, under the same condition as for `compare`. Profiles by the
+        hour may be passed at any hour: the answer changes once a day. The look after the
+        seventh day may stand in `previous` for the week.
+
+        Args:
+            week_so_far: counts from the start of the week until now.
+            previous: as in `compare`.
+            until: time until which all counts have come in; by default the end of the last
+                period. A day that ends later waits.
+
+        Returns:
+            The report of the last look; its p-values are adjusted for the looks.
+
+        Raises:
+            ContextMismatch: as in `compare`.
+            InputError: as in `compare`; or more than seven days, or a method without days.
+        """
+        earlier = self._checked(week_so_far, previous)
+        if self.method != "block":
+            msg = f"peek needs method='block', which knows days; this detector has {self.method!r}"
+            raise InputError(msg)
+        ends = complete_days(week_so_far, until)
+        if len(ends) > len(SPENDING):
+            msg = f"{len(ends)} days are more than a week; compare weeks with compare()"
+            raise InputError(msg)
+        reports: list[DriftReport] = []
+        for day, (end, spent) in enumerate(zip(ends, SPENDING, strict=False), start=1):
+            if spent > 0:
+                so_far = self._compared_with(
+                    week_so_far.slice(end=end), earlier, alpha=spent * self.alpha
+                )
+                reports.append(evolve(so_far, look=day))
+        if reports:
+            return _looked(reports, self.alpha)
+        too_early = self._compared_with(week_so_far, earlier, alpha=self.alpha * SPENDING[2])
+        return evolve(_looked([too_early], self.alpha), look=len(ends))
+
+    def _checked(self, week: Profile, previous: Sequence[DriftReport]) -> list[DriftReport]:
         require_comparable(self.reference, week, ignore=self.ignore)
         self._refuse_overlap(week)
-        earlier = self._earlier(week, previous)
+        return self._earlier(week, previous)
+
+    def _compared_with(
+        self, week: Profile, earlier: Sequence[DriftReport], *, alpha: float
+    ) -> DriftReport:
         days = Days.of(week, part=self._part)
         sides = Sides(reference=self._laid_out, week=days)
         described = Described(sides=sides, class_names=self._class_names(week))
@@ -165,22 +225,27 @@ class DriftDetector:
         reason = "" if week.frames else "nothing was observed this week"
         if self.method == "block":
             memory = self._baseline.summarise(days)
-            cells, reason = self._by_blocks(sides, described, earlier, reason)
+            cells, reason = self._by_blocks(sides, described, earlier, reason, alpha)
         else:
             cells = self._plainly(sides, described)
-        return self._report(week, cells, earlier, memory, reason)
+        return self._report(week, cells, earlier, memory=memory, reason=reason, alpha=alpha)
 
     def _by_blocks(
-        self, sides: Sides, described: Described, earlier: Sequence[DriftReport], reason: str
+        self,
+        sides: Sides,
+        described: Described,
+        earlier: Sequence[DriftReport],
+        reason: str,
+        alpha: float,
     ) -> tuple[list[Cell], str]:
         candidates = sides.candidates()
         options = Options(
-            alpha=self.alpha,
-            permutations=self.permutations,
+            alpha=alpha,
+            permutations=max(self.permutations, math.ceil(2 / (alpha * SHARES.max()))),
             seed=self.seed,
             min_effect=self.min_effect,
         )
-        reason = reason or enough_splits(sides, self.alpha)
+        reason = reason or enough_splits(sides, alpha)
         testable = [] if reason else [c for c in candidates if not c.reason]
         guard = Inflation.of(self._baseline.own, earlier)
         findings = judge(testable, sides, guard.phi, options) if testable else []
@@ -301,8 +366,10 @@ class DriftDetector:
         week: Profile,
         cells: list[Cell],
         earlier: Sequence[DriftReport],
+        *,
         memory: Memory,
         reason: str,
+        alpha: float,
     ) -> DriftReport:
         start = as_datetime(week.periods[0]) if len(week.periods) else None
         end = as_datetime(week.periods[-1]) + week.period if len(week.periods) else None
@@ -323,7 +390,7 @@ class DriftDetector:
             start=start,
             end=end,
             method=self.method,
-            alpha=self.alpha,
+            alpha=alpha,
             cells=cells,
             n_frames=week.frames,
             n_boxes=week.boxes,
@@ -395,3 +462,22 @@ def _ordered(scored: list[tuple[float, Cell]]) -> list[Cell]:
         return (not cell.flagged, not cell.tested, p, -score)
 
     return [cell for _, cell in sorted(scored, key=importance)]
+
+
+def _looked(reports: Sequence[DriftReport], alpha: float) -> DriftReport:
+    """The last look, with what earlier looks had flagged, and p-values adjusted for looks."""
+    scaled = [
+        {c.key: min(1.0, c.p_value * alpha / r.alpha) for c in r.cells if c.tested} for r in reports
+    ]
+    hits = {c.key for r in reports for c in r.flags}
+    cells = [
+        evolve(
+            cell,
+            p_value=min(s[cell.key] for s in scaled if cell.key in s),
+            flagged=cell.flagged or cell.key in hits,
+        )
+        if cell.tested
+        else cell
+        for cell in reports[-1].cells
+    ]
+    return evolve(reports[-1], alpha=alpha, cells=_ordered([(c.effect, c) for c in cells]))

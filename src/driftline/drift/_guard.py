@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from attrs import frozen
 
+from driftline.drift._curves import less_neighbours
 from driftline.drift._days import CLASS_MIX, Days
 from driftline.drift._family import Candidate, Reference
 from driftline.drift._report import DriftReport, Memory
@@ -162,7 +163,7 @@ class History:
             for at, (memory, _) in zip(days, parts, strict=True):
                 if np.shape(memory.means.get(name, ()))[1:] == shape:
                     series[at - first] = np.asarray(memory.means[name], dtype=np.float64)
-            means[name] = series
+            means[name] = _unshared(series)
         for at, (_, hit) in zip(days, parts, strict=True):
             flagged[at - first] = hit
         return cls(
@@ -190,6 +191,15 @@ class History:
         hits = flagged[inside]
         windows = series[inside][hits.all(axis=1) | ~hits.any(axis=1)]
         return np.minimum(_ratio(windows), LARGEST_RATIO)
+
+
+def _unshared(series: FloatArray) -> FloatArray:
+    """The series with each camera less what its neighbours share, as its cells are judged."""
+    cameras = series[:, :-1]
+    there: npt.NDArray[np.bool_] = np.asarray(np.isfinite(cameras).all(axis=2))
+    own = np.where(there[..., None], cameras, 0.0)
+    left = less_neighbours(own, np.asarray(there, dtype=np.float64), there)
+    return np.concatenate([np.where(there[..., None], left, np.nan), series[:, -1:]], axis=1)
 
 
 def _ratio(windows: FloatArray) -> FloatArray:

@@ -85,6 +85,8 @@ class DriftReport:
         reference_digest: ``sha256:…`` of the reference the week was compared with.
         memory: day-level means for the guard of later weeks.
         reason: why nothing could be tested; "" when something could.
+        look: complete days the look was taken after (`DriftDetector.peek`); 0 for a week that
+            was compared once.
     """
 
     start: datetime | None = field(converter=_utc)
@@ -103,6 +105,7 @@ class DriftReport:
     reference_digest: str = ""
     memory: Memory = field(factory=Memory, eq=False, repr=False)
     reason: str = ""
+    look: int = 0
 
     BLIND_FROM = 0.10
     """Share of the reference's frames from missing cameras at which calm is no verdict."""
