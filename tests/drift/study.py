@@ -163,7 +163,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--sites", type=int, default=48)
     parser.add_argument("--seed", type=int, default=1000)
+    parser.add_argument("--weeks", type=int, default=WEEKS)
+    parser.add_argument("--permutations", type=int, default=1000)
     parser.add_argument("--only", default="", help="part of a row's name")
+    parser.add_argument("--table", choices=["calm", "shifts", "both"], default="both")
     parser.add_argument("--out", type=Path, default=None)
     args = parser.parse_args()
     lines: list[str] = []
@@ -179,16 +182,23 @@ def main() -> None:
         "| calm world | default week | confirmed | floor week | confirmed | plain KS week | confirmed |"
     )
     say("|---|---|---|---|---|---|---|")
+    options = {"permutations": args.permutations}
     for name, world in NULL_WORLDS.items():
-        if args.only in name:
-            say(false_alarm_row(name, study(world, args.sites, seed=args.seed)))
+        if args.only in name and args.table != "shifts":
+            flags = study(world, args.sites, seed=args.seed, weeks=args.weeks, **options)
+            say(false_alarm_row(name, flags))
     say("")
     say("| shift | default: first week / within 3 / confirmed within 4 | floor |")
     say("|---|---|---|")
     for name, (world, shift) in POWER_WORLDS.items():
-        if args.only in name:
+        if args.only in name and args.table != "calm":
             flags = study(
-                world, 2 * args.sites, shift=shift, seed=5 * args.seed, methods=("block",)
+                world,
+                2 * args.sites,
+                shift=shift,
+                seed=5 * args.seed,
+                methods=("block",),
+                **options,
             )
             say(power_row(name, flags))
     print(f"{time.process_time() - began:.0f} CPU s", file=sys.stderr)
