@@ -14,7 +14,7 @@ import threading
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final, TypeAlias
 
-from attrs import frozen
+from attrs import field, frozen
 
 from driftline._clock import SystemClock
 from driftline.errors import ConfigError, DeliveryFailed, DeliveryRefused, InputError
@@ -37,13 +37,15 @@ class Parcel:
         key: parcels of one key leave in order.
         send: hands it to the sink.
         item: the item of the outbox, None for a repeat.
-        payload: what it is, for the report.
+        payload: the alert, None for numbers.
+        settled: set once what became of it is written.
     """
 
     key: str
     send: Callable[[], object]
     item: Item | None
     payload: Any
+    settled: threading.Event = field(factory=threading.Event, eq=False, repr=False)
 
 
 @frozen(kw_only=True)
@@ -104,12 +106,17 @@ class Lane:
         stop: threading.Event,
     ) -> None:
         failed_keys: set[str] = set()
+        sent: dict[str, Parcel] = {}
         failures = 0
         for parcel in parcels:
             if stop.is_set() or failures >= GIVE_WAY_AFTER:
                 break
             if parcel.key in failed_keys:
                 continue
+            if parcel.key in sent and not _waited(sent[parcel.key].settled, stop):
+                break
+            if parcel.payload is not None:  # numbers may come twice in any order
+                sent[parcel.key] = parcel
             self.sending = parcel
             outcome = self._attempt(parcel, loop)
             self.sending = None
@@ -137,6 +144,14 @@ class Lane:
     def __repr__(self) -> str:
         """Say whom it serves."""
         return f"Lane({self.name!r})"
+
+
+def _waited(settled: threading.Event, stop: threading.Event) -> bool:
+    """Whether it was settled before the lane was stopped."""
+    while not settled.wait(0.1):
+        if stop.is_set():
+            return False
+    return True
 
 
 def _awaited(found: object, loop: asyncio.AbstractEventLoop | None) -> object:

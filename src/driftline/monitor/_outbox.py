@@ -320,17 +320,20 @@ class Outbox:
         seconds: float,
     ) -> None:
         deadline = self._watch.monotonic() + seconds
-        while running:
-            left = deadline - self._watch.monotonic()
-            if left <= 0:
-                break
-            found = _drain(outcomes, min(left, _WAKE_SECONDS))
-            write(self._settle([o for o in found if isinstance(o, Outcome)], done))
-            for lane in found:
-                if isinstance(lane, Lane):
-                    running.pop(lane.name, None)
+        try:
+            while running and (left := deadline - self._watch.monotonic()) > 0:
+                found = _drain(outcomes, min(left, _WAKE_SECONDS))
+                came = [outcome for outcome in found if isinstance(outcome, Outcome)]
+                write(self._settle(came, done))
+                for outcome in came:
+                    outcome.parcel.settled.set()
+                for lane in found:
+                    if isinstance(lane, Lane):
+                        running.pop(lane.name, None)
+        finally:
+            for lane in running.values():
+                lane.stop()
         for lane in running.values():
-            lane.stop()
             self._late[lane.name] = outcomes
             if (parcel := lane.sending) is not None:
                 error = TimeoutError(
