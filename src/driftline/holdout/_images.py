@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 import warnings
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from hashlib import file_digest
 from importlib import import_module
@@ -120,7 +120,7 @@ def _pillow() -> Any:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def _quiet() -> Generator[None]:
     """Pillow warns of size, for which the limit is ours, and of metadata nobody asked for."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
