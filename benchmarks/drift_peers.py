@@ -25,7 +25,7 @@ import tempfile
 import time
 import venv
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
@@ -34,11 +34,13 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+    from driftline.drift import DriftDetector
+    from driftline.profiles import Profile
+
     Values: TypeAlias = npt.NDArray[np.float64]
 
 Answer: TypeAlias = dict[str, float]
 Compare: TypeAlias = "Callable[[Values, Values], Answer]"
-Outcome: TypeAlias = dict[str, float | str | dict[str, str]]
 
 SIZES = (100_000, 1_000_000, 10_000_000)
 REPEATS = 3
@@ -119,8 +121,8 @@ def driftline_boxes() -> Compare:
     return compare
 
 
-def _plain(detector: object, week: object) -> Answer:
-    cell = detector.compare(week)["confidence"]  # type: ignore[attr-defined]  untyped: no driftline elsewhere
+def _plain(detector: DriftDetector, week: Profile) -> Answer:
+    cell = detector.compare(week)["confidence"]
     return {"d": cell.statistic, "hidden": cell.ks_high - cell.statistic, "p": cell.p_value}
 
 
@@ -216,21 +218,22 @@ def whylogs() -> Compare:
     return compare
 
 
-# Detectors that take one value at a time: (items, alarms before, alarms after the change) --------
+# What takes one frame or one value at a time. ------------------------------------------------
 
 
-def driftline_observe(n: int) -> Compare:
-    """Every box of a frame of ten, all features; `n` boxes a side."""
+def driftline_observe(n: int, *, everything: bool) -> Compare:
+    """Frames of ten boxes, all features or the confidence alone; `n` boxes a side."""
     import numpy as np
 
     from driftline import Detections, ProfileBuilder
+    from driftline.profiles import CONFIDENCE, DEFAULT_FEATURES
 
     corner = np.random.default_rng(3).random((10, 2)) * 400
     xyxy = np.hstack([corner, corner + 50])
     kinds = np.arange(10) % 3
 
     def compare(a: Values, b: Values) -> Answer:
-        builder = ProfileBuilder()
+        builder = ProfileBuilder(features=DEFAULT_FEATURES if everything else [CONFIDENCE])
         values = np.concatenate([a[:n], b[:n]])
         for start in range(0, len(values) - 9, 10):
             found = Detections(
@@ -240,7 +243,7 @@ def driftline_observe(n: int) -> Compare:
                 image_size=(480, 640),
             )
             builder.observe(found, camera="line-3", at=WEEKS[0] + timedelta(seconds=start))
-        return {"items": float(builder.profile().boxes)}
+        return {"boxes": float(builder.profile().boxes)}
 
     return compare
 
@@ -257,7 +260,7 @@ def river_detector(name: str, n: int) -> Compare:
         for i, value in enumerate(values):
             detector.update(value)
             alarms[2 * i >= len(values)] += detector.drift_detected
-        return {"items": float(len(values)), "before": float(alarms[0]), "after": float(alarms[1])}
+        return {"before": float(alarms[0]), "after": float(alarms[1])}
 
     return compare
 
@@ -279,6 +282,14 @@ class Tool:
     attempts: tuple[tuple[str, ...], ...] = ()
     versions: tuple[str, ...] = ("numpy", "scipy")
     items: int = 0
+
+
+def _observe(*, everything: bool) -> Tool:
+    return Tool(
+        make=lambda: driftline_observe(100_000, everything=everything),
+        versions=("driftline", "numpy"),
+        items=100_000,
+    )
 
 
 def _river(name: str, items: int) -> Tool:
@@ -328,21 +339,27 @@ TOOLS = {
         make=whylogs,
         home="whylogs",
         attempts=(
-            ("whylogs[viz]",),
-            ("whylogs[viz]", "numpy<2"),
-            ("whylogs[viz]", "numpy<2", "pandas<2.3"),
+            ("whylogs[viz]", "pandas"),
+            ("whylogs[viz]", "pandas", "numpy<2"),
+            ("whylogs[viz]", "pandas<2.3", "numpy<2"),
         ),
         versions=("whylogs", "pandas", "numpy"),
     ),
-    "driftline, observe": Tool(
-        make=lambda: driftline_observe(100_000), versions=("driftline", "numpy"), items=100_000
-    ),
+    "driftline, observe": _observe(everything=False),
+    "driftline, observe all": _observe(everything=True),
     "River ADWIN": _river("ADWIN", 100_000),
     "River Page-Hinkley": _river("PageHinkley", 100_000),
     "River KSWIN": _river("KSWIN", 5_000),
 }
 OURS = "driftline, counts"
-OURS_PER_ITEM = "driftline, observe"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What a process says of its run: versions of distributions, and numbers by name."""
+
+    versions: dict[str, str]
+    numbers: Answer
 
 
 def make_sides(folder: Path, sizes: Iterable[int]) -> None:
@@ -365,18 +382,19 @@ def run_here(name: str, folder: Path, n: int) -> Outcome:
     answer = compare(rng.random(1000), rng.random(1000))
     versions = {v: importlib.metadata.version(v) for v in tool.versions}
     if not n:
-        return {"versions": versions}
+        return Outcome(versions=versions, numbers={})
     a, b = np.load(folder / f"{n}-a.npy"), np.load(folder / f"{n}-b.npy")
     before = resource.getrusage(resource.RUSAGE_SELF)
     answer = compare(a, b)
     after = resource.getrusage(resource.RUSAGE_SELF)
-    return {
+    numbers = {
+        "items": 2.0 * min(tool.items or n, n),
         "work": _seconds(after) - _seconds(before),
         "whole": _seconds(after),
         "peak": after.ru_maxrss / 1024,
         "added": (after.ru_maxrss - before.ru_maxrss) / 1024,
-        **answer,
     }
+    return Outcome(versions=versions, numbers=numbers | answer)
 
 
 def _seconds(usage: resource.struct_rusage) -> float:
@@ -416,12 +434,11 @@ class Bench:
         """One process of a tool."""
         out = self.folder / "out.json"
         out.unlink(missing_ok=True)
-        command = [self.python(TOOLS[name]), "-P", __file__, "--child", name, self.folder, str(n)]
-        self._call(command, RUN_SECONDS)
-        outcome: Outcome = json.loads(out.read_text())
-        return outcome
+        script = [str(self.python(TOOLS[name])), "-P", __file__]
+        self._call([*script, "--child", name, str(self.folder), str(n)], RUN_SECONDS)
+        return Outcome(**json.loads(out.read_text()))
 
-    def _call(self, command: Sequence[str | Path], seconds: float) -> None:
+    def _call(self, command: Sequence[str], seconds: float) -> None:
         limit = self.left(seconds)
         try:
             done = subprocess.run(
@@ -452,7 +469,7 @@ class Bench:
         failed = []
         for wanted in tool.attempts:
             try:
-                pip = [self.python(tool), "-m", "pip", "install", "-q", *wanted]
+                pip = [str(self.python(tool)), "-m", "pip", "install", "-q", *wanted]
                 self._call(pip, INSTALL_SECONDS)
                 self.run(name, 0)
             except Skipped as exc:
@@ -465,22 +482,18 @@ class Bench:
         raise Skipped("; ".join(failed))
 
     def _versions(self, name: str, notes: Sequence[str]) -> str:
-        versions = self.run(name, 0)["versions"]
-        assert isinstance(versions, dict)
+        versions = self.run(name, 0).versions
         found = ", ".join(f"{package} {version}" for package, version in versions.items())
         return "\n    ".join([found, *notes])
 
     def best(self, name: str, n: int) -> Answer:
         """The least of the numbers of a few runs; what they answer is the last one's."""
-        runs: list[Outcome] = []
+        runs: list[Answer] = []
         began = time.monotonic()
         while not runs or (len(runs) < REPEATS and time.monotonic() - began < ENOUGH_SECONDS):
-            runs.append(self.run(name, n))
-        least = ("work", "whole", "peak", "added")
-        return {
-            key: min(float(run[key]) for run in runs) if key in least else float(value)  # type: ignore[arg-type]  numbers
-            for key, value in runs[-1].items()
-        }
+            runs.append(self.run(name, n).numbers)
+        least = {key: min(run[key] for run in runs) for key in ("work", "whole", "peak", "added")}
+        return runs[-1] | least
 
 
 def ratio(value: float, base: float) -> str:
@@ -502,64 +515,62 @@ def print_arrays(n: int, results: dict[str, Answer]) -> None:
 
 
 def print_items(results: dict[str, Answer]) -> None:
-    ours = results.get(OURS_PER_ITEM)
+    ours = results.get(OURS)
     each = {name: found["work"] / found["items"] * 1e6 for name, found in results.items()}
-    print("\nOne value at a time: half of the items before a change of D = 0.03, half after\n")
-    print("| tool | items | CPU us an item | | alarms before | after |")
+    print("\nOne value at a time, a change of D = 0.03 halfway (first row: arrays, as above)\n")
+    print("| tool | values | CPU us a value | | alarms before | after |")
     print("|---|---|---|---|---|---|")
     for name, found in results.items():
-        times = ratio(each[name], each[OURS_PER_ITEM]) if ours else ""
-        alarms = [f"{found[key]:.0f}" if key in found else "-" for key in ("before", "after")]
-        print(
-            f"| {name} | {found['items']:,.0f} | {each[name]:.2f} | {times} | {' | '.join(alarms)} |"
-        )
+        times = ratio(each[name], each[OURS]) if ours else ""
+        alarms = " | ".join(f"{found[k]:.0f}" if k in found else "" for k in ("before", "after"))
+        print(f"| {name} | {found['items']:,.0f} | {each[name]:.4f} | {times} | {alarms} |")
 
 
-def attempt(what: str, work: Callable[[], Answer]) -> Answer | None:
-    """The result, or None after saying loudly why not."""
-    try:
-        return work()
-    except Skipped as exc:
-        print(f"  SKIPPED {what}: {exc}", flush=True)
-        return None
+def rows(bench: Bench, names: Iterable[str], n: int) -> dict[str, Answer]:
+    """Name → numbers of the tools that finish; the others are named aloud."""
+    found = {}
+    for name in names:
+        try:
+            found[name] = bench.best(name, n)
+        except Skipped as exc:
+            print(f"  SKIPPED {name} at {n:,}: {exc}", flush=True)
+    return found
 
 
-def compare_all(bench: Bench, names: Sequence[str], sizes: Sequence[int]) -> None:
-    print(f"Python {platform.python_version()}, {os.cpu_count()} cores, {platform.system()}")
-    installed = []
+def installed(bench: Bench, names: Iterable[str]) -> list[str]:
+    """The tools that are there, after printing their versions and what did not install."""
+    there = []
     for name in names:
         try:
             print(f"  {name}: {bench.install(name)}", flush=True)
         except Skipped as exc:
             print(f"  SKIPPED {name}: {exc}", flush=True)
         else:
-            installed.append(name)
-    if not sizes:
-        return
+            there.append(name)
+    return there
+
+
+def compare_all(bench: Bench, names: Sequence[str], sizes: Sequence[int]) -> None:
+    print(f"Python {platform.python_version()}, {os.cpu_count()} cores, {platform.system()}")
+    there = installed(bench, names)
+    for_arrays = [name for name in there if not TOOLS[name].items]
+    largest: dict[str, Answer] = {}
     for n in sizes:
-        subprocess.run(
-            [sys.executable, "-P", __file__, "--child", "", bench.folder, str(n)],
-            check=True,
-            timeout=600,
-        )
-    for n in sizes:
-        rows = {
-            k: attempt(f"{k} at {n:,}", lambda k=k, n=n: bench.best(k, n))
-            for k in installed
-            if not TOOLS[k].items
-        }  # type: ignore[misc]
-        print_arrays(n, {name: row for name, row in rows.items() if row})
-    rows = {
-        k: attempt(k, lambda k=k: bench.best(k, max(sizes))) for k in installed if TOOLS[k].items
-    }  # type: ignore[misc]
-    print_items({name: row for name, row in rows.items() if row})
+        make = [sys.executable, "-P", __file__, "--child", "", str(bench.folder), str(n)]
+        subprocess.run(make, check=True, timeout=RUN_SECONDS)
+        largest = rows(bench, for_arrays, n)
+        print_arrays(n, largest)
+    if sizes:
+        ours = {name: row for name, row in largest.items() if name == OURS}
+        one_by_one = [name for name in there if TOOLS[name].items]
+        print_items(ours | rows(bench, one_by_one, sizes[0]))
 
 
 def child(name: str, folder: Path, n: int) -> None:
     if not name:
         make_sides(folder, [n])
         return
-    (folder / "out.json").write_text(json.dumps(run_here(name, folder, n)))
+    (folder / "out.json").write_text(json.dumps(asdict(run_here(name, folder, n))))
 
 
 def main() -> None:
