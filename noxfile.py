@@ -64,7 +64,7 @@ def _servers(session: nox.Session) -> None:
 
 @nox.session
 def demo(session: nox.Session) -> None:
-    """Watch a month of a deployment's life, with a real detector, ending in decisions."""
+    """Watch eleven weeks of a deployment's life, with a real detector, ending in decisions."""
     _install(session, "demo")
     session.run("python", "examples/demo.py", *session.posargs)
 

@@ -414,3 +414,15 @@ def test_calm_tells_no_more_than_is_known():
 
     checked = decide(drift=CALM, accuracy=HOLDS, healthy=True)
     assert "the last health check passed" in checked.reasons[0]
+
+
+def test_newest_week_is_told_beside_the_mean():
+    """The drop of the last weeks together hides how deep the newest one lies: both are told."""
+    fell = AccuracyFacts(
+        verdict="falling", drop=0.094, drop_low=0.077, drop_high=0.111, latest=0.47, latest_drop=0.4
+    )
+    reason = decide(drift=MOVED, accuracy=fell).reasons[0]
+
+    assert "fell by 9.4 points" in reason
+    assert "the newest week alone is 40.0 below the first weeks" in reason
+    assert "newest week" not in decide(drift=MOVED, accuracy=FELL).reasons[0]

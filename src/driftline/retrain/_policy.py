@@ -15,7 +15,7 @@ from attrs import evolve, field, frozen
 from driftline._clock import as_duration
 from driftline.errors import InputError
 from driftline.retrain._decision import STRENGTHS, Action, Collection, Decision, Finding
-from driftline.retrain._evidence import AlertFacts, Concern, Evidence, Shift
+from driftline.retrain._evidence import AccuracyFacts, AlertFacts, Concern, Evidence, Shift
 
 Clause = Callable[[Evidence, "RetrainPolicy"], Finding | None]
 
@@ -82,7 +82,7 @@ def accuracy_fell(evidence: Evidence, policy: RetrainPolicy) -> Finding | None:
     shift = f"; {moved[0]}" if moved else "; no distribution moved, so check the labels first"
     finding = Finding(
         action=Action.RETRAIN,
-        reason=f"{accuracy}{shift}",
+        reason=f"{accuracy}{_newest_week(accuracy)}{shift}",
         runbook=(
             "Sample the shifted frames into a new dataset version, review labels, retrain from "
             "the previous best.pt, promote only if better on holdout and on recent frames."
@@ -91,6 +91,13 @@ def accuracy_fell(evidence: Evidence, policy: RetrainPolicy) -> Finding | None:
         collect=policy.to_collect(moved),
     )
     return policy.held_back(finding, evidence) or finding
+
+
+def _newest_week(accuracy: AccuracyFacts) -> str:
+    """The drop is that of the last weeks together; what a reader sees first is the newest week."""
+    if accuracy.latest_drop is None or accuracy.latest_drop <= 0:
+        return ""
+    return f", the newest week alone is {100 * accuracy.latest_drop:.1f} below the first weeks"
 
 
 def accuracy_recovered(evidence: Evidence, policy: RetrainPolicy) -> Finding | None:
