@@ -31,6 +31,11 @@ HOLDS = AccuracyFacts(verdict="holding", drop=0.002, drop_low=-0.02, drop_high=0
 FELL = AccuracyFacts(verdict="falling", drop=0.06, drop_low=0.03, drop_high=0.09)
 
 
+NOTHING_TO_DO = Decision(
+    action=Action.NONE, reasons=("calm",), runbook="Nothing.", confidence="strong"
+).to_dict()
+
+
 def alert(concern: str) -> AlertFacts:
     return AlertFacts(concern=concern, rule="r", summary=f"{concern} out of bounds", since=AT)
 
@@ -426,3 +431,16 @@ def test_newest_week_is_told_beside_the_mean():
     assert "fell by 9.4 points" in reason
     assert "the newest week alone is 40.0 below the first weeks" in reason
     assert "newest week" not in decide(drift=MOVED, accuracy=FELL).reasons[0]
+
+
+@pytest.mark.parametrize("stored", [{}, {"at": 3}, {**NOTHING_TO_DO, "action": "panic"}])
+def test_unreadable_decision(stored):
+    """A stored decision that is not ours is refused by name."""
+    with pytest.raises(errors.UnreadableData, match="no stored decision"):
+        Decision.from_dict(stored)
+
+
+def test_finding_takes_an_action():
+    """A word in place of an action is refused, and the error lists the actions."""
+    with pytest.raises(errors.InputError, match=r"action='retrain' must be one of Action\.RETRAIN"):
+        Finding(action="retrain", reason="x", runbook="y")

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from attrs import asdict, field, frozen
 
-from driftline.errors import InputError
+from driftline.errors import InputError, UnreadableData
 from driftline.retrain._plain import optional_utc, plain
 
 Strength = Literal["strong", "moderate", "weak"]
@@ -52,6 +52,12 @@ class Collection:
         return f"label {self.frames} frames{where}{what}: {self.why}"
 
 
+def _an_action(_instance: object, _attribute: object, value: object) -> None:
+    if not isinstance(value, Action):
+        msg = f"action={value!r} must be one of {', '.join(map(str, Action))}"
+        raise InputError(msg)
+
+
 @frozen(kw_only=True)
 class Finding:
     """What one clause of a policy has to say.
@@ -65,7 +71,7 @@ class Finding:
         collect: frames to label next.
     """
 
-    action: Action
+    action: Action = field(validator=_an_action)
     reason: str
     runbook: str
     strength: Strength = "moderate"
@@ -123,17 +129,28 @@ class Decision:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Decision:
-        """The decision that `to_dict` wrote."""
-        at = values["at"]
-        fields: dict[str, Any] = {
-            **values,
-            "action": Action(values["action"]),
-            "reasons": tuple(values["reasons"]),
-            "collect": _collections(values["collect"]),
-            "also": tuple(_finding(found) for found in values["also"]),
-            "at": None if at is None else datetime.fromisoformat(at),
-        }
-        return cls(**fields)
+        """The decision that `to_dict` wrote.
+
+        Raises:
+            UnreadableData: it is not what `to_dict` writes.
+        """
+        try:
+            return cls(**_fields(values))
+        except (AttributeError, KeyError, TypeError, ValueError) as exc:
+            msg = f"this is no stored decision: {type(exc).__name__}: {exc}"
+            raise UnreadableData(msg) from exc
+
+
+def _fields(values: Mapping[str, Any]) -> dict[str, Any]:
+    at = values["at"]
+    return {
+        **values,
+        "action": Action(values["action"]),
+        "reasons": tuple(values["reasons"]),
+        "collect": _collections(values["collect"]),
+        "also": tuple(_finding(found) for found in values["also"]),
+        "at": None if at is None else datetime.fromisoformat(at),
+    }
 
 
 def _collections(values: Sequence[Mapping[str, Any]]) -> tuple[Collection, ...]:
