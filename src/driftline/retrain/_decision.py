@@ -52,7 +52,7 @@ class Collection:
         return f"label {self.frames} frames{where}{what}: {self.why}"
 
 
-def _an_action(_instance: object, _attribute: object, value: object) -> None:
+def _an_action(_instance: object, _attribute: object, value: Any) -> None:
     if not isinstance(value, Action):
         msg = f"action={value!r} must be one of {', '.join(map(str, Action))}"
         raise InputError(msg)
