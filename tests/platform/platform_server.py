@@ -11,6 +11,8 @@ from urllib.parse import parse_qs, urlsplit
 
 from attrs import define, field, frozen
 
+from driftline.platform import AsyncDatasets, AsyncModels, AsyncTraining
+
 KEY = "ul_" + "0123456789abcdef" * 2 + "01234567"
 
 
@@ -143,6 +145,17 @@ def deployment_row(**changes: Any) -> dict[str, Any]:
     return {name: value for name, value in row.items() if value is not ...}
 
 
+@frozen
+class Group:
+    """A group of calls, such as `datasets`, each called without ``await``."""
+
+    _group: Any
+    _called: Callable[[Any], Any]
+
+    def __getattr__(self, name: str) -> Any:
+        return self._called(getattr(self._group, name))
+
+
 class Face:
     """One of the two faces over a script without a network, called without ``await``.
 
@@ -189,8 +202,14 @@ class Face:
         return httpx.Response(answer.status, json=answer.json, headers=answer.headers)
 
     def __getattr__(self, name: str) -> Any:
-        attribute = getattr(self.client, name)
-        if self._runner is None or not callable(attribute):
+        return self._called(getattr(self.client, name))
+
+    def _called(self, attribute: Any) -> Any:
+        if self._runner is None:
+            return attribute
+        if isinstance(attribute, AsyncDatasets | AsyncModels | AsyncTraining):
+            return Group(attribute, self._called)
+        if not callable(attribute):
             return attribute
 
         def call(*args: Any, **options: Any) -> Any:

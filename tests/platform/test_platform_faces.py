@@ -11,9 +11,26 @@ import pytest
 
 import driftline.platform
 from driftline._http import AsyncHttpClient, HttpClient
-from driftline.platform import AsyncEndpoint, AsyncPlatformClient, Endpoint, PlatformClient
+from driftline.platform import (
+    AsyncDatasets,
+    AsyncEndpoint,
+    AsyncModels,
+    AsyncPlatformClient,
+    AsyncTraining,
+    Datasets,
+    Endpoint,
+    Models,
+    PlatformClient,
+    Training,
+)
 
-FACES = [(PlatformClient, AsyncPlatformClient), (Endpoint, AsyncEndpoint)]
+FACES = [
+    (PlatformClient, AsyncPlatformClient),
+    (Endpoint, AsyncEndpoint),
+    (Datasets, AsyncDatasets),
+    (Models, AsyncModels),
+    (Training, AsyncTraining),
+]
 
 
 def public(kind):
@@ -39,6 +56,8 @@ def test_signatures(one, other, name):
     ours, theirs = inspect.signature(first), inspect.signature(second)
     swapped = {
         "AsyncIterator[LogEntry]": "Iterator[LogEntry]",
+        "AsyncIterator[DatasetImage]": "Iterator[DatasetImage]",
+        "AsyncRun": "Run",
         "AsyncEndpoint": "Endpoint",
         "AsyncHttpClient | None": "HttpClient | None",
         "Callable[[Image], Awaitable[Prediction]]": "Callable[[Image], Prediction]",
@@ -53,8 +72,8 @@ def test_signatures(one, other, name):
 
 @pytest.mark.parametrize(("one", "other"), FACES)
 def test_awaiting(one, other):
-    """Every method that asks the Platform is awaited in the async face; `logs` is iterated."""
-    for name in public(one) - {"logs", "context"}:
+    """Every method that asks the Platform is awaited in the async face; lists are iterated."""
+    for name in public(one) - {"logs", "images", "context"}:
         if callable(getattr(one, name)):
             assert inspect.iscoroutinefunction(getattr(other, name)), name
             assert not inspect.iscoroutinefunction(getattr(one, name)), name

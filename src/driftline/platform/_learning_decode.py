@@ -148,6 +148,7 @@ def _signed(node: Node) -> str:
     try:
         parts = urlsplit(url)
         safe = parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in LOOPBACK)
+        safe = safe and bool(parts.hostname)
     except ValueError:
         safe = False
     if not safe:

@@ -18,7 +18,7 @@ def _summary(world: World, _request: Request) -> Response:
             "datasets": len(world.workspace.datasets),
             "models": len(world.models),
         }
-        credits_cents = round(world.workspace.credits_cents, 2)
+        credits_cents = round(world.workspace.credits_cents)
     return Response(
         body={
             "username": world.owner,
