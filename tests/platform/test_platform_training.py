@@ -412,7 +412,7 @@ def test_our_bodies():
 
             contract.check(document, body["application/json"]["schema"], json.loads(asked.body))
     assert {"POST", "GET", "PATCH", "DELETE"} == {asked.method for asked in sent}
-    assert 19 == len({(asked.method, asked.path) for asked in sent})
+    assert 17 == len({(asked.method, asked.path) for asked in sent})
 
 
 def _document():
