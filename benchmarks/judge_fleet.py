@@ -15,7 +15,7 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from statistics import median
@@ -23,9 +23,10 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from driftline import Monitor, rules
+from driftline import Alert, Monitor, Receipt, Sample, rules
 from driftline.records import Metric, Series
 from driftline.stores import MemoryStore, SqlStore
+from driftline.testing import FrozenClock
 
 START = datetime(2026, 11, 23, 12, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -40,29 +41,11 @@ RULES = (
 )
 
 
-class Clock:
-    """Time that is moved by hand; satisfies `driftline.typing.Clock`."""
-
-    def __init__(self) -> None:
-        self.time = START
-
-    def now(self) -> datetime:
-        return self.time
-
-    def monotonic(self) -> float:
-        return time.monotonic()
-
-    def sleep(self, seconds: float) -> None:
-        self.time += timedelta(seconds=seconds)
-
-    async def asleep(self, seconds: float) -> None:
-        self.sleep(seconds)
-
-
 class Table:
     """A platform that has its answers ready: 60 one-minute buckets of four series."""
 
-    def __init__(self, deployments: int, clock: Clock, seed: int = 0) -> None:
+    def __init__(self, deployments: int, clock: FrozenClock, seed: int = 0) -> None:
+        """Name the deployments."""
         self.clock = clock
         self.rng = np.random.default_rng(seed)
         self.names = [f"acme/line-{i}" for i in range(deployments)]
@@ -92,27 +75,30 @@ class Table:
             self.answers[name] = SimpleNamespace(series=series, start=start, settled_until=settled)
 
     def metrics(self, deployment: str, /, window: str = "1h") -> SimpleNamespace:
+        """The prepared answer."""
         del window
         return self.answers[deployment]
 
     def health(self, deployment: str, /) -> SimpleNamespace:
+        """Not asked here."""
         raise NotImplementedError(deployment)
 
     def logs(
         self, deployment: str, /, *, limit: int | None, severity: Iterable[str] | None
     ) -> Iterator[object]:
+        """Nothing."""
         del deployment, limit, severity
         return iter(())
 
 
 class Discard:
-    """A sink that takes everything."""
+    """A sink that takes everything and keeps nothing."""
 
     name = "discard"
 
-    def send(self, alert: object) -> object:
-        from driftline import Receipt
-
+    def send(self, alert: Alert) -> Receipt:
+        """Take an alert."""
+        del alert
         return Receipt(sink=self.name)
 
 
@@ -121,10 +107,9 @@ class DiscardNumbers(Discard):
 
     name = "numbers"
 
-    def push(self, samples: object) -> object:
-        from driftline import Receipt
-
-        return Receipt(sink=self.name)
+    def push(self, samples: Sequence[Sample]) -> Receipt:
+        """Take some samples."""
+        return Receipt(sink=self.name, count=len(samples))
 
 
 def by_hand(table: Table, path: Path) -> float:
@@ -169,11 +154,12 @@ def _judged_by_hand(series: Mapping[str, Series], state: dict) -> dict:
 
 def measure(deployments: int, store: object, sinks: list) -> tuple[float, float, float]:
     """CPU seconds of the first run, of a steady one, and of a run in which every rule fires."""
-    clock = Clock()
+    clock = FrozenClock(START)
     table = Table(deployments, clock)
+    numbers = any(hasattr(sink, "push") for sink in sinks)
     monitor = Monitor(
         table, deployments=table.names, rules=RULES, store=store, sinks=sinks, clock=clock,
-        forward=any(hasattr(sink, "push") for sink in sinks), log_lines=0, workers=1,
+        forward=numbers, log_lines=0, workers=1,
     )  # fmt: skip
     costs = []
     for _ in range(5):
@@ -182,14 +168,14 @@ def measure(deployments: int, store: object, sinks: list) -> tuple[float, float,
         run = monitor.run_once()
         costs.append(time.process_time() - began)
         assert not run.problems, run.problems[:3]
-        clock.sleep(300)
+        clock.advance(5 * MINUTE)
     return costs[0], median(costs[1:]), run.judged
 
 
 def main() -> None:
     deployments = int(sys.argv[1]) if len(sys.argv) > 1 else 1000
     with tempfile.TemporaryDirectory() as folder:
-        table = Table(deployments, Clock())
+        table = Table(deployments, FrozenClock(START))
         table.prepare()
         by_hand(table, Path(folder) / "hand.db")
         hand = by_hand(table, Path(folder) / "hand.db")
@@ -198,7 +184,11 @@ def main() -> None:
         for label, store, sinks in (
             ("in memory", MemoryStore(), [Discard()]),
             ("SQLite", SqlStore(f"sqlite:///{folder}/a.db"), [Discard()]),
-            ("SQLite, all numbers to one sink", SqlStore(f"sqlite:///{folder}/b.db"), [DiscardNumbers()]),
+            (
+                "SQLite, all numbers to one sink",
+                SqlStore(f"sqlite:///{folder}/b.db"),
+                [DiscardNumbers()],
+            ),
         ):
             first, steady, judged = measure(deployments, store, sinks)
             print(f"  {label:38}{first:10.3f}{steady:12.3f}{judged:9}")

@@ -29,13 +29,18 @@ class Keep:
         self._lease = store.acquire(name, holder=holder, now=clock.now(), duration=duration)
         self._renewed = self._watch.monotonic()
 
+    @property
+    def due(self) -> bool:
+        """Whether a third of the lease is over."""
+        return self._watch.monotonic() - self._renewed > self._duration.total_seconds() / 3
+
     def touch(self) -> None:
-        """Renew the lease when a third of it is over.
+        """Renew the lease when that is due.
 
         Raises:
             StoreBusy: it has been taken over.
         """
-        if self._watch.monotonic() - self._renewed > self._duration.total_seconds() / 3:
+        if self.due:
             self._lease = self._store.renew(
                 self._lease, now=self._clock.now(), duration=self._duration
             )

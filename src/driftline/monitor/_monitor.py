@@ -492,7 +492,8 @@ class Monitor:
             return await asyncio.to_thread(self._ask, asks, patience, keep)
 
         async def touch() -> None:
-            await asyncio.to_thread(keep.touch)
+            if keep.due:
+                await asyncio.to_thread(keep.touch)
 
         platform = cast("AsyncPlatform", self._platform)
         return await aask_all(platform, asks, patience, workers=self._workers, touch=touch)

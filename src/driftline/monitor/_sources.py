@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor, wait
 from datetime import datetime
 from itertools import islice
 from typing import Any, Final, Literal, Protocol, TypeAlias
@@ -223,9 +223,9 @@ def ask_all(
         return []
     with ThreadPoolExecutor(min(workers, len(asks)), thread_name_prefix="driftline-ask") as pool:
         futures = [pool.submit(one, ask) for ask in asks]
-        waiting = set(futures)
-        while waiting:
-            _, waiting = wait(waiting, timeout=TOUCH_SECONDS, return_when=FIRST_COMPLETED)
+        for future in futures:
+            while not wait([future], timeout=TOUCH_SECONDS).done:
+                touch()
             touch()
         return [future.result() for future in futures]
 
@@ -255,14 +255,12 @@ async def aask_all(
             return answer
 
     tasks = [asyncio.ensure_future(one(ask)) for ask in asks]
-    waiting = set(tasks)
     try:
-        while waiting:
-            _, waiting = await asyncio.wait(
-                waiting, timeout=TOUCH_SECONDS, return_when=asyncio.FIRST_COMPLETED
-            )
+        for task in tasks:
+            while not (await asyncio.wait([task], timeout=TOUCH_SECONDS))[0]:
+                await touch()
             await touch()
     finally:
-        for task in waiting:  # the run was cancelled: its questions are as well
+        for task in tasks:  # when the run was cancelled, its questions are as well
             task.cancel()
     return [task.result() for task in tasks]
