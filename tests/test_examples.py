@@ -16,6 +16,20 @@ OTHERWISE_TESTED = {
     "prefect_flow.py",
 }
 ALONE = sorted(path.name for path in EXAMPLES.glob("*.py") if path.name not in OTHERWISE_TESTED)
+NOTEBOOKS = sorted(path.name for path in EXAMPLES.glob("*.ipynb"))
+
+
+def run(*command, cwd):
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("COV")}
+    return subprocess.run(
+        command,
+        cwd=cwd,
+        env=environment | {"OMP_NUM_THREADS": "1", "IPYTHONDIR": str(cwd)},
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
 
 
 def test_exceptions_exist():
@@ -26,18 +40,18 @@ def test_exceptions_exist():
 @pytest.mark.parametrize("name", ALONE)
 def test_runs(name, tmp_path):
     """The script ends well and has something to say."""
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("COV")} | {
-        "OMP_NUM_THREADS": "1"
-    }
-    done = subprocess.run(
-        [sys.executable, EXAMPLES / name],
-        cwd=tmp_path,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=180,
-        check=False,
-    )
+    done = run(sys.executable, EXAMPLES / name, cwd=tmp_path)
 
     assert 0 == done.returncode, done.stderr
     assert done.stdout.strip()
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_notebook_runs(name, tmp_path):
+    """Every cell of the notebook runs in a kernel of its own."""
+    copy = tmp_path / name
+    copy.write_bytes((EXAMPLES / name).read_bytes())
+    code = "import sys; from nbclient.cli import main; sys.exit(main([sys.argv[1]]))"
+    done = run(sys.executable, "-c", code, str(copy), cwd=tmp_path)
+
+    assert 0 == done.returncode, done.stderr
