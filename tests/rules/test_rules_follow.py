@@ -10,7 +10,10 @@ from rules_support import MINUTE, START
 
 from driftline import rules
 from driftline.records import Metric, Series
-from driftline.rules import Change, Phase, Segment, State, follow, instant, micros, span
+from driftline.rules import Change, Phase
+from driftline.rules._follow import Segment, follow
+from driftline.rules._state import State
+from driftline.rules._time import instant, micros, span
 
 RUNBOOK = "Look"
 US = span(MINUTE)

@@ -10,18 +10,10 @@ from hypothesis import strategies as st
 
 from driftline import rules
 from driftline.errors import InputError
-from driftline.rules import (
-    Change,
-    Judgement,
-    NoDataPolicy,
-    Phase,
-    State,
-    advance,
-    as_times,
-    close,
-    micros,
-)
-from driftline.rules._lifecycle import HISTORY, restlessness
+from driftline.rules import Change, Judgement, NoDataPolicy, Phase
+from driftline.rules._lifecycle import HISTORY, advance, close, restlessness
+from driftline.rules._state import State
+from driftline.rules._time import as_times, micros
 
 START = micros(datetime(2026, 11, 23, 12, tzinfo=UTC))
 MINUTE = 60_000_000

@@ -9,7 +9,10 @@ import numpy as np
 import pytest
 
 from driftline import rules
-from driftline.rules import Judgement, Phase, State, advance, as_times, micros
+from driftline.rules import Judgement, Phase
+from driftline.rules._lifecycle import advance
+from driftline.rules._state import State
+from driftline.rules._time import as_times, micros
 
 START = micros(datetime(2026, 11, 23, 12, tzinfo=UTC))
 MINUTE = 60_000_000

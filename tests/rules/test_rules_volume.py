@@ -10,8 +10,11 @@ from scipy import stats
 from driftline import rules
 from driftline.errors import InputError
 from driftline.records import Metric, Series
-from driftline.rules import Change, Phase, Segment, State, follow, micros
+from driftline.rules import Change, Phase
 from driftline.rules import _volume_tests as tests
+from driftline.rules._follow import Segment, follow
+from driftline.rules._state import State
+from driftline.rules._time import micros
 from driftline.rules._volume_statistics import HOURLY_P, RUN_P
 
 RUNBOOK = "Call the site"

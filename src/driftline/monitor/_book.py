@@ -12,7 +12,8 @@ from attrs import define, field
 from driftline.monitor._engine import Findings, Place
 from driftline.monitor._subjects import Subject
 from driftline.records import Change, Put, Remove, Store
-from driftline.rules import Silence, State
+from driftline.rules import Silence
+from driftline.rules._state import State
 
 
 @define(kw_only=True)

@@ -8,7 +8,7 @@ from itertools import groupby
 from typing import Any
 
 from driftline.records import Alert, AlertStatus, Link, LogLine, Sample, Series, Severity
-from driftline.rules import instant, micros, span, starts_of
+from driftline.rules._time import instant, micros, span, starts_of
 
 _TIMES = ("window_start", "window_end", "since", "at")
 _PLAIN = (

@@ -16,22 +16,12 @@ from driftline.monitor._subjects import Subject, dedup_key
 from driftline.monitor._tick import Parts, transition_to_json
 from driftline.monitor._words import worded
 from driftline.records import Alert, AlertStatus, Append, Change, Drop, Receipt
-from driftline.rules import (
-    Followed,
-    Phase,
-    Rule,
-    Segment,
-    State,
-    Told,
-    after,
-    follow,
-    instant,
-    micros,
-    notify,
-    rehearsal,
-    span,
-    step_of,
-)
+from driftline.rules import Phase, Rule
+from driftline.rules._follow import Followed, Segment, follow
+from driftline.rules._notify import Told, notify
+from driftline.rules._rehearsal import after, rehearsal, step_of
+from driftline.rules._state import State
+from driftline.rules._time import instant, micros, span
 
 
 @frozen(kw_only=True)

@@ -15,24 +15,12 @@ from attrs import define, field, frozen
 from driftline.monitor._run import Unjudged
 from driftline.monitor._subjects import Subject, dedup_key
 from driftline.records import AlertStatus, Metric, Series
-from driftline.rules import (
-    Change,
-    Followed,
-    Gap,
-    Inhibition,
-    NoData,
-    Notice,
-    Phase,
-    Rule,
-    Segment,
-    Silence,
-    State,
-    Step,
-    close,
-    follow,
-    instant,
-    notify,
-)
+from driftline.rules import Change, Gap, Inhibition, NoData, Phase, Rule, Silence
+from driftline.rules._follow import Followed, Segment, follow
+from driftline.rules._lifecycle import close
+from driftline.rules._notify import Notice, notify
+from driftline.rules._state import State, Step
+from driftline.rules._time import instant
 
 PLATFORM_METRICS: Final = frozenset(
     {

@@ -15,15 +15,9 @@ from driftline.monitor._run import Problem
 from driftline.monitor._sources import Answer, Ask, NotAsked, Window
 from driftline.monitor._subjects import Subject
 from driftline.records import Metric, Sample
-from driftline.rules import (
-    EndpointHealth,
-    Rule,
-    Segment,
-    floor,
-    instant,
-    micros,
-    span,
-)
+from driftline.rules import EndpointHealth, Rule
+from driftline.rules._follow import Segment
+from driftline.rules._time import floor, instant, micros, span
 
 WINDOWS: Final[Mapping[Window, timedelta]] = {
     "6h": timedelta(hours=6),

@@ -19,7 +19,7 @@ from driftline.errors import InputError
 from driftline.monitor._codec import alert_from_json, alert_to_json
 from driftline.monitor._run import place
 from driftline.records import Alert, AlertStatus, Change, Put, Remove, Severity
-from driftline.rules import instant, span
+from driftline.rules._time import instant, span
 
 _RANK = {severity: rank for rank, severity in enumerate(Severity)}
 _NAMED = 10

@@ -17,7 +17,7 @@ from attrs import define, field
 from driftline.monitor._run import Problem
 from driftline.monitor._subjects import Subject
 from driftline.records import Change, Document, Put, Remove, Sample, Series
-from driftline.rules import as_times, micros, span
+from driftline.rules._time import as_times, micros, span
 
 KEEP: Final = 20_000
 """Samples of one series that are kept at most; a rule that judges never lets them pile up."""

@@ -12,7 +12,7 @@ from typing import Any, Literal, cast
 import numpy as np
 from attrs import evolve, frozen
 
-from driftline._clock import Clock, SystemClock
+from driftline._clock import Clock, SystemClock, as_clock
 from driftline.errors import ConfigError, InputError, StoreBusy
 from driftline.monitor._backoff import Backoff
 from driftline.monitor._book import Book, memory_key
@@ -106,7 +106,8 @@ class Monitor:
                 must differ.
             store: where to remember; in memory, for as long as this object lives, unless given.
             name: name of the monitor; monitors that share a store need names that differ.
-            clock: where the time comes from.
+            clock: where the time comes from; that of the platform where it shows one, else the
+                machine's.
             budget: how much real time a run may take.
             inhibitions: which alerts silence which.
             grouping: when alerts that begin together are told as one; None: never.
@@ -136,7 +137,7 @@ class Monitor:
         self.rules = _distinct(rules)
         self._platform = platform
         self._store: Store = store if store is not None else MemoryStore()
-        self._clock: Clock = clock or SystemClock()
+        self._clock = _clock_of(clock, platform)
         self._watch = SystemClock()  # a time budget is real time, whatever the clock says
         self._budget = budget or Budget()
         self._workers = workers
@@ -531,6 +532,12 @@ def _step(conversation: Conversation, answers: Sequence[Answer] | None) -> Seque
     except StopIteration as stop:
         run: Run = stop.value
         return run
+
+
+def _clock_of(clock: Clock | None, platform: object) -> Clock:
+    """The clock that was passed, else the platform's own: simulated time is shared time."""
+    shared = getattr(platform, "clock", None) if clock is None else clock
+    return as_clock(shared if clock is not None or hasattr(shared, "asleep") else None)
 
 
 def _is_async(platform: object) -> bool:

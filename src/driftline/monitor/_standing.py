@@ -11,7 +11,9 @@ from driftline.monitor._engine import Place
 from driftline.monitor._run import place as in_words
 from driftline.monitor._subjects import dedup_key
 from driftline.records import Severity
-from driftline.rules import Phase, State, instant
+from driftline.rules import Phase
+from driftline.rules._state import State
+from driftline.rules._time import instant
 
 
 @frozen(kw_only=True)

@@ -44,16 +44,9 @@ from driftline.records import (
     Store,
 )
 from driftline.rules import Change as Happened
-from driftline.rules import (
-    Inhibition,
-    Phase,
-    Rule,
-    Step,
-    instant,
-    micros,
-    span,
-    starts_of,
-)
+from driftline.rules import Inhibition, Phase, Rule
+from driftline.rules._state import Step
+from driftline.rules._time import instant, micros, span, starts_of
 
 Conversation: TypeAlias = Generator[Sequence[Ask], Sequence[Answer], Run]
 

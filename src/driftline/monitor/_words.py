@@ -12,7 +12,9 @@ from driftline.monitor._cause import likely_cause
 from driftline.monitor._codec import alert_from_json
 from driftline.monitor._engine import Telling
 from driftline.records import Alert, AlertStatus, LogLine, Metric
-from driftline.rules import Phase, Rule, State, instant
+from driftline.rules import Phase, Rule
+from driftline.rules._state import State
+from driftline.rules._time import instant
 
 AROUND: Final = timedelta(minutes=5)
 """How far around the breach a log line may lie to tell its cause."""

@@ -138,7 +138,10 @@ def _stretch(
 ) -> tuple[int, int] | None:
     """Start and end of the time to judge in a segment, aligned to the rule's windows."""
     every = span(rule.every) if rule.every is not None else None
-    end = min(segment.end if segment.end is not None else now, now - span(rule.delay))
+    end = segment.end if segment.end is not None else now
+    if rule.delay or segment.start is None:
+        # What a source says is settled is settled, whatever our clock shows.
+        end = min(end, now - span(rule.delay))
     start = state.until if segment.start is None else max(state.until, segment.start)
     if following and following[0].start is not None:
         # The finer answer takes over at its first whole window.

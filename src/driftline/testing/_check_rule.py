@@ -11,23 +11,11 @@ import numpy as np
 from attrs import define, evolve, field
 
 from driftline.records import Series
-from driftline.rules import (
-    Change,
-    Followed,
-    Judgement,
-    Phase,
-    Reading,
-    Rule,
-    Segment,
-    State,
-    after,
-    follow,
-    instant,
-    rehearsal,
-    span,
-    starts_of,
-    step_of,
-)
+from driftline.rules import Change, Judgement, Phase, Reading, Rule
+from driftline.rules._follow import Followed, Segment, follow
+from driftline.rules._rehearsal import after, rehearsal, step_of
+from driftline.rules._state import State
+from driftline.rules._time import instant, span, starts_of
 
 START: Final = datetime(2026, 11, 23, tzinfo=UTC)
 PIECES: Final = 7
