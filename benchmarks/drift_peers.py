@@ -455,7 +455,7 @@ class Bench:
             raise Skipped(msg) from None
         if done.returncode:
             said = (done.stderr.strip() or done.stdout.strip() or "no word").splitlines()[-1]
-            msg = f"exit {done.returncode}: {said[:160]}"
+            msg = f"exit {done.returncode}: {said.partition(' (')[0][:160]}"
             raise Skipped(msg)
 
     def install(self, name: str) -> str:
