@@ -503,7 +503,7 @@ def ratio(value: float, base: float) -> str:
 def print_arrays(n: int, results: dict[str, Answer]) -> None:
     ours = results.get(OURS)
     print(f"\n{n:,} confidences a side, {2 * 8 * n / 1e6:.4g} MB of arrays\n")
-    print("| tool | compare, CPU s | | whole process, CPU s | | peak MB | | added MB | D |")
+    print("| tool | compare, CPU s | x | whole process, CPU s | x | peak MB | x | added MB | D |")
     print("|---|---|---|---|---|---|---|---|---|")
     for name, found in results.items():
         cells = [name]
@@ -518,7 +518,7 @@ def print_items(results: dict[str, Answer]) -> None:
     ours = results.get(OURS)
     each = {name: found["work"] / found["items"] * 1e6 for name, found in results.items()}
     print("\nOne value at a time, a change of D = 0.03 halfway (first row: arrays, as above)\n")
-    print("| tool | values | CPU us a value | | alarms before | after |")
+    print("| tool | values | CPU us a value | x | alarms before | after |")
     print("|---|---|---|---|---|---|")
     for name, found in results.items():
         times = ratio(each[name], each[OURS]) if ours else ""

@@ -110,7 +110,9 @@ def main() -> None:
     print(
         f"{options.cameras} cameras, {options.classes} classes, {RELABELLINGS} relabellings; CPU s\n"
     )
-    print("| boxes a side | cells | new detector | again | raw days by hand, one cell | |")
+    print(
+        "| boxes a side | cells | new detector | again | raw days by hand, one cell | times new |"
+    )
     print("|---|---|---|---|---|---|")
     worst = max(
         check(n, cameras=options.cameras, classes=options.classes, repeats=options.repeats)
