@@ -282,7 +282,7 @@ class Sides:
         ordered = self.reference.ordered(name)
         of = self._curves(self.by_camera[name], ordered=ordered)
         edges = self.reference.grids[name].edges if ordered else np.arange(of.pooled.shape[1])
-        units = np.flatnonzero(self._enough(of))
+        units = np.flatnonzero(self._some(of))
         single = self._single(name, of, self.reference.cameras, edges)
         other = name not in PRIMARY
         return [
@@ -295,10 +295,10 @@ class Sides:
         if not len(pairs):
             return []
         of = self._curves(self.by_pair[name], ordered=True)
-        enough, result = self._enough(of), []
+        some, result = self._some(of), []
         for k in np.unique(pairs[:, 1]).tolist():
             units = np.flatnonzero(pairs[:, 1] == k)
-            joint = self._joint(name, of, units[enough[units]], edges, group=CLASS)
+            joint = self._joint(name, of, units[some[units]], edges, group=CLASS)
             result.append(evolve(joint, class_index=k))
             result += [
                 evolve(c, camera=int(pairs[u, 0]), class_index=k, group=CAMERA_CLASS)
@@ -310,21 +310,29 @@ class Sides:
         return curves(counts, current=self.current, kind=self.kind, ordered=ordered)
 
     @staticmethod
+    def _some(of: Curves) -> BoolArray:
+        """Units with enough days to take part in a joint cell."""
+        result: BoolArray = (of.blocks[0] >= MIN_REFERENCE_DAYS) & (of.blocks[1] >= MIN_DAYS)
+        return result
+
+    @staticmethod
     def _enough(of: Curves) -> BoolArray:
-        result: BoolArray = (
-            (of.counted >= MIN_COUNT).all(axis=0)
-            & (of.blocks[0] >= MIN_REFERENCE_DAYS)
-            & (of.blocks[1] >= MIN_DAYS)
-        )
+        """Units with enough days and counts for a cell of their own."""
+        result: BoolArray = Sides._some(of) & (of.counted >= MIN_COUNT).all(axis=0)
         return result
 
     def _joint(
         self, name: str, of: Curves, units: IntArray, edges: IntArray, *, group: int
     ) -> Candidate:
         """All units together."""
-        if not len(units):
+        before, now = of.counted[:, units].sum(axis=1).tolist()
+        if min(before, now) < MIN_COUNT:
             what = "boxes" if self.reference.of_box(name) else "frames"
-            reason = f"no camera has {MIN_COUNT} {what} on both sides in comparable hours"
+            reason = (
+                f"{now:,} {what} this week and {before:,} in the reference from cameras with "
+                f"{MIN_DAYS} days this week and {MIN_REFERENCE_DAYS} in the reference in "
+                f"comparable hours, {MIN_COUNT} are needed on each side"
+            )
             return Candidate(feature=name, group=group, reason=reason)
         values, weight, pooled = together(of, units, self.noise)
         keep, _ = thresholds(pooled, ordered=self.reference.ordered(name))
