@@ -271,6 +271,11 @@ class AsyncPlatformClient:
 
     # --- everything else --------------------------------------------------------------------
 
+    @property
+    def clock(self) -> Clock:
+        """Where its time comes from; a `driftline.Monitor` without a clock of its own takes it."""
+        return self._core.clock
+
     async def owner(self) -> str:
         """The workspace that names without an owner belong to."""
         return await self._run(self._core.owner())

@@ -381,6 +381,11 @@ class PlatformClient:
 
     # --- everything else --------------------------------------------------------------------
 
+    @property
+    def clock(self) -> Clock:
+        """Where its time comes from; a `driftline.Monitor` without a clock of its own takes it."""
+        return self._core.clock
+
     def owner(self) -> str:
         """The workspace that names without an owner belong to."""
         return self._run(self._core.owner())
