@@ -33,7 +33,8 @@ class World:
 
     day, camera_day, frame, week: intraclass correlations of the shared effects.
     ar: autocorrelation of the day effect from one day to the next (weather fronts).
-    static, track: objects per frame that stay, and for how many frames on average.
+    static, track: objects per frame that stay, and for how many frames on average; none
+        stays overnight, or days would not be exchangeable.
     volume_sd: standard deviation of the log number of frames of a camera-day.
     traffic: what happens to the cameras' traffic in the monitored weeks.
     """
@@ -200,8 +201,8 @@ class Site:
         conf_own, size_own = rng.normal(size=(2, n))
         pick = rng.random(n)
         if w.static:
-            born = rng.random(len(frame_s)) < 1 / w.track
-            born[0] = True
+            new_day = np.diff(camera * DAYS + day, prepend=-1) != 0
+            born = (rng.random(len(frame_s)) < 1 / w.track) | np.tile(new_day, w.static)
             track = np.cumsum(born) - 1
             conf_own[n_moving:] *= np.sqrt(0.3)
             conf_own[n_moving:] += np.sqrt(0.7) * rng.normal(size=track[-1] + 1)[track]
