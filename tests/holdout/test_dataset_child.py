@@ -191,10 +191,15 @@ def test_an_interrupt_ends_the_child(child, holdout, weights, tmp_path):
             time.sleep(0.05)
         signal.raise_signal(signal.SIGINT)
 
+    # A shell makes its background jobs ignore the signal; a person at a terminal does not.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     thread = threading.Thread(target=interrupt)
     thread.start()
-    with pytest.raises(KeyboardInterrupt):
-        LocalModel(weights).run(holdout.frames, CLASS_NAMES)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            LocalModel(weights).run(holdout.frames, CLASS_NAMES)
+    finally:
+        signal.signal(signal.SIGINT, before)
     thread.join()
 
     assert gone(int(pids.read_text()))
