@@ -173,8 +173,8 @@ class History:
     def ratios(self, name: str, *, step: int) -> FloatArray:
         """``(n_pairs, n_cameras + 1)`` r of pairs of weeks, the averages over the summaries.
 
-        Pairs in which the second week was flagged and the first not are left out: that
-        difference is already explained. A single r counts at most `LARGEST_RATIO`.
+        Pairs in which a week was flagged and the other not are left out: their difference is
+        already explained. A single r counts at most `LARGEST_RATIO`.
 
         Args:
             name: feature.
@@ -189,8 +189,7 @@ class History:
             return np.zeros((0, series.shape[1]))
         inside = starts[:, None] + np.arange(pair)
         hits = flagged[inside]
-        onset = hits[:, DAYS_OF_WEEK:].any(axis=1) & ~hits[:, :DAYS_OF_WEEK].all(axis=1)
-        windows = series[inside][~onset]
+        windows = series[inside][hits.all(axis=1) | ~hits.any(axis=1)]
         return np.minimum(_ratio(windows), LARGEST_RATIO)
 
 
