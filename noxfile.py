@@ -74,12 +74,11 @@ def tests(session: nox.Session) -> None:
     """All that needs no torch."""
     _servers(session)
     _install(session, "tests")
-    session.run("coverage", "erase")
     session.run(
-        *("coverage", "run", "-m", "pytest", *session.posargs),
+        *("pytest", "--numprocesses=auto", "--dist=loadfile", "--cov", "--cov-report="),
+        *session.posargs,
         env={"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
     )
-    session.run("coverage", "combine", "--quiet")
     session.run("coverage", "report", "--skip-covered", "--format=total")
 
 
