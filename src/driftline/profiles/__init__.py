@@ -2,6 +2,7 @@
 
 from driftline.profiles._builder import ProfileBuilder
 from driftline.profiles._cells import Cells, Layout, Table
+from driftline.profiles._coco import from_coco
 from driftline.profiles._features import (
     AREA,
     ASPECT,
@@ -53,6 +54,7 @@ __all__ = [
     "SampledFrame",
     "Table",
     "class_weights",
+    "from_coco",
     "require_comparable",
     "uncertainty",
 ]

@@ -32,10 +32,21 @@ class Fields(TypedDict):
 def _table(boxes: Sequence[Sequence[float]]) -> FloatArray:
     """``(n, 4)`` float64 of rows of four; also of none."""
     try:
-        return np.array(boxes, dtype=np.float64).reshape(-1, 4)
-    except (TypeError, ValueError) as exc:
-        msg = f"boxes must be four numbers each, got {boxes!r:.200}"
-        raise InputError(msg) from exc
+        table = np.array(boxes, dtype=np.float64).reshape(len(boxes), -1)
+    except (TypeError, ValueError):
+        table = np.empty((len(boxes), 0))
+    if boxes and table.shape[1] != 4:  # noqa: PLR2004 - a box has four sides
+        wrong = next((box for box in boxes if not _is_box(box)), boxes[0])
+        msg = f"boxes must be four numbers each, got {wrong!r:.200}"
+        raise InputError(msg)
+    return table.reshape(-1, 4)
+
+
+def _is_box(box: Sequence[float]) -> bool:
+    try:
+        return np.array(box, dtype=np.float64).shape == (4,)
+    except (TypeError, ValueError):
+        return False
 
 
 # Plain arrays ------------------------------------------------------------------------------
@@ -300,12 +311,17 @@ def of_coco(
         msg = f"annotations of {len(pictures)} images, {sorted(pictures)[:3]}, …: group them by image_id first"
         raise InputError(msg)
     return Fields(
-        xyxy=_of_corner(_table([_coco_box(row) for row in rows])),
-        confidence=[_coco_score(row, confidence) for row in rows],
-        class_id=[_coco_category(row) for row in rows],
+        xyxy=coco_boxes(rows),
+        confidence=[coco_score(row, confidence) for row in rows],
+        class_id=[coco_category(row) for row in rows],
         image_size=image_size,
         class_names={int(c["id"]): str(c["name"]) for c in categories},
     )
+
+
+def coco_boxes(rows: Sequence[Mapping[str, Any]]) -> FloatArray:
+    """``(n, 4)`` left, top, right, bottom of entries, px."""
+    return _of_corner(_table([_coco_box(row) for row in rows]))
 
 
 def _coco_box(row: Mapping[str, Any]) -> Sequence[float]:
@@ -323,7 +339,7 @@ def _coco_box(row: Mapping[str, Any]) -> Sequence[float]:
     raise InputError(msg)
 
 
-def _coco_category(row: Mapping[str, Any]) -> int:
+def coco_category(row: Mapping[str, Any]) -> int:
     if "category_id" not in row:
         msg = f"an annotation has no category_id: {sorted(row)}"
         raise InputError(msg)
@@ -331,7 +347,7 @@ def _coco_category(row: Mapping[str, Any]) -> int:
     return category
 
 
-def _coco_score(row: Mapping[str, Any], confidence: float | None) -> float:
+def coco_score(row: Mapping[str, Any], confidence: float | None) -> float:
     score: float | None = row.get("score", confidence)
     if score is None:
         msg = f"an annotation has no score: {sorted(row)}; pass confidence=1.0 for labels"

@@ -1,0 +1,131 @@
+"""A profile straight from COCO-style JSON."""
+
+import json
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import pytest
+
+from driftline import Detections, ProfileBuilder
+from driftline.errors import InputError, UnreadableData
+from driftline.profiles import from_coco
+from driftline.records import Context
+
+CATEGORIES = [{"id": 3, "name": "bolt"}, {"id": 7, "name": "nut"}]
+
+
+def week(images=40, boxes=120, seed=3):
+    """A dataset and its results: three cameras, a week, some images without a box."""
+    rng = np.random.default_rng(seed)
+    listed = [
+        {
+            "id": f"frame-{k}",
+            "file_name": f"cam-{k % 3}/{k}.jpg",
+            "width": 640,
+            "height": 480,
+            "date_captured": f"2026-01-{5 + k % 7:02d} 10:00:00",
+        }
+        for k in range(images)
+    ]
+    results = [
+        {
+            "image_id": f"frame-{rng.integers(images // 2)}",
+            "category_id": int(rng.choice([3, 7])),
+            "bbox": [float(v) for v in rng.uniform(10, 200, size=4)],
+            "score": float(rng.uniform(0.25, 1)),
+        }
+        for _ in range(boxes)
+    ]
+    return {"images": listed, "categories": CATEGORIES}, results
+
+
+def test_it_counts_what_a_builder_counts_of_the_same_images():
+    dataset, results = week()
+    builder = ProfileBuilder(context=Context(class_names={3: "bolt", 7: "nut"}))
+    for image in dataset["images"]:
+        builder.observe(
+            Detections.from_coco(
+                [row for row in results if row["image_id"] == image["id"]],
+                image_size=(480, 640),
+                categories=CATEGORIES,
+            ),
+            camera=image["file_name"].split("/")[0],
+            at=datetime.fromisoformat(image["date_captured"]).replace(tzinfo=UTC),
+        )
+    profile = from_coco(dataset, results)
+    assert profile == builder.profile()
+    assert (profile.frames, profile.boxes) == (40, 120)
+    assert profile.class_names == {3: "bolt", 7: "nut"}
+
+
+def test_files_and_objects_give_the_same_profile(tmp_path):
+    dataset, results = week()
+    (tmp_path / "images.json").write_text(json.dumps(dataset), encoding="utf-8")
+    (tmp_path / "results.json").write_text(json.dumps(results), encoding="utf-8")
+    from_files = from_coco(tmp_path / "images.json", str(tmp_path / "results.json"))
+    assert from_files == from_coco(dataset, results)
+    assert from_files == from_coco({**dataset, "annotations": results})
+
+
+def test_cameras_and_times_come_from_wherever_the_user_keeps_them():
+    dataset, results = week()
+    profile = from_coco(
+        dataset,
+        results,
+        camera=lambda image: "gate",
+        at=lambda image: datetime(2026, 3, 1, tzinfo=UTC),
+        period=timedelta(hours=1),
+    )
+    assert list(profile.cameras) == ["gate"]
+    assert len(profile.periods) == 1
+
+
+def test_labels_count_with_a_confidence_of_their_own_and_crowds_do_not():
+    dataset, results = week(boxes=10)
+    labels = [{k: v for k, v in row.items() if k != "score"} for row in results]
+    labels[0]["iscrowd"] = 1
+    with pytest.raises(InputError, match=r"no score.*confidence=1.0"):
+        from_coco({**dataset, "annotations": labels})
+    assert from_coco({**dataset, "annotations": labels}, confidence=1.0).boxes == 9
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "says"),
+    [
+        (lambda d, r: d["images"][0].pop("date_captured"), InputError, "frame-0.*pass at="),
+        (lambda d, r: d["images"][0].update(date_captured="soon"), InputError, "'soon'"),
+        (lambda d, r: d["images"][0].pop("width"), UnreadableData, "width"),
+        (lambda d, r: d["images"][1].update(id="frame-0"), UnreadableData, "share an id"),
+        (lambda d, r: d.pop("images"), UnreadableData, "'images' is no list"),
+        (lambda d, r: r[0].update(image_id="frame-x"), InputError, "frame-x.*not among the 40"),
+        (lambda d, r: r[0].pop("bbox"), InputError, "neither bbox nor polygons"),
+        (
+            lambda d, r: r[0].update(bbox=[1, 2, 3]),
+            InputError,
+            r"four numbers each, got \[1, 2, 3\]",
+        ),
+        (lambda d, r: r[0].update(bbox="wide"), InputError, "four numbers each, got 'wide'"),
+        (lambda d, r: [x.update(bbox=x["bbox"][:3]) for x in r], InputError, "four numbers each"),
+        (lambda d, r: r[0].update(score=float("nan")), InputError, "confidence"),
+        (lambda d, r: r.append("box"), UnreadableData, "no list of records"),
+        (lambda d, r: d.update(categories=[{"id": 1}]), UnreadableData, "name"),
+    ],
+)
+def test_what_is_wrong_is_named(change, error, says):
+    dataset, results = week()
+    change(dataset, results)
+    with pytest.raises(error, match=says):
+        from_coco(dataset, results)
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe", b"[" * 100_000, b"[]", b"7"])
+def test_a_file_that_is_no_dataset_is_refused(tmp_path, content):
+    file = tmp_path / "images.json"
+    file.write_bytes(content)
+    with pytest.raises(UnreadableData, match=r"images\.json|COCO dataset"):
+        from_coco(file)
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(InputError, match=r"cannot read .*nowhere\.json"):
+        from_coco(tmp_path / "nowhere.json")
