@@ -97,6 +97,9 @@ def as_clock(clock: Clock | None) -> Clock:
     """
     if clock is None:
         return SystemClock()
+    if isinstance(clock, type):
+        msg = f"clock={clock!r} is a class; pass an object of it, {clock.__name__}()"
+        raise InputError(msg)
     verbs = ("now", "monotonic", "sleep", "asleep")
     if missing := [verb for verb in verbs if not callable(getattr(clock, verb, None))]:
         msg = (

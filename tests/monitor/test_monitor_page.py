@@ -1,15 +1,17 @@
 """The promise: over budget three samples in a row pages once, with all there is to say, and the end is told."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 from monitor_support import LINE, MINUTE, RUNBOOK, START, changes, errors, latency, told
 
 from driftline import Severity, rules
 from driftline.errors import ConfigError, InputError
+from driftline.monitor import Backoff, Budget, Grouping
 from driftline.records import Link, LogLine, Metric, Sample
 from driftline.rules import NoDataPolicy
-from driftline.testing import RecordingSink
+from driftline.stores import MemoryStore
+from driftline.testing import FrozenClock, RecordingSink
 
 
 def line(clock, message="{}", *, status=None, minutes_ago=3, severity="ERROR"):
@@ -359,3 +361,65 @@ class TestNoData:
             monitor.run_once()
             clock.advance(5 * MINUTE)
         assert [LINE] == [alert.deployment for alert in sink.alerts]
+
+
+class TestArguments:
+    """What cannot work is refused when the monitor is made, not in the night it is needed."""
+
+    @pytest.mark.parametrize(
+        ("bad", "said"),
+        [
+            ({"rules": latency()}, "rules=.* must be a list"),
+            ({"rules": [rules.LatencyBudget]}, r"rules\[0\]=.* is a class"),
+            ({"rules": ["latency"]}, r"rules\[0\]='latency' must be a rule"),
+            ({"sinks": RecordingSink()}, "sinks=.* must be a list"),
+            ({"sinks": [RecordingSink]}, r"sinks\[0\]=.* is a class"),
+            ({"store": "sqlite:///driftline.db"}, "store='sqlite:///driftline.db' must be a store"),
+            ({"store": MemoryStore}, "store=.* is a class"),
+            ({"clock": datetime.now}, r"clock=.* has no now\(\)"),
+            ({"clock": FrozenClock}, "clock=.* is a class"),
+            ({"platform": "acme"}, r"platform='acme' has no metrics\(\)"),
+            ({"deployments": [3]}, r"deployments\[0\]=3 must be"),
+            ({"deployments": [""]}, "holds an empty name"),
+            ({"name": None}, "name=None must be a name"),
+            ({"inhibitions": ["latency"]}, r"inhibitions\[0\]='latency'"),
+            ({"budget": timedelta(minutes=4)}, "budget=.* must be a Budget"),
+            ({"grouping": "rule"}, "grouping='rule' must be a Grouping"),
+            ({"backoff": 3}, "backoff=3 must be a Backoff"),
+            ({"wait": 60}, "wait=60 must be a timedelta"),
+            ({"wait": timedelta(seconds=-1)}, "wait=.* must not be negative"),
+            ({"lease": 60}, "lease=60 must be a timedelta"),
+            ({"lease": timedelta(0)}, "lease=.* must be above 0"),
+            ({"workers": 0}, "workers=0 must be 1 or more"),
+            ({"log_lines": "10"}, "log_lines='10' must be 0 or more"),
+            ({"on_problem": "ignore"}, "on_problem='ignore' must be one of 'report', 'raise'"),
+        ],
+    )
+    def test_refused(self, make, bad, said):
+        """The message names the argument, the value and what would do."""
+        with pytest.raises(InputError, match=said):
+            make(**bad)
+
+    @pytest.mark.parametrize(
+        ("made", "said"),
+        [
+            (lambda: Budget(total=240), "total=240 must be a timedelta"),
+            (lambda: Grouping(at_least=1), "at_least=1 must be 2 or more"),
+            (lambda: Grouping(by="camera"), "by='camera' must be one of"),
+            (lambda: Backoff(first=10), "first=10 must be a timedelta"),
+        ],
+    )
+    def test_parts(self, made, said):
+        """So do the small records a monitor takes."""
+        with pytest.raises(InputError, match=said):
+            made()
+
+    def test_generator(self, make, table, sink):
+        """Rules may come from a generator: all of them are judged."""
+        table.bad_between(-60, 60)
+        make(rules=(rule for rule in [latency()])).run_once()
+        assert 1 == len(sink.alerts)
+
+    def test_nothing_to_judge(self, make):
+        """No rules and no sinks at all: for reading what a store remembers."""
+        assert () == make(rules=[], sinks=[]).alerts()

@@ -5,7 +5,9 @@ from __future__ import annotations
 from datetime import timedelta
 
 import numpy as np
-from attrs import frozen
+from attrs import field, frozen
+
+from driftline._checks import not_negative
 
 
 @frozen(kw_only=True)
@@ -22,9 +24,9 @@ class Backoff:
         longest_asked: bound on a wait that the other side asks for.
     """
 
-    first: timedelta = timedelta(seconds=10)
-    longest: timedelta = timedelta(minutes=15)
-    longest_asked: timedelta = timedelta(hours=6)
+    first: timedelta = field(default=timedelta(seconds=10), validator=not_negative)
+    longest: timedelta = field(default=timedelta(minutes=15), validator=not_negative)
+    longest_asked: timedelta = field(default=timedelta(hours=6), validator=not_negative)
 
     def wait(
         self, attempts: int, asked_seconds: float | None, rng: np.random.Generator

@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from attrs import define, evolve, field, frozen
 
-from driftline.errors import InputError
+from driftline._checks import not_negative, number, one_of
 from driftline.monitor._codec import alert_from_json, alert_to_json
 from driftline.monitor._run import place
 from driftline.records import Alert, AlertStatus, Change, Put, Remove, Severity
@@ -36,17 +36,13 @@ class Grouping:
         interval: how often an open group is told again when its members changed.
     """
 
-    by: Literal["rule", "deployment"] = "rule"
-    at_least: int = 3
-    interval: timedelta = timedelta(minutes=5)
-
-    def __attrs_post_init__(self) -> None:
-        """Refuse a group of one."""
-        if self.at_least < 2 or self.interval < timedelta(0):  # noqa: PLR2004 - a group has two
-            msg = (
-                f"at_least={self.at_least} must be 2 or more, interval={self.interval} not negative"
-            )
-            raise InputError(msg)
+    by: Literal["rule", "deployment"] = field(
+        default="rule", validator=one_of("rule", "deployment")
+    )
+    at_least: int = field(
+        default=3, validator=number("2 or more: one is no group", least=2, whole=True)
+    )
+    interval: timedelta = field(default=timedelta(minutes=5), validator=not_negative)
 
     def of(self, alert: Alert) -> str:
         """What the group of an alert is called."""

@@ -16,8 +16,9 @@ from typing import Any, Final, TypeAlias
 
 from attrs import field, frozen
 
+from driftline._checks import parts
 from driftline._clock import SystemClock
-from driftline.errors import ConfigError, DeliveryFailed, DeliveryRefused, InputError
+from driftline.errors import ConfigError, DeliveryFailed, DeliveryRefused
 from driftline.records import AlertSink, Delivery, Item, MetricSink, Receipt
 
 Sink: TypeAlias = AlertSink | MetricSink
@@ -167,10 +168,6 @@ async def _plain(awaitable: Awaitable[object]) -> object:
     return await awaitable
 
 
-def _is_sink(thing: object) -> bool:
-    return isinstance(thing, AlertSink | MetricSink)
-
-
 def lanes_of(sinks: Sequence[Sink]) -> tuple[Lane, ...]:
     """A lane for each sink.
 
@@ -179,10 +176,8 @@ def lanes_of(sinks: Sequence[Sink]) -> tuple[Lane, ...]:
         ConfigError: two sinks have one name.
     """
     lanes: dict[str, Lane] = {}
-    for sink in sinks:
-        if not _is_sink(sink):
-            msg = f"{sink!r} is no sink: it has neither send(alert) nor push(samples)"
-            raise InputError(msg)
+    what = "a sink, with send(alert) or push(samples)"
+    for sink in parts(sinks, (AlertSink, MetricSink), name="sinks", what=what):
         name = str(getattr(sink, "name", "") or type(sink).__name__)
         if name in lanes:
             msg = (

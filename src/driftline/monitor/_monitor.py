@@ -7,11 +7,19 @@ import inspect
 import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any, Literal, cast
+from typing import Any, Literal, TypeAlias, TypeVar, cast, get_args
 
 import numpy as np
 from attrs import evolve, frozen
 
+from driftline._checks import (
+    part,
+    parts,
+    refuse_negative,
+    refuse_no_time,
+    refuse_number,
+    refuse_other,
+)
 from driftline._clock import Clock, SystemClock, as_clock
 from driftline.errors import ConfigError, InputError, StoreBusy
 from driftline.monitor._backoff import Backoff
@@ -39,6 +47,9 @@ from driftline.records import Alert, Drop, Put, Remove, Revive, Sample, Store
 from driftline.rules import INHIBITIONS, Inhibition, Phase, Rule, Silence
 from driftline.stores import MemoryStore
 
+T = TypeVar("T")
+OnProblem: TypeAlias = Literal["report", "raise"]
+
 
 @frozen(kw_only=True)
 class Budget:
@@ -54,8 +65,10 @@ class Budget:
 
     def __attrs_post_init__(self) -> None:
         """Refuse a part that is no part."""
-        if not timedelta(0) < self.delivery <= self.total:
-            msg = f"delivery={self.delivery} must be above 0 and not above total={self.total}"
+        refuse_no_time("total", self.total)
+        refuse_no_time("delivery", self.delivery)
+        if self.delivery > self.total:
+            msg = f"delivery={self.delivery} must not be above total={self.total}"
             raise InputError(msg)
 
 
@@ -90,7 +103,7 @@ class Monitor:
         log_lines: int = 10,
         forward: bool = True,
         workers: int = 8,
-        on_problem: Literal["report", "raise"] = "report",
+        on_problem: OnProblem = "report",
         backoff: Backoff | None = None,
         lease: timedelta = timedelta(seconds=60),
         seed: int | None = None,
@@ -101,7 +114,8 @@ class Monitor:
             platform: whom to ask, such as a `driftline.PlatformClient`; an async one for
                 `arun_once`. None when all numbers come from you.
             deployments: whom to watch, ``"owner/deployment"``.
-            rules: what to judge; their names must differ.
+            rules: what to judge; their names must differ. None at all is for passing numbers on
+                and for reading what a store remembers.
             sinks: whom to tell: anything with ``send(alert)`` or ``push(samples)``; their names
                 must differ.
             store: where to remember; in memory, for as long as this object lives, unless given.
@@ -129,17 +143,22 @@ class Monitor:
             InputError: a value cannot be used.
             ConfigError: two rules or two sinks have one name.
         """
-        if not name or "/" in name:
+        if not part(name, str, name="name", what="a name without slashes") or "/" in name:
             msg = f"name={name!r} must be a name without slashes"
             raise InputError(msg)
+        refuse_negative("wait", wait)
+        refuse_no_time("lease", lease)
+        refuse_number("workers", workers, "1 or more", least=1, whole=True)
+        refuse_number("log_lines", log_lines, "0 or more", least=0, whole=True)
+        refuse_other("on_problem", on_problem, get_args(OnProblem))
         self.name = name
         self.deployments = _references(deployments)
         self.rules = _distinct(rules)
-        self._platform = platform
-        self._store: Store = store if store is not None else MemoryStore()
+        self._platform = _asked(platform)
+        self._store = _store(store)
         self._clock = _clock_of(clock, platform)
         self._watch = SystemClock()  # a time budget is real time, whatever the clock says
-        self._budget = budget or Budget()
+        self._budget = _of(Budget, budget, "budget") or Budget()
         self._workers = workers
         self._on_problem = on_problem
         self._lease = lease
@@ -151,7 +170,7 @@ class Monitor:
             self._space,
             self._lanes,
             clock=self._clock,
-            backoff=backoff or Backoff(),
+            backoff=_of(Backoff, backoff, "backoff") or Backoff(),
             rng=np.random.default_rng(seed),
             wait=wait,
             collapse=collapse,
@@ -161,10 +180,12 @@ class Monitor:
             space=self._space,
             rules=self.rules,
             deployments=self.deployments,
-            inhibitions=tuple(inhibitions),
+            inhibitions=parts(
+                inhibitions, Inhibition, name="inhibitions", what="a driftline.rules.Inhibition"
+            ),
             store=self._store,
             outbox=self._outbox,
-            grouping=grouping,
+            grouping=_of(Grouping, grouping, "grouping"),
             from_platform=platform is not None,
             forward=forward,
             log_lines=log_lines,
@@ -545,19 +566,40 @@ def _is_async(platform: object) -> bool:
     return inspect.iscoroutinefunction(metrics)
 
 
-def _references(deployments: Sequence[str]) -> tuple[str, ...]:
-    if isinstance(deployments, str) or not all(deployments):
-        msg = f"deployments={deployments!r} must be a list of names such as ['acme/line-3']"
+def _asked(platform: T) -> T:
+    if platform is not None and not callable(getattr(platform, "metrics", None)):
+        msg = (
+            f"platform={platform!r} has no metrics(); pass a PlatformClient, or None when all "
+            "numbers come from you"
+        )
         raise InputError(msg)
-    return tuple(dict.fromkeys(deployments))
+    return platform
+
+
+def _store(store: Store | None) -> Store:
+    what = 'a store, such as SqlStore("sqlite:///driftline.db")'
+    return MemoryStore() if store is None else part(store, Store, name="store", what=what)
+
+
+def _of(kind: type[T], value: T | None, name: str) -> T | None:
+    return value if value is None else part(value, kind, name=name, what=f"a {kind.__name__}(…)")
+
+
+def _references(deployments: Sequence[str]) -> tuple[str, ...]:
+    names = parts(deployments, str, name="deployments", what="a name such as 'acme/line-3'")
+    if not all(names):
+        msg = f"deployments={deployments!r} holds an empty name; name each, such as 'acme/line-3'"
+        raise InputError(msg)
+    return tuple(dict.fromkeys(names))
 
 
 def _distinct(rules: Sequence[Rule]) -> tuple[Rule, ...]:
-    names = [rule.name for rule in rules]
+    judged = parts(rules, Rule, name="rules", what="a rule, such as rules.LatencyBudget(…)")
+    names = [rule.name for rule in judged]
     if twice := {name for name in names if names.count(name) > 1}:
         msg = (
             f"two rules are called {min(twice)!r}, so that their alerts could not be told apart; "
             'give one of them another name, such as name="latency-budget-warning"'
         )
         raise ConfigError(msg)
-    return tuple(rules)
+    return judged

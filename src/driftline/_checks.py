@@ -1,0 +1,153 @@
+"""Checks of what a user passes; each message names the argument, the value and what would do.
+
+A check that is a validator of attrs takes no None: `attrs.validators.optional` lets it pass.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from datetime import timedelta
+from numbers import Integral, Real
+from typing import Any, TypeAlias, TypeVar
+
+from attrs import Attribute
+
+from driftline._clock import as_duration
+from driftline.errors import InputError
+
+Check: TypeAlias = Callable[[Any, "Attribute[Any]", Any], None]
+T = TypeVar("T")
+ZERO = timedelta(0)
+
+
+def refuse_number(
+    name: str,
+    value: float,
+    what: str,
+    *,
+    least: float = -math.inf,
+    most: float = math.inf,
+    above: float = -math.inf,
+    below: float = math.inf,
+    whole: bool = False,
+) -> None:
+    """Raise unless a value is a finite number that lies where it must.
+
+    Args:
+        name: name of the argument.
+        value: what was passed for it.
+        what: what would do, in words.
+        least: smallest that will do.
+        most: greatest that will do.
+        above: too small by a hair.
+        below: too great by a hair.
+        whole: whether 3.0 is refused where 3 is meant.
+    """
+    kind: type[Any] = Integral if whole else Real
+    given: object = value
+    a_number = isinstance(given, kind) and not isinstance(given, bool)
+    if not (a_number and above < value < below and least <= value <= most):
+        msg = f"{name}={value!r} must be {what}"
+        raise InputError(msg)
+
+
+def number(
+    what: str,
+    *,
+    least: float = -math.inf,
+    most: float = math.inf,
+    above: float = -math.inf,
+    below: float = math.inf,
+    whole: bool = False,
+) -> Check:
+    """A validator: `refuse_number` for a field."""
+
+    def check(_instance: object, attribute: Attribute[Any], value: float) -> None:
+        refuse_number(
+            attribute.name,
+            value,
+            what,
+            least=least,
+            most=most,
+            above=above,
+            below=below,
+            whole=whole,
+        )
+
+    return check
+
+
+def refuse_other(name: str, value: object, options: Iterable[object]) -> None:
+    """Raise unless a value is one of some: an unknown word must not pass for the default."""
+    if value not in (known := tuple(options)):
+        msg = f"{name}={value!r} must be one of {', '.join(map(repr, known))}"
+        raise InputError(msg)
+
+
+def one_of(*options: object) -> Check:
+    """A validator: `refuse_other` for a field."""
+
+    def check(_instance: object, attribute: Attribute[Any], value: object) -> None:
+        refuse_other(attribute.name, value, options)
+
+    return check
+
+
+def refuse_negative(name: str, value: timedelta) -> None:
+    """Raise unless a value is a duration of zero or more."""
+    if as_duration(value, name=name) < ZERO:
+        msg = f"{name}={value} must not be negative"
+        raise InputError(msg)
+
+
+def refuse_no_time(name: str, value: timedelta) -> None:
+    """Raise unless a value is a duration above zero."""
+    if as_duration(value, name=name) <= ZERO:
+        msg = f"{name}={value} must be above 0"
+        raise InputError(msg)
+
+
+def not_negative(_instance: object, attribute: Attribute[Any], value: timedelta) -> None:
+    """A validator: `refuse_negative` for a field."""
+    refuse_negative(attribute.name, value)
+
+
+def positive(_instance: object, attribute: Attribute[Any], value: timedelta) -> None:
+    """A validator: `refuse_no_time` for a field."""
+    refuse_no_time(attribute.name, value)
+
+
+def part(value: T, kind: Any, *, name: str, what: str) -> T:
+    """`value`, which is an object of a class or protocol (or of one of several).
+
+    Args:
+        value: what was passed.
+        kind: as `isinstance` takes it.
+        name: name of the argument.
+        what: what would do, in words.
+
+    Raises:
+        InputError: it is none; a class passed for its object has the same methods, so it is
+            told apart.
+    """
+    if isinstance(value, type):
+        msg = f"{name}={value!r} is a class; pass an object of it, {value.__name__}(…)"
+        raise InputError(msg)
+    if not isinstance(value, kind):
+        msg = f"{name}={value!r} must be {what}"
+        raise InputError(msg)
+    return value
+
+
+def parts(values: Iterable[T], kind: Any, *, name: str, what: str) -> tuple[T, ...]:
+    """`values`, each as in `part`.
+
+    Raises:
+        InputError: it is no list, or one of them is no such object.
+    """
+    given: object = values
+    if isinstance(given, str | type) or not isinstance(given, Iterable):
+        msg = f"{name}={given!r} must be a list; each of {name} is {what}"
+        raise InputError(msg)
+    return tuple(part(v, kind, name=f"{name}[{i}]", what=what) for i, v in enumerate(values))
