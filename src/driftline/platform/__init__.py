@@ -42,7 +42,7 @@ from driftline.platform._metrics import (
 )
 from driftline.platform._models import Model, ModelFile, ModelRef, ModelStatus
 from driftline.platform._prediction import ClassScore, Frame, Prediction
-from driftline.platform._training import Gpu, Optimizer, TrainingJob, TrainingStart
+from driftline.platform._training import Gpu, Optimizer, TrainArgs, TrainingJob, TrainingStart
 from driftline.platform._uploads import Archive, DatasetUpload, UploadStage
 
 __all__ = [
@@ -96,6 +96,7 @@ __all__ = [
     "Retry",
     "Split",
     "Task",
+    "TrainArgs",
     "Training",
     "TrainingJob",
     "TrainingStart",

@@ -1,6 +1,16 @@
 """From evidence to a decision, and from a decision to a better model."""
 
 from driftline.retrain._arms import Arm, Measure, Outcome
+from driftline.retrain._backend import (
+    Cost,
+    DatasetVersion,
+    Detector,
+    RetrainBackend,
+    TrainingProgress,
+    TrainingRequest,
+    TrainingRun,
+    TrainingStatus,
+)
 from driftline.retrain._decision import Action, Collection, Decision, Finding, Strength
 from driftline.retrain._evidence import AccuracyFacts, AlertFacts, DriftFacts, Evidence, Shift
 from driftline.retrain._guard import Difference, Guard, Judgement, Verdict
@@ -18,7 +28,10 @@ __all__ = [
     "Arm",
     "Clause",
     "Collection",
+    "Cost",
+    "DatasetVersion",
     "Decision",
+    "Detector",
     "Difference",
     "DriftFacts",
     "Evidence",
@@ -29,6 +42,7 @@ __all__ = [
     "Outcome",
     "Phase",
     "Proposal",
+    "RetrainBackend",
     "RetrainPolicy",
     "Rollout",
     "RolloutPlatform",
@@ -39,6 +53,10 @@ __all__ = [
     "Stage",
     "Step",
     "Strength",
+    "TrainingProgress",
+    "TrainingRequest",
+    "TrainingRun",
+    "TrainingStatus",
     "Verdict",
     "frames_to_see",
 ]
