@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -41,7 +40,8 @@ from driftline.profiles._file import (
     digest,
     encode,
     features_of,
-    replace_file,
+    read_file,
+    write_file,
 )
 from driftline.profiles._given import (
     Times,
@@ -289,6 +289,16 @@ class Profile:
     def period(self) -> timedelta:
         """Length of a period."""
         return self.calendar.period
+
+    @property
+    def start(self) -> datetime | None:
+        """Where the first period begins, UTC; None where nothing was observed."""
+        return as_datetime(self.periods[0]) if len(self.periods) else None
+
+    @property
+    def end(self) -> datetime | None:
+        """Where the last period ends, UTC; None where nothing was observed."""
+        return as_datetime(self.periods[-1]) + self.period if len(self.periods) else None
 
     @property
     def features(self) -> Mapping[str, Feature]:
@@ -551,8 +561,12 @@ class Profile:
         return assemble(**decode(content, max_bytes=max_bytes, name="the profile"))
 
     def write(self, path: str | os.PathLike[str]) -> None:
-        """Write a file, in one step: a reader sees the old one or the new one, never a part."""
-        replace_file(Path(path), self.to_bytes())
+        """Write a file, in one step: a reader sees the old one or the new one, never a part.
+
+        Raises:
+            InputError: the path cannot be written.
+        """
+        write_file(path, self.to_bytes())
 
     @classmethod
     def read(cls, path: str | os.PathLike[str], *, max_bytes: int = MAX_BYTES) -> Profile:
@@ -563,10 +577,10 @@ class Profile:
             max_bytes: refuse what unpacks to more.
 
         Raises:
-            FileNotFoundError: there is none.
+            InputError: the path cannot be read, such as one where there is no file.
             UnreadableData: it is not a profile, is damaged, or needs a later version.
         """
-        content = Path(path).read_bytes()
+        content = read_file(path)
         return assemble(**decode(content, max_bytes=max_bytes, name=str(path)))
 
     def to_rows(self) -> dict[str, npt.NDArray[np.generic]]:
@@ -598,6 +612,7 @@ class Profile:
         """Write `to_rows` and the settings as Parquet, in one step.
 
         Raises:
+            InputError: the path cannot be written.
             MissingExtra: pyarrow is not installed (extra ``lake``).
         """
         _parquet.write(self, path)
@@ -607,7 +622,7 @@ class Profile:
         """Read a file that `to_parquet` wrote.
 
         Raises:
-            FileNotFoundError: there is none.
+            InputError: the path cannot be read, such as one where there is no file.
             MissingExtra: pyarrow is not installed (extra ``lake``).
             UnreadableData: it is no such file.
         """
@@ -667,14 +682,13 @@ class Profile:
 
     def __repr__(self) -> str:
         """How much of what, from when to when."""
-        if not len(self.periods):
+        if self.start is None:
             return "<Profile: nothing observed>"
-        first, last = as_datetime(self.periods[0]), as_datetime(self.periods[-1]) + self.period
         rejected = sum(self.rejected.values())
         return (
             f"<Profile: {_many(self.frames, 'frame')}, {_many(self.boxes, 'box')} of "
             f"{_many(len(self.class_ids), 'class')}, {_many(len(self.cameras), 'camera')}, "
-            f"{first:%Y-%m-%d %H:%M} to {last:%Y-%m-%d %H:%M} UTC"
+            f"{self.start:%Y-%m-%d %H:%M} to {self.end:%Y-%m-%d %H:%M} UTC"
             f"{f', {rejected:,} rejected' if rejected else ''}>"
         )
 
