@@ -11,7 +11,8 @@ from sinks_support import judge
 
 from driftline.errors import DeliveryFailed, DeliveryRefused, InputError, MissingCredential
 from driftline.records import AlertStatus, Link, LogLine, Metric, Sample, Severity
-from driftline.sinks.datadog import DatadogSink, metric_name
+from driftline.sinks._names import datadog_name
+from driftline.sinks.datadog import DatadogSink
 from driftline.testing import FrozenClock, LocalVendors, VendorCall, VendorReply, example_alert
 
 KEY = "a" * 32
@@ -230,7 +231,7 @@ def test_never_in_the_future(judged, sink):
 )
 def test_metric_name(name, kept):
     """A name is made of what Datadog keeps, so that it is found under the name that was sent."""
-    assert kept == metric_name(name)
+    assert kept == datadog_name(name)
 
 
 def test_own_tags(judged, clock):

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import re
 import urllib.request
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
@@ -26,6 +25,7 @@ from driftline.errors import DeliveryError, DeliveryRefused, InputError, Missing
 from driftline.records import Alert, AlertStatus, Delivery, Link, Receipt, Sample, Severity
 from driftline.sinks._channel import TIMEOUT_SECONDS, Closing, failure, masked_text, no_reply
 from driftline.sinks._intake import STANDING, batches, stamped
+from driftline.sinks._names import NAMESPACE, datadog_name
 from driftline.sinks._text import (
     clip,
     dedup_key,
@@ -107,9 +107,7 @@ LINKS: Final = 20
 LINK_TITLE_LIMIT: Final = 300
 PROPERTIES: Final = 100
 PROPERTY_LIMIT: Final = 2000
-METRIC_LIMIT: Final = 200
-"""Limits of events v2 (client 2.62, docstrings of EventPayload and its parts), of tags and of
-metric names (https://docs.datadoghq.com/metrics/custom_metrics/#naming-custom-metrics)."""
+"""Limits of events v2 (client 2.62, docstrings of EventPayload and its parts), and of tags."""
 
 PAYLOAD_BYTES: Final = 500_000
 """Kept below before compression, so that what is sent is below 512 000 bytes in any case."""
@@ -168,7 +166,7 @@ class DatadogSink(Closing):
         app_key: str | Secret | None = None,
         site: str | None = None,
         tags: Sequence[str] = (),
-        namespace: str = "driftline",
+        namespace: str = NAMESPACE,
         host: str = "driftline",
         standing: Sequence[str] = STANDING,
         oldest_point: timedelta = OLDEST_POINT,
@@ -391,7 +389,7 @@ class DatadogSink(Closing):
             if restamped:
                 own["evaluated"] = f"{covered:%Y-%m-%d}"
             yield (
-                metric_name(f"{self._namespace}.{sample.metric}"),
+                datadog_name(f"{self._namespace}.{sample.metric}"),
                 tuple(_tags(own, self._tags, sample.labels)),
                 MetricPoint(timestamp=int(at.timestamp()), value=sample.value),
             )
@@ -483,16 +481,6 @@ def _proxy(address: str) -> str | None:
     if urllib.request.proxy_bypass(parts.hostname or ""):
         return None
     return urllib.request.getproxies().get(parts.scheme)
-
-
-def metric_name(name: str) -> str:
-    """A metric name that Datadog keeps as it is: ASCII letters, digits, ``_`` and ``.``.
-
-    >>> metric_name("driftline.queue-depth")
-    'driftline.queue_depth'
-    """
-    safe = re.sub(r"[^a-zA-Z0-9_.]", "_", name)[:METRIC_LIMIT]
-    return safe if safe[:1].isalpha() else f"m{safe[: METRIC_LIMIT - 1]}"
 
 
 def _tags(own: Mapping[str, str], further: Iterable[str], labels: Mapping[str, str]) -> list[str]:

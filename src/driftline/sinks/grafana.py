@@ -24,6 +24,7 @@ from driftline.records import Alert, AlertStatus, Delivery, Link, Receipt, Sampl
 from driftline.sinks import _otlp
 from driftline.sinks._channel import TIMEOUT_SECONDS, Auth, Channel, Closing, Credential, credential
 from driftline.sinks._intake import STANDING
+from driftline.sinks._names import NAMESPACE
 from driftline.sinks._text import clip, dedup_key, fitted, headline, one_line, paragraphs, web_url
 from driftline.sinks.alertmanager import AlertmanagerSink, worst
 
@@ -58,7 +59,7 @@ class GrafanaSink(Closing):
         tenant: str = "",
         interval: timedelta = timedelta(minutes=5),
         labels: Mapping[str, str] | None = None,
-        namespace: str = "driftline",
+        namespace: str = NAMESPACE,
         standing: Sequence[str] = STANDING,
         timeout_seconds: float = TIMEOUT_SECONDS,
         clock: Clock | None = None,
