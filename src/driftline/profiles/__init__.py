@@ -24,7 +24,9 @@ from driftline.profiles._frames import (
     Region,
     SampledFrame,
     class_weights,
+    queue,
     uncertainty,
+    within,
 )
 from driftline.profiles._periods import Calendar
 from driftline.profiles._profile import Profile, require_comparable
@@ -55,6 +57,8 @@ __all__ = [
     "Table",
     "class_weights",
     "from_coco",
+    "queue",
     "require_comparable",
     "uncertainty",
+    "within",
 ]

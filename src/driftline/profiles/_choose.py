@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
@@ -32,11 +33,13 @@ def apart(
     for index, (camera, at) in enumerate(places):
         if len(chosen) >= limit:
             break
+        own = times.setdefault(camera, [])  # sorted, so that two neighbours are looked at
+        place = bisect_left(own, at)
         full = quota is not None and days[camera, at.date()] >= quota
-        if full or any(abs(at - other) < gap for other in times.get(camera, [])):
+        if full or any(abs(at - other) < gap for other in own[max(0, place - 1) : place + 1]):
             continue
         chosen.append(index)
-        times.setdefault(camera, []).append(at)
+        own.insert(place, at)
         days[camera, at.date()] += 1
     return chosen
 

@@ -10,7 +10,7 @@ import hashlib
 import heapq
 import math
 import threading
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Literal, Protocol, TypeAlias
 
@@ -124,13 +124,13 @@ class Drift(Protocol):
         ...
 
     @property
-    def start(self) -> datetime:
-        """Start of the week."""
+    def start(self) -> datetime | None:
+        """Start of the week; None where nothing was observed."""
         ...
 
     @property
-    def end(self) -> datetime:
-        """End of the week."""
+    def end(self) -> datetime | None:
+        """End of the week; None where nothing was observed."""
         ...
 
 
@@ -153,6 +153,11 @@ class Region:
     feature: str | None = None
     low: float = -math.inf
     high: float = math.inf
+
+    @classmethod
+    def of_drift(cls, drift: Drift) -> list[Region]:
+        """Where the drifted frames of a report are: one region for each of its flagged cells."""
+        return [cls.of(cell) for cell in drift.cells if cell.flagged]
 
     @classmethod
     def of(cls, cell: DriftedCell) -> Region:
@@ -197,6 +202,11 @@ class SampledFrame:
     score: float
     source: Source
     inclusion_probability: float | None
+
+    @property
+    def key(self) -> tuple[str, datetime, Frame]:
+        """What tells it from every other frame: camera, time and the frame itself."""
+        return self.camera, self.at, self.frame
 
 
 class _Bottom:
@@ -279,7 +289,7 @@ class FrameReservoir:
         self._key = int(seed).to_bytes(16, "little", signed=True)
         self._class_weights = dict(class_weights or {})
         self._probability = probability
-        self._features = {f.name: f for f in features}
+        self._features = tuple(features)
         self._lock = threading.Lock()
         self._cameras: dict[str, dict[int, _Stratum]] = {}
 
@@ -352,7 +362,7 @@ class FrameReservoir:
                 for sample in (stratum.samples[0],)
                 for frame in sample.frames()
             ]
-        found = [f for f in found if _within(f, start, end) and self._in_any(f, regions)]
+        found = within(found, regions=regions, start=start, end=end, features=self._features)
         return tuple(sorted(found, key=lambda f: (-f.score, f.camera, f.at)))
 
     def uniform(
@@ -422,44 +432,13 @@ class FrameReservoir:
             msg = f"budget={budget} must be at least 0 and uniform_share={uniform_share} in [0, 1]"
             raise InputError(msg)
         if drift is not None:
-            regions = [*regions, *(Region.of(cell) for cell in drift.cells if cell.flagged)]
+            regions = [*regions, *Region.of_drift(drift)]
             start, end = start or drift.start, end or drift.end
         random = self.uniform(round(budget * uniform_share), start=start, end=end)
-        unsure = {_identity(f): f for f in self.uncertain(regions=regions, start=start, end=end)}
-        for f in random:
-            unsure.pop(_identity(f), None)
-        chosen = _chosen(list(unsure.values()), budget - len(random), gap)
-        return (*(evolve(f, inclusion_probability=None) for f in chosen), *random)
-
-    def _in_any(self, frame: SampledFrame, regions: Collection[Region]) -> bool:
-        return not regions or any(self._in(frame, region) for region in regions)
-
-    def _in(self, frame: SampledFrame, region: Region) -> bool:
-        """Whether the frame has something of the region."""
-        if region.camera not in (None, frame.camera):
-            return False
-        found = frame.detections
-        of_class = np.ones(len(found), dtype=bool)
-        if region.class_id is not None:
-            of_class &= found.class_id == region.class_id
-        if region.class_name is not None:
-            names = [found.class_names.get(k, str(k)) for k in found.class_id.tolist()]
-            of_class &= np.array([name == region.class_name for name in names], dtype=bool)
-        if region.feature in (None, "class"):
-            any_class = region.class_id is None and region.class_name is None
-            return any_class or bool(of_class.any())
-        feature = self._features.get(region.feature or "")
-        if feature is None or feature.compute is None:
-            msg = f"no formula of the feature {region.feature!r}; pass it to FrameReservoir(features=[…])"
-            raise InputError(msg)
-        columns = of_one_frame(found)
-        tally = Tally(1)
-        tally.add(columns.frame, columns.confidence)
-        values = np.asarray(
-            feature.compute(columns.batch(slice(None), None, tally)), dtype=np.float64
-        )
-        inside = (values >= region.low) & (values < region.high)
-        return bool(inside.any() if feature.level == "frame" else (inside & of_class).any())
+        taken = {frame.key for frame in random}
+        unsure = self.uncertain(regions=regions, start=start, end=end)
+        fresh = [frame for frame in unsure if frame.key not in taken]
+        return (*queue(fresh, budget - len(random), gap=gap), *random)
 
     def _randoms(
         self, detections: Detections, camera: str, at: datetime, frame: object
@@ -519,22 +498,72 @@ def _weighted(score: float, threshold: float) -> float:
     return 1.0 if math.isinf(threshold) else -math.expm1(-score * threshold)
 
 
-def _within(frame: SampledFrame, start: datetime | None, end: datetime | None) -> bool:
-    return (start is None or frame.at >= start) and (end is None or frame.at < end)
+def within(
+    frames: Iterable[SampledFrame],
+    *,
+    regions: Collection[Region] = (),
+    start: datetime | None = None,
+    end: datetime | None = None,
+    features: Sequence[Feature] = DEFAULT_FEATURES,
+) -> list[SampledFrame]:
+    """The frames of a time, [start, end), that have something of any of the regions.
+
+    Raises:
+        InputError: a region is of a feature without a formula.
+    """
+    of_name = {feature.name: feature for feature in features}
+    return [
+        frame
+        for frame in frames
+        if (start is None or frame.at >= start)
+        and (end is None or frame.at < end)
+        and (not regions or any(_in(frame, region, of_name) for region in regions))
+    ]
 
 
-def _identity(frame: SampledFrame) -> tuple[str, datetime, Frame]:
-    return frame.camera, frame.at, frame.frame
+def _in(frame: SampledFrame, region: Region, features: Mapping[str, Feature]) -> bool:
+    """Whether the frame has something of the region."""
+    if region.camera not in (None, frame.camera):
+        return False
+    found = frame.detections
+    of_class = np.ones(len(found), dtype=bool)
+    if region.class_id is not None:
+        of_class &= found.class_id == region.class_id
+    if region.class_name is not None:
+        names = [found.class_names.get(k, str(k)) for k in found.class_id.tolist()]
+        of_class &= np.array([name == region.class_name for name in names], dtype=bool)
+    if region.feature in (None, "class"):
+        any_class = region.class_id is None and region.class_name is None
+        return any_class or bool(of_class.any())
+    feature = features.get(region.feature or "")
+    if feature is None or feature.compute is None:
+        msg = f"no formula of the feature {region.feature!r}; pass it in features=[…]"
+        raise InputError(msg)
+    columns = of_one_frame(found)
+    tally = Tally(1)
+    tally.add(columns.frame, columns.confidence)
+    values = np.asarray(feature.compute(columns.batch(slice(None), None, tally)), dtype=np.float64)
+    inside = (values >= region.low) & (values < region.high)
+    return bool(inside.any() if feature.level == "frame" else (inside & of_class).any())
 
 
-def _chosen(candidates: Sequence[SampledFrame], n: int, gap: timedelta) -> list[SampledFrame]:
-    """N of some frames, best first: apart in time and by camera and day, then unlike one another."""
-    if n <= 0 or not candidates:
+def queue(frames: Sequence[SampledFrame], n: int, *, gap: timedelta) -> list[SampledFrame]:
+    """N of some frames, by rank: apart in time and by camera and day, then unlike one another.
+
+    The first is the first of the frames, and each next one the least like those before it.
+    They have no inclusion probability: they were chosen by what they look like.
+
+    Args:
+        frames: what to choose from, best first.
+        n: how many.
+        gap: least time between two of a camera.
+    """
+    if n <= 0 or not frames:
         return []
-    places = [(f.camera, f.at) for f in candidates]
+    places = [(f.camera, f.at) for f in frames]
     parts = len({(camera, at.date()) for camera, at in places})
     pool = apart(places, limit=4 * n, gap=gap, quota=2 * math.ceil(n / parts))
     if len(pool) < n:
         pool = apart(places, limit=n, gap=gap, quota=None)
-    frames = [candidates[i] for i in pool]
-    return [frames[i] for i in spread(descriptors([f.detections for f in frames]), n)]
+    kept = [evolve(frames[i], inclusion_probability=None) for i in pool]
+    return [kept[i] for i in spread(descriptors([f.detections for f in kept]), n)]

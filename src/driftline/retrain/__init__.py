@@ -17,6 +17,7 @@ from driftline.retrain._guard import Difference, Guard, Judgement, Verdict
 from driftline.retrain._policy import GUIDE_CLAUSES, Clause, RetrainPolicy, frames_to_see
 from driftline.retrain._rollout import Proposal, Rollout, RolloutPlatform, RolloutStatus
 from driftline.retrain._router import Route
+from driftline.retrain._selection import Selection
 from driftline.retrain._stages import Phase, Stage, Step
 from driftline.retrain._worker import RolloutRouter
 
@@ -49,6 +50,7 @@ __all__ = [
     "RolloutRouter",
     "RolloutStatus",
     "Route",
+    "Selection",
     "Shift",
     "Stage",
     "Step",
