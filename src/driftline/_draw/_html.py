@@ -1,0 +1,191 @@
+"""Result objects in notebooks and terminals: one view, as HTML without scripts and as rich text.
+
+Names of classes and cameras, log lines and errors come from outside: `escaped` is the only way
+into the page, and nothing here takes HTML.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from html import escape
+from typing import Final
+
+from attrs import field, frozen
+
+from driftline._draw._picture import Picture
+from driftline._draw._svg import svg
+from driftline._draw._theme import STYLE, Tone, paint
+
+_NUMBER: Final = re.compile(r"[-+]?[\d,.]+( ?(%|ms|s|points?|h|days?))?|-|")
+_TAG: Final = re.compile(r"(\\*)(\[[a-z#/@][^[]*?])")
+_STYLES: Final[dict[Tone, str]] = {
+    "good": "bold green",
+    "warn": "bold yellow",
+    "bad": "bold red",
+    "unknown": "bold",
+}
+
+
+def _strings(values: Iterable[object]) -> tuple[str, ...]:
+    return tuple(str(value) for value in values)
+
+
+def _rows(values: Iterable[Iterable[object]]) -> tuple[tuple[str, ...], ...]:
+    return tuple(_strings(row) for row in values)
+
+
+def _pairs(values: Iterable[tuple[str, object]]) -> tuple[tuple[str, str], ...]:
+    return tuple((name, str(value)) for name, value in values)
+
+
+@frozen(kw_only=True)
+class Table:
+    """Rows under a head; columns of numbers are set to the right.
+
+    Attributes:
+        head: names of the columns.
+        rows: cells, as many a row as the head has.
+        caption: what the table shows, "" for none.
+    """
+
+    head: tuple[str, ...] = field(converter=_strings)
+    rows: tuple[tuple[str, ...], ...] = field(converter=_rows)
+    caption: str = ""
+
+
+@frozen(kw_only=True)
+class View:
+    """What there is to see of a result: all of it plain text and numbers.
+
+    Attributes:
+        kind: what it is, such as "Drift report".
+        verdict: what it concludes, in a word or two; "" for none.
+        tone: what that means.
+        headline: the conclusion in one sentence.
+        facts: name and value, such as the time and how much was seen.
+        lines: reasons or findings, in order.
+        pictures: pictures.
+        tables: tables.
+        notes: what to know before it is trusted.
+    """
+
+    kind: str
+    verdict: str = ""
+    tone: Tone = "unknown"
+    headline: str = ""
+    facts: tuple[tuple[str, str], ...] = field(default=(), converter=_pairs)
+    lines: tuple[str, ...] = field(default=(), converter=_strings)
+    pictures: tuple[Picture, ...] = field(default=(), converter=tuple[Picture, ...])
+    tables: tuple[Table, ...] = field(default=(), converter=tuple[Table, ...])
+    notes: tuple[str, ...] = field(default=(), converter=_strings)
+
+
+class Shown:
+    """Gives a result its looks in notebooks and in terminals that use rich."""
+
+    __slots__ = ()
+
+    def _view(self) -> View:
+        """What there is to see; as it stands, what `str` says."""
+        first, *more = str(self).splitlines() or [""]
+        lines = [line.strip() for line in more]
+        return View(kind=type(self).__name__, headline=first, lines=lines)
+
+    def _repr_html_(self) -> str:
+        """The result as HTML, light and dark, without scripts."""
+        return html(self._view())
+
+    def __rich__(self) -> str:
+        """The result as console markup of rich."""
+        return rich(self._view().tone, str(self))
+
+
+def escaped(text: object) -> str:
+    """Text as it may stand in HTML, in an element or a quoted attribute."""
+    return escape(str(text), quote=True)
+
+
+def html(view: View) -> str:
+    """The view with its style sheet, to stand alone in a notebook's cell."""
+    return f'<style>{STYLE}</style><article class="driftline">{body(view)}</article>'
+
+
+def body(view: View) -> str:
+    """The view without style sheet, to stand inside ``class="driftline"``."""
+    parts = [
+        "<header>",
+        badge(view.verdict, view.tone) if view.verdict else "",
+        f'<span class="dl-kind">{escaped(view.kind)}</span>',
+        f'<span class="dl-headline">{escaped(view.headline)}</span>' if view.headline else "",
+        "</header>",
+        _listed(view.lines),
+        facts(view.facts),
+        figures(view.pictures),
+        *(table(one) for one in view.tables),
+        _listed(view.notes, "dl-notes"),
+    ]
+    return "".join(parts)
+
+
+def badge(word: str, tone: Tone) -> str:
+    """A verdict on a ground of its tone."""
+    return f'<span class="dl-badge" style="background:{paint(tone)}">{escaped(word)}</span>'
+
+
+def facts(pairs: Sequence[tuple[str, str]]) -> str:
+    """Names with their values."""
+    told = "".join(f"<dt>{escaped(name)}</dt><dd>{escaped(value)}</dd>" for name, value in pairs)
+    return f"<dl>{told}</dl>" if told else ""
+
+
+def figures(pictures: Sequence[Picture]) -> str:
+    """Pictures side by side, one below the other where the page is narrow."""
+    told = "".join(figure(picture) for picture in pictures)
+    return f'<div class="dl-figures">{told}</div>' if told else ""
+
+
+def figure(picture: Picture) -> str:
+    """A picture under its conclusion and its legend."""
+    keys = "".join(
+        f'<span class="dl-key"><i style="background:{paint(role)}"></i>{escaped(name)}</span>'
+        for name, role in picture.legend.items()
+    )
+    details = [escaped(picture.detail), keys]
+    told = "".join(f'<span class="dl-detail">{detail}</span>' for detail in details if detail)
+    return f"<figure><figcaption>{escaped(picture.title)}{told}</figcaption>{svg(picture)}</figure>"
+
+
+def table(one: Table) -> str:
+    """A table that scrolls sideways where the page is narrow."""
+    if not one.rows:
+        return ""
+    columns = zip(*one.rows, strict=True)
+    classes = [
+        ' class="dl-number"' if all(_NUMBER.fullmatch(cell) for cell in column) else ""
+        for column in columns
+    ]
+    head = "".join(
+        f'<th scope="col"{kind}>{escaped(name)}</th>'
+        for name, kind in zip(one.head, classes, strict=True)
+    )
+    rows = "".join(
+        f"<tr>{''.join(f'<td{kind}>{escaped(cell)}</td>' for cell, kind in zip(row, classes, strict=True))}</tr>"
+        for row in one.rows
+    )
+    caption = f"<caption>{escaped(one.caption)}</caption>" if one.caption else ""
+    return (
+        f'<div class="dl-wide"><table>{caption}<thead><tr>{head}</tr></thead>'
+        f"<tbody>{rows}</tbody></table></div>"
+    )
+
+
+def _listed(lines: Sequence[str], kind: str = "dl-lines") -> str:
+    told = "".join(f"<li>{escaped(line)}</li>" for line in lines)
+    return f'<ul class="{kind}">{told}</ul>' if told else ""
+
+
+def rich(tone: Tone, text: str) -> str:
+    """Console markup: the first line in the colour of its tone, nothing else read as markup."""
+    first, *more = (_TAG.sub(r"\1\1\\\2", line) for line in text.splitlines() or [""])
+    return "\n".join([f"[{_STYLES[tone]}]{first}[/]", *more])
