@@ -177,10 +177,14 @@ def test_the_end_of_time_is_refused(at):
     assert 1 == builder.profile().frames
 
 
-def test_a_camera_is_a_name():
-    """A number is refused; what is counted is nothing."""
-    with pytest.raises(InputError, match="camera=3"):
-        ProfileBuilder(frames=FrameReservoir()).observe(nothing(), camera=3, at=MONDAY, frame="a")
+@pytest.mark.parametrize("camera", [3, "", None])
+def test_a_camera_is_a_name(camera):
+    """A number is refused, and no name too: it stands for all cameras. Nothing is counted."""
+    builder = ProfileBuilder(frames=FrameReservoir())
+    with pytest.raises(InputError, match=f"camera={camera!r} must be a name"):
+        builder.observe(nothing(), camera=camera, at=MONDAY, frame="a")
+
+    assert 0 == builder.profile().frames
 
 
 def test_invalid_is_one_of_two_words():

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from profile_kit import MONDAY, contexts, frames, profile_of, stream
 
-from driftline.errors import MissingExtra, UnreadableData
+from driftline.errors import InputError, MissingExtra, UnreadableData
 from driftline.profiles import DEFAULT_FEATURES, Feature, Profile, ProfileBuilder
 from driftline.profiles._file import _packed, _unpacked
 from driftline.records import Context
@@ -318,10 +318,19 @@ def test_a_size_that_lies_is_no_way_around(week):
         Profile.from_bytes(lying, max_bytes=1_000_000)
 
 
-def test_a_missing_file_is_missing(tmp_path):
-    """It is not unreadable data."""
-    with pytest.raises(FileNotFoundError):
-        Profile.read(tmp_path / "none")
+def test_a_path_that_cannot_be_used(week, tmp_path):
+    """A missing file, a folder or no path at all is the caller's, and not unreadable data."""
+    for path in (tmp_path / "none", tmp_path, None, "a\0b"):
+        with pytest.raises(InputError, match="cannot be read"):
+            Profile.read(path)
+        with pytest.raises(InputError, match="cannot be read"):
+            Profile.from_parquet(path)
+    for path in (tmp_path / "none" / "week", tmp_path, None, "a\0b"):
+        with pytest.raises(InputError, match="cannot be written"):
+            week.write(path)
+        with pytest.raises(InputError, match="cannot be written"):
+            week.to_parquet(path)
+    assert [] == list(tmp_path.iterdir())
 
 
 @given(st.lists(st.integers(0, 2**62)))

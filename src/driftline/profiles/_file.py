@@ -151,8 +151,45 @@ def _packed(values: IntArray) -> bytes:
     return bytes((table | (goes_on.astype(np.uint8) << 7))[used].tobytes())
 
 
-def replace_file(path: Path, content: bytes) -> None:
-    """Put content under a name in one step (write beside, flush, rename)."""
+def read_file(path: str | os.PathLike[str]) -> bytes:
+    """The content of a file.
+
+    Raises:
+        InputError: it cannot be read: it is not there, is a folder, or is not yours to read.
+    """
+    try:
+        return Path(path).read_bytes()
+    except (OSError, TypeError, ValueError) as exc:  # ValueError: a null byte in the path
+        msg = f"the profile {path!r:.300} cannot be read: {exc}"
+        raise InputError(msg) from exc
+
+
+_WRONG_PATH = (
+    FileNotFoundError,
+    IsADirectoryError,
+    NotADirectoryError,
+    PermissionError,
+    TypeError,
+    ValueError,  # a null byte
+)
+
+
+def write_file(path: str | os.PathLike[str], content: bytes) -> None:
+    """Put content under a name in one step.
+
+    Raises:
+        InputError: it cannot be written: no such folder, a folder itself, or not yours to write.
+        OSError: the machine failed, such as a full disk.
+    """
+    try:
+        _replace(Path(path), content)
+    except _WRONG_PATH as exc:
+        msg = f"the profile cannot be written to {path!r:.300}: {exc}"
+        raise InputError(msg) from exc
+
+
+def _replace(path: Path, content: bytes) -> None:
+    """Write beside, flush, rename."""
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as file:

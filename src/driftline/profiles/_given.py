@@ -12,7 +12,7 @@ import numpy.typing as npt
 from driftline.errors import InputError
 from driftline.profiles._cells import BOXES, FRAMES, REJECTED_BINS, Layout, Table
 from driftline.profiles._features import Feature, IntArray
-from driftline.profiles._judge import CLASSES
+from driftline.profiles._judge import CLASSES, refuse_nameless
 from driftline.profiles._periods import Calendar
 from driftline.records import as_datetime64
 
@@ -41,12 +41,11 @@ def as_starts(periods: Sequence[datetime] | Times, calendar: Calendar) -> Times:
 
 
 def as_cameras(cameras: npt.ArrayLike) -> npt.NDArray[np.object_]:
-    """Names of cameras; refuse what is no text."""
+    """Names of cameras; refuse what is none."""
     names = np.asarray(cameras, dtype=np.object_)
-    wrong = [name for name in names.reshape(-1).tolist() if not isinstance(name, str)]
-    if wrong:
-        msg = f"camera={wrong[0]!r} must be a str"
-        raise InputError(msg)
+    for name in names.reshape(-1).tolist():
+        if not isinstance(name, str) or not name:
+            refuse_nameless(name)
     return names
 
 

@@ -100,9 +100,9 @@ def _codes_of(detections: Detections) -> Codes:
 
 
 def refuse_nameless(camera: str) -> None:
-    """Raise unless the camera has a name, which is text."""
-    if not issubclass(type(camera), str):
-        msg = f"camera={camera!r} must be a str"
+    """Raise unless the camera has a name: in reports, "" stands for all cameras together."""
+    if not issubclass(type(camera), str) or not camera:
+        msg = f"camera={camera!r} must be a name, such as 'cam-1'"
         raise InputError(msg)
 
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from driftline.errors import MissingExtra, UnreadableData
-from driftline.profiles._file import header, parse_header, replace_file
+from driftline.profiles._file import header, parse_header, read_file, write_file
 
 if TYPE_CHECKING:
     from driftline.profiles._profile import Profile
@@ -48,17 +47,18 @@ def write(profile: Profile, path: str | os.PathLike[str]) -> None:
     said = json.dumps(header(profile), ensure_ascii=False).encode()
     sink = pa.BufferOutputStream()
     pq.write_table(table.replace_schema_metadata({KEY: said}), sink, compression="zstd")
-    replace_file(Path(path), sink.getvalue().to_pybytes())
+    write_file(path, sink.getvalue().to_pybytes())
 
 
 def read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], Mapping[str, Any]]:
     """The header and the rows of a file.
 
     Raises:
+        InputError: it cannot be read.
         UnreadableData: it is no Parquet, or none that `write` wrote.
     """
     pa, pq = _pyarrow()
-    content = Path(path).read_bytes()
+    content = read_file(path)
     try:
         table = pq.read_table(pa.BufferReader(content))
         said = (table.schema.metadata or {}).get(KEY)
