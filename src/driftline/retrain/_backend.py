@@ -191,8 +191,8 @@ class RetrainBackend(Protocol):
         """How far it is. A child that is gone without a result has failed."""
         ...
 
-    def cancel(self, run: TrainingRun) -> None:
-        """Stop it; nothing happens when it is over."""
+    def cancel(self, key: str) -> None:
+        """Stop the training of a key; nothing happens when there is none, or it is over."""
         ...
 
     def detector(self, model: str) -> Detector | None:
