@@ -15,7 +15,14 @@ from driftline.holdout._frames import LabelledFrame, Truth
 from driftline.holdout._images import image_size, is_image
 from driftline.holdout._parsed import Parsed, Problems, edges, text_of, truth_from_shares
 
-__all__ = ["label_line", "read_folder", "read_yolo", "write_yaml"]
+__all__ = [
+    "label_line",
+    "read_class_names",
+    "read_folder",
+    "read_labels",
+    "read_yolo",
+    "write_yaml",
+]
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -77,6 +84,11 @@ def write_yaml(path: Path, splits: Mapping[str, str], class_names: Mapping[int, 
     lines = [f"{split}: {json.dumps(folder)}" for split, folder in splits.items()]
     lines += ["names:", *(f"  {index}: {json.dumps(name)}" for index, name in class_names.items())]
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def read_class_names(data: Path) -> dict[int, str]:
+    """Index → name of the classes of a data YAML; errors as of `read_yolo`."""
+    return _class_names(_yaml(data), data)
 
 
 def _yaml(data: Path) -> dict[str, Any]:
@@ -204,7 +216,7 @@ def _read(
         labels = labels_of(image)
         try:
             size = image_size(image)
-            truth = _truth(labels, size, class_names)
+            truth = read_labels(labels, size, class_names)
         except UnreadableData as exc:
             problems.add(name, exc)
             continue
@@ -243,8 +255,12 @@ def _name(path: Path, root: Path) -> str:
         return path.as_posix()
 
 
-def _truth(path: Path, size: tuple[int, int], class_names: Mapping[int, str]) -> Truth | None:
-    """The labels of one image; None when there is no file of labels."""
+def read_labels(path: Path, size: tuple[int, int], class_names: Mapping[int, str]) -> Truth | None:
+    """The labels of one image of ``(height, width)`` px; None when there is no file of labels.
+
+    Raises:
+        UnreadableData: with the number of the line that is no label.
+    """
     if not path.is_file():
         return None
     rows = [line.split() for line in text_of(path, most_bytes=_MOST_LABEL_BYTES).splitlines()]

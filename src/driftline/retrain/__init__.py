@@ -15,6 +15,8 @@ from driftline.retrain._decision import Action, Collection, Decision, Finding, S
 from driftline.retrain._evidence import AccuracyFacts, AlertFacts, DriftFacts, Evidence, Shift
 from driftline.retrain._guard import Difference, Guard, Judgement, Verdict
 from driftline.retrain._policy import GUIDE_CLAUSES, Clause, RetrainPolicy, frames_to_see
+from driftline.retrain._review import Review, ReviewBatch, ReviewFrame
+from driftline.retrain._review_edits import Edits, ReviewProgress
 from driftline.retrain._rollout import Proposal, Rollout, RolloutPlatform, RolloutStatus
 from driftline.retrain._router import Route
 from driftline.retrain._selection import Selection
@@ -35,6 +37,7 @@ __all__ = [
     "Detector",
     "Difference",
     "DriftFacts",
+    "Edits",
     "Evidence",
     "Finding",
     "Guard",
@@ -45,6 +48,10 @@ __all__ = [
     "Proposal",
     "RetrainBackend",
     "RetrainPolicy",
+    "Review",
+    "ReviewBatch",
+    "ReviewFrame",
+    "ReviewProgress",
     "Rollout",
     "RolloutPlatform",
     "RolloutRouter",

@@ -1,0 +1,216 @@
+"""The files that annotators get and give back: YOLO labels, COCO JSON, a list to tick off."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Mapping, Sequence
+from io import StringIO
+from pathlib import Path, PurePosixPath
+from typing import Any, Final
+
+import numpy as np
+from attrs import evolve
+
+from driftline.errors import ContextMismatch, InputError, UnreadableData
+from driftline.holdout import Truth
+from driftline.holdout._coco_format import read_coco
+from driftline.holdout._parsed import Problems, text_of
+from driftline.holdout._yolo_format import read_class_names, read_labels
+from driftline.records import Detections
+
+__all__ = [
+    "coco_of",
+    "read_coco_labels",
+    "read_list",
+    "read_yolo_labels",
+    "write_list",
+]
+
+LIST_NAME: Final = "review.csv"
+COCO_NAME: Final = "annotations.json"
+_COLUMNS: Final = (
+    "rank", "file", "camera", "taken_at", "score_bits", "why", "proposed_boxes", "reviewed",
+)  # fmt: skip
+_MOST_LIST_BYTES = 64_000_000
+_YES: Final = frozenset({"yes", "y", "x", "1", "true", "ja", "done"})
+_NO: Final = frozenset({"", "no", "n", "0", "false"})
+_NOT_LABELS: Final = frozenset({"classes", "train", "val", "test", "readme", "license", "obj"})
+
+
+def coco_of(
+    frames: Sequence[tuple[str, Detections]], class_names: Mapping[int, str]
+) -> dict[str, Any]:
+    """COCO's JSON of files and the boxes proposed for them.
+
+    Images are numbered by rank, categories by class, both from 1: importers take 0 for "none".
+    """
+    annotations: list[dict[str, Any]] = []
+    for image_id, (_, found) in enumerate(frames, start=1):
+        for box, kind, confidence in zip(
+            found.xyxy.tolist(), found.class_id.tolist(), found.confidence.tolist(), strict=True
+        ):
+            left, top, right, bottom = box
+            annotations.append(
+                {
+                    "id": len(annotations) + 1,
+                    "image_id": image_id,
+                    "category_id": kind + 1,
+                    "bbox": [left, top, right - left, bottom - top],
+                    "area": (right - left) * (bottom - top),
+                    "iscrowd": 0,
+                    "score": confidence,
+                }
+            )
+    return {
+        "info": {"description": "Boxes proposed by a model, for people to correct"},
+        "images": [
+            {
+                "id": rank,
+                "file_name": name,
+                "height": found.image_size[0],
+                "width": found.image_size[1],
+            }
+            for rank, (name, found) in enumerate(frames, start=1)
+        ],
+        "annotations": annotations,
+        "categories": [{"id": k + 1, "name": name} for k, name in sorted(class_names.items())],
+    }
+
+
+# The list -----------------------------------------------------------------------------------
+
+
+def write_list(path: Path, rows: Sequence[Mapping[str, object]]) -> None:
+    """Write the list of frames, best first; people tick off the last column."""
+    text = StringIO()
+    writer = csv.DictWriter(text, _COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    part = path.with_name(path.name + ".part")
+    part.write_text(text.getvalue(), encoding="utf-8")
+    part.replace(path)
+
+
+def read_list(path: Path, files: Sequence[str]) -> set[str]:
+    """The files that are ticked off; none where there is no list.
+
+    Raises:
+        UnreadableData: with the line that is of an unknown file, or neither yes nor no.
+    """
+    if not path.is_file():
+        return set()
+    problems, known, ticked = Problems(str(path)), set(files), set[str]()
+    text = text_of(path, most_bytes=_MOST_LIST_BYTES)
+    delimiter = ";" if ";" in text.partition("\n")[0] else ","  # what spreadsheets write in Europe
+    reader = csv.DictReader(StringIO(text), delimiter=delimiter)
+    try:
+        for row in reader:
+            name, said = str(row.get("file") or ""), str(row.get("reviewed") or "").strip().lower()
+            if name not in known:
+                problems.add(f"line {reader.line_num}", f"no frame {name[:80]!r} in this batch")
+            elif said not in _YES | _NO:
+                problems.add(
+                    f"line {reader.line_num}", f"reviewed={said[:80]!r} is neither yes nor no"
+                )
+            elif said in _YES:
+                ticked.add(name)
+    except csv.Error as exc:
+        problems.add(f"line {reader.line_num}", exc)
+    problems.refuse()
+    return ticked
+
+
+# Labels that come back ----------------------------------------------------------------------
+
+
+def read_yolo_labels(
+    folder: Path, sizes: Mapping[str, tuple[int, int]], class_names: Mapping[int, str]
+) -> dict[str, Truth]:
+    """File → labels, of a folder with a label file for each frame that was looked at.
+
+    Args:
+        folder: with ``labels`` in it or itself of labels; a data YAML in it says how its
+            classes are numbered.
+        sizes: file → ``(height, width)`` px of every frame of the batch.
+        class_names: index → name, as the batch counts.
+
+    Raises:
+        InputError: there is no such folder, or no label in it.
+        UnreadableData: with file and line of what is no label, or of a frame nobody asked for.
+        ContextMismatch: a class has a name that the batch does not know.
+    """
+    if not folder.is_dir():
+        msg = f"no folder of labels at {str(folder)!r}"
+        raise InputError(msg)
+    theirs = _names_in(folder) or dict(class_names)
+    numbers = _numbers(theirs, class_names, str(folder))
+    root = folder / "labels" if (folder / "labels").is_dir() else folder
+    stems = {PurePosixPath(name).stem: name for name in sizes}
+    problems, found = Problems(str(folder)), dict[str, Truth]()
+    for path in sorted(root.rglob("*.txt")):
+        name, where = stems.get(path.stem), path.relative_to(folder).as_posix()
+        if name is None:
+            if path.stem.lower() not in _NOT_LABELS:
+                problems.add(where, "labels of a frame that is not in this batch")
+            continue
+        if name in found:
+            problems.add(where, f"a second file of labels for {name}")
+            continue
+        try:
+            truth = read_labels(path, sizes[name], theirs)
+        except UnreadableData as exc:
+            problems.add(where, exc)
+            continue
+        if truth is not None:
+            found[name] = _renumbered(truth, numbers, class_names)
+    problems.refuse()
+    return found
+
+
+def read_coco_labels(
+    path: Path, images: Path, files: Sequence[str], class_names: Mapping[int, str]
+) -> dict[str, Truth]:
+    """File → labels, of a COCO JSON; a frame it lists without annotations has no objects.
+
+    Raises:
+        InputError: there is no such file, or a name leads out of the folder of the images.
+        UnreadableData: with the image that does not parse or is not in the batch.
+        ContextMismatch: a category has a name that the batch does not know.
+    """
+    parsed = read_coco(path, images=images)
+    numbers = _numbers(parsed.class_names, class_names, str(path))
+    problems, known = Problems(str(path)), set(files)
+    for frame in parsed.frames:
+        if frame.id not in known:
+            problems.add(f"image {frame.id}", "is of no frame in this batch")
+    problems.refuse()
+    return {frame.id: _renumbered(frame.truth, numbers, class_names) for frame in parsed.frames}
+
+
+def _names_in(folder: Path) -> dict[int, str] | None:
+    found = sorted([*folder.glob("*.yaml"), *folder.glob("*.yml")])
+    return read_class_names(found[0]) if found else None
+
+
+def _numbers(theirs: Mapping[int, str], ours: Mapping[int, str], source: str) -> dict[int, int]:
+    """Their number of a class → ours, by name: tools sort classes as they like."""
+    index_of = {name: index for index, name in ours.items()}
+    unknown = sorted(set(theirs.values()) - index_of.keys())
+    if unknown:
+        msg = (
+            f"{source} has the classes {unknown}, which this batch does not; it has "
+            f"{sorted(index_of)}: rename them in the tool, or begin a batch with them"
+        )
+        raise ContextMismatch(msg, fields=("class_names",))
+    return {index: index_of[name] for index, name in theirs.items()}
+
+
+def _renumbered(truth: Truth, numbers: Mapping[int, int], class_names: Mapping[int, str]) -> Truth:
+    classes = np.array([numbers[int(one)] for one in truth.class_id], dtype=np.int64)
+    return evolve(truth, class_id=classes, class_names=dict(class_names))
+
+
+def to_json(path: Path, content: object) -> None:
+    """Write JSON for machines and for people."""
+    path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
