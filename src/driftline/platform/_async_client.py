@@ -108,7 +108,7 @@ class AsyncPlatformClient:
         model: str | None = None,
         owner: str | None = None,
     ) -> DeploymentList:
-        """The deployments of a workspace, 100 at most; see `PlatformClient.deployments`."""
+        """The deployments of a workspace; see `PlatformClient.deployments`."""
         return await self._run(self._core.deployments(status=status, model=model, owner=owner))
 
     async def deployment(self, ref: Ref) -> Deployment:
@@ -275,6 +275,11 @@ class AsyncPlatformClient:
     def clock(self) -> Clock:
         """Where its time comes from; a `driftline.Monitor` without a clock of its own takes it."""
         return self._core.clock
+
+    @property
+    def calls_per_minute(self) -> int:
+        """Calls that its key may make in a minute, predictions and the like apart."""
+        return self._core.calls_per_minute
 
     async def owner(self) -> str:
         """The workspace that names without an owner belong to."""

@@ -129,10 +129,11 @@ class PlatformClient:
         model: str | None = None,
         owner: str | None = None,
     ) -> DeploymentList:
-        """The deployments of a workspace, 100 at most.
+        """The deployments of a workspace.
 
-        The Platform lists no more and has no next page: `DeploymentList.total` says how many
-        there are, and a warning is logged where that is more than were listed.
+        The Platform lists 100 and has no next page. Of a larger workspace the list is put
+        together by status and model, in up to 60 further calls; `DeploymentList.total` says how
+        many there are, and a warning is logged where that is more than were found.
 
         Args:
             status: only those of this status.
@@ -385,6 +386,11 @@ class PlatformClient:
     def clock(self) -> Clock:
         """Where its time comes from; a `driftline.Monitor` without a clock of its own takes it."""
         return self._core.clock
+
+    @property
+    def calls_per_minute(self) -> int:
+        """Calls that its key may make in a minute, predictions and the like apart."""
+        return self._core.calls_per_minute
 
     def owner(self) -> str:
         """The workspace that names without an owner belong to."""

@@ -126,7 +126,7 @@ Ref: TypeAlias = str | Deployment
 
 
 class DeploymentList(list[Deployment]):
-    """The deployments the Platform listed: at most 100, without a way to ask for the others.
+    """The deployments the Platform lets one list, which may be fewer than there are.
 
     Attributes:
         total: how many it says there are.

@@ -41,6 +41,7 @@ from driftline.platform._deployment import (
 )
 from driftline.platform._errors import error_of, succeeded, unreadable
 from driftline.platform._health import Health
+from driftline.platform._listing import split
 from driftline.platform._logs import LogPage, LogWalk
 from driftline.platform._metrics import DeploymentMetrics, ErrorRateUnit, View, Window
 from driftline.platform._pace import Pace
@@ -90,6 +91,11 @@ class Core:
     def clock(self) -> Clock:
         """Where time comes from."""
         return self._settings.clock
+
+    @property
+    def calls_per_minute(self) -> int:
+        """Calls that the key may make in a minute."""
+        return self._settings.pace.default_per_minute
 
     def exchange(self, call: Call, *, retry: Retry | None = None) -> Flow[Reply]:
         """Send a call, repeat it where that is right, and answer its success.
@@ -205,8 +211,13 @@ class Core:
     def _listed(
         self, owner: str, *, status: DeploymentStatus | None, model: str | None
     ) -> Flow[DeploymentList]:
-        call = _calls.deployments(owner, status=status, model=model)
-        listed = yield from self.ask(call, _decode.deployment_list)
+        def page(state: DeploymentStatus | None, name: str | None) -> Flow[DeploymentList]:
+            call = _calls.deployments(owner, status=state, model=name)
+            return self.ask(call, _decode.deployment_list)
+
+        listed = yield from page(status, model)
+        if listed.unlisted and len(listed) >= _calls.LIST_LIMIT:
+            listed = yield from split(listed, page, status=status, model=model)
         if listed.unlisted:
             _log.warning(
                 "%s has %d deployments, of which the Platform lists %d: "

@@ -105,6 +105,11 @@ class Pace:
         self._pacer = pacer
         self._per_minute = dict(per_minute)
 
+    @property
+    def default_per_minute(self) -> int:
+        """The limit of the calls that have no category of their own."""
+        return self._per_minute["default"]
+
     def __call__(self, call: Call) -> float:
         """Seconds until the call may go; 0 for a category without a limit."""
         limit = self._per_minute.get(call.category)
