@@ -1,0 +1,15 @@
+"""Pages for people, and dashboards and alert rules as code."""
+
+from driftline.reports._datadog import datadog_dashboard, datadog_monitors
+from driftline.reports._exported import Exported
+from driftline.reports._grafana import grafana_alert_rules, grafana_dashboard
+from driftline.reports._prometheus import prometheus_rules
+
+__all__ = [
+    "Exported",
+    "datadog_dashboard",
+    "datadog_monitors",
+    "grafana_alert_rules",
+    "grafana_dashboard",
+    "prometheus_rules",
+]
