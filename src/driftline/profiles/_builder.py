@@ -11,15 +11,14 @@ import numpy.typing as npt
 from driftline._clock import as_utc
 from driftline.errors import InputError
 from driftline.profiles._bulk import Cameras, FrameTimes, count_many
-from driftline.profiles._cells import check_names
 from driftline.profiles._columns import Values, own_features, own_values
 from driftline.profiles._context import joined
 from driftline.profiles._counter import Counter
 from driftline.profiles._features import DEFAULT_FEATURES, Feature
 from driftline.profiles._frames import Frame, FrameReservoir
-from driftline.profiles._judge import Invalid, counted, refuse_bad, refuse_nameless
-from driftline.profiles._periods import Calendar
+from driftline.profiles._judge import Invalid, refuse_bad, refuse_nameless
 from driftline.profiles._profile import Profile, of_counter
+from driftline.profiles._settings import Settings
 from driftline.records import Context, Detections
 
 
@@ -52,12 +51,16 @@ class ProfileBuilder:
         frames: FrameReservoir | None = None,
     ) -> None:
         """Store and check."""
-        self._features = check_names(features)
-        self._own = own_features(self._features)
+        self._settings = Settings.of(
+            features=features,
+            context=context,
+            period=period,
+            utc_offset=utc_offset,
+            invalid=invalid,
+        )
+        self._own = own_features(self._settings.features)
         self._reservoir = frames
-        self._calendar = Calendar(period=period, utc_offset=utc_offset)
-        self._context = _checked_context(context)
-        self._count_invalid = counted(invalid)
+        self._context = self._settings.context
         self._lock = threading.Lock()
         self._snapshot_lock = threading.Lock()
         self._counter = self._new_counter()
@@ -94,7 +97,7 @@ class ProfileBuilder:
         at = as_utc(at, name="at")
         refuse_nameless(camera)
         _refuse_foreign(detections)
-        if not self._count_invalid:
+        if not self._settings.count_invalid:
             refuse_bad(detections)
         own = own_values(detections, values, self._own) if values or self._own else {}
         names = detections.class_names
@@ -149,10 +152,8 @@ class ProfileBuilder:
         Raises:
             InputError: as in `observe`; nothing of the call is counted then.
         """
-        counter = self._new_counter()
-        count_many(
-            counter,
-            self._calendar,
+        part = count_many(
+            self._settings,
             xyxy=xyxy,
             confidence=confidence,
             class_id=class_id,
@@ -164,7 +165,7 @@ class ProfileBuilder:
             values=values,
         )
         with self._lock:
-            self._counter.absorb(counter)
+            self._counter.absorb(part)
 
     def profile(self) -> Profile:
         """What was counted so far. Observing may go on meanwhile, undisturbed."""
@@ -187,7 +188,7 @@ class ProfileBuilder:
             context = self._context
         while self._sealed:
             self._base = Profile.merge(
-                self._base, of_counter(self._sealed[0], self._calendar, context)
+                self._base, of_counter(self._sealed[0], self._settings.calendar, context)
             )
             self._sealed.pop(0)
         return self._base
@@ -197,8 +198,8 @@ class ProfileBuilder:
         if start <= at < end:
             return start
         try:
-            start = self._calendar.start(at)
-            self._span = (start, start + self._calendar.period)
+            start = self._settings.calendar.start(at)
+            self._span = (start, start + self._settings.calendar.period)
         except OverflowError as exc:
             msg = f"at={at.isoformat()} lies at the end of time; check the clock of the camera"
             raise InputError(msg) from exc
@@ -209,23 +210,19 @@ class ProfileBuilder:
             self._context = joined((self._context, context))
 
     def _new_counter(self) -> Counter:
-        return Counter(self._features, count_invalid=self._count_invalid)
+        return Counter(self._settings.features, count_invalid=self._settings.count_invalid)
 
     def _empty(self) -> Profile:
-        return Profile(histograms=self._features, calendar=self._calendar, context=self._context)
+        return Profile(
+            histograms=self._settings.features,
+            calendar=self._settings.calendar,
+            context=self._context,
+        )
 
     def __repr__(self) -> str:
         """What it counts, not what it has counted: that is `profile`."""
-        names = ", ".join(f.name for f in self._features)
-        return f"<ProfileBuilder: {names} by camera and {self._calendar.period}>"
-
-
-def _checked_context(context: Context | None) -> Context:
-    given: object = context
-    if given is not None and not isinstance(given, Context):
-        msg = f"context={given!r} must be a Context, such as that of a Prediction or an Endpoint"
-        raise InputError(msg)
-    return context or Context()
+        names = ", ".join(f.name for f in self._settings.features)
+        return f"<ProfileBuilder: {names} by camera and {self._settings.calendar.period}>"
 
 
 def _refuse_foreign(detections: object) -> None:

@@ -1,29 +1,35 @@
-"""Many frames in one call: what the user's arrays must look like, and the columns they become."""
+"""Many frames in one call: the user's arrays become columns, and those one part of a profile."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from driftline.errors import InputError
-from driftline.profiles._columns import Columns, Values, known
-from driftline.profiles._counter import Counter
+from driftline.profiles._cells import Cells, Layout
+from driftline.profiles._columns import Columns, Values, known, own_features
+from driftline.profiles._counter import BLOCKS
 from driftline.profiles._features import FloatArray, IntArray
-from driftline.profiles._given import as_cameras, as_times
+from driftline.profiles._given import Times, as_cameras, as_times
+from driftline.profiles._parts import Part
 from driftline.profiles._periods import Calendar
-from driftline.records import as_datetime
+from driftline.profiles._settings import Settings
+from driftline.profiles._sweep import Lines, Sweep
 
 Cameras: TypeAlias = str | Sequence[str] | npt.NDArray[np.generic]
 FrameTimes: TypeAlias = datetime | Sequence[datetime] | npt.NDArray[np.datetime64]
 
+TABLE = 2**22
+"""Bins of all rows up to which every one has its place in a table (32 MB); beyond, numbers of
+bins are sorted and counted."""
+
 
 def count_many(
-    counter: Counter,
-    calendar: Calendar,
+    settings: Settings,
     *,
     xyxy: npt.ArrayLike,
     confidence: npt.ArrayLike,
@@ -34,7 +40,7 @@ def count_many(
     at: FrameTimes,
     frames: int | None,
     values: Values | None,
-) -> None:
+) -> Part:
     """Count boxes of many frames (see `ProfileBuilder.observe_many`)."""
     scores = _floats(confidence, "confidence", 1)
     boxes = _floats(xyxy, "xyxy", 2) if len(scores) else np.zeros((0, 4))
@@ -45,18 +51,102 @@ def count_many(
     if boxes.shape != (n, 4):
         msg = f"xyxy has shape {boxes.shape}, expected ({n}, 4), one row a confidence"
         raise InputError(msg)
-    counter.count(
-        Columns(
-            xyxy=boxes,
-            confidence=scores,
-            class_id=_whole(class_id, "class_id", n, None),
-            frame=index,
-            block=_blocks(counter, calendar, camera, at, m),
-            height=sizes[:, 0],
-            width=sizes[:, 1],
-            values=known(values, counter.own),
-        )
+    kinds = _whole(class_id, "class_id", n, None)
+    cameras, to_camera = _camera_numbers(camera)
+    starts, to_start = _period_numbers(settings.calendar, at)
+    block = np.asarray(np.broadcast_to(to_start * len(cameras) + to_camera, (m,)))
+    _refuse_many(block, len(starts) * len(cameras), cameras)
+    columns = Columns(
+        xyxy=boxes,
+        confidence=scores,
+        class_id=kinds,
+        frame=index,
+        block=block,
+        height=sizes[:, 0],
+        width=sizes[:, 1],
+        values=known(values, own_features(settings.features)),
     )
+    sweep = Sweep(columns, settings.features, count_invalid=settings.count_invalid)
+    n_blocks = len(starts) * len(cameras)
+    n_classes = max(0, int(kinds.max())) + 1 if n else 1
+    box_width, frame_width = (
+        Layout.boxes(settings.features).width,
+        Layout.frames(settings.features).width,
+    )
+    box_counts = _Counts(n_blocks * n_classes, box_width)
+    for lines in sweep.boxes():
+        box_counts.add(lines, n_classes)
+    frame_counts = _Counts(n_blocks, frame_width)
+    frame_counts.add(sweep.frames(), 1)
+    for offset, blocks in sweep.rejected():
+        frame_counts.add_bins(blocks * frame_width + offset)
+    return Part(
+        cameras=cameras,
+        periods=starts,
+        class_ids=np.arange(n_classes),
+        boxes=box_counts.cells(),
+        frames=frame_counts.cells(),
+    )
+
+
+class _Counts:
+    """How many of each bin of each row: a table where it is small, else what occurs, sorted.
+
+    Args:
+        n_rows: number of rows.
+        width: bins of a row.
+    """
+
+    def __init__(self, n_rows: int, width: int) -> None:
+        """Nothing yet."""
+        self._width = width
+        self._table = np.zeros(n_rows * width, dtype=np.int64) if n_rows * width <= TABLE else None
+        self._waiting: list[Cells] = []
+        self._sorted = 0
+
+    def add(self, lines: Lines, n_classes: int) -> None:
+        """Count each once, and each of its bins."""
+        row = lines.class_id
+        if len(lines.block) > 1 or lines.block.any():
+            row = lines.block * n_classes + row
+        start = row * self._width
+        some = bool(start.any())
+        self.add_bins(start)
+        for offset, bins in lines.bins:
+            at = bins + start if some else bins
+            if bins.size and int(bins.min()) < 0:
+                at = at[bins >= 0]
+            self.add_bins(at, offset)
+
+    def add_bins(self, bins: IntArray, offset: int = 0) -> None:
+        """Count bins, numbered through all rows from an offset on."""
+        if self._table is not None:
+            np.add.at(self._table[offset:], bins, 1)
+            return
+        keys, counts = np.unique(bins, return_counts=True)
+        self._waiting.append(Cells(keys=keys + offset, counts=counts))
+        if sum(len(cells.keys) for cells in self._waiting) > 2 * self._sorted + TABLE:
+            self._waiting = [self.cells()]
+            self._sorted = len(self._waiting[0].keys)
+
+    def cells(self) -> Cells:
+        """What was counted."""
+        if self._table is not None:
+            keys = np.flatnonzero(self._table)
+            return Cells(keys=keys, counts=self._table[keys])
+        return Cells.total(
+            np.concatenate([cells.keys for cells in self._waiting]),
+            np.concatenate([cells.counts for cells in self._waiting]),
+        )
+
+
+def _refuse_many(block: IntArray, possible: int, cameras: Sequence[str]) -> None:
+    if possible > BLOCKS and len(np.unique(block)) > BLOCKS:
+        msg = (
+            f"{len(cameras):,} cameras make more than {BLOCKS:,} blocks of (camera, period): name "
+            "cameras, not requests, or cut the call in two"
+        )
+        raise InputError(msg)
 
 
 def _floats(value: npt.ArrayLike, name: str, ndim: int) -> npt.NDArray[np.floating]:
@@ -106,24 +196,26 @@ def _frame_count(frames: int | None, sizes: FloatArray, camera: Cameras, at: Fra
     return next(iter(said.values()))
 
 
-def _blocks(
-    counter: Counter, calendar: Calendar, camera: Cameras, at: FrameTimes, m: int
-) -> IntArray:
-    """``(m,)`` int64 number of each frame's (camera, period) block."""
-    names, to_name = _camera_numbers(camera)
-    times = as_times([at] if isinstance(at, datetime) else at)
-    starts, to_start = np.unique(calendar.starts(times), return_inverse=True)
-    pair = np.broadcast_to(to_name * len(starts) + to_start.reshape(-1), (m,))
-    present, inverse = np.unique(pair, return_inverse=True)
-    begins = [as_datetime(start) for start in starts]
-    numbers = [
-        counter.block(names[p // len(starts)], begins[p % len(starts)]) for p in present.tolist()
-    ]
-    return np.array(numbers, dtype=np.int64)[inverse.reshape(-1)]
+def _period_numbers(calendar: Calendar, at: FrameTimes) -> tuple[Times, IntArray]:
+    """The periods that occur, sorted, and which of them each time is in."""
+    starts = calendar.starts(as_times([at] if isinstance(at, datetime) else at))
+    number = starts.view(np.int64) // (calendar.period // timedelta(microseconds=1))
+    if not len(number):
+        return starts, number
+    low, high = int(number.min()), int(number.max())
+    if high - low >= BLOCKS:
+        names, index = np.unique(starts, return_inverse=True)
+        return names, index.reshape(-1)
+    first = np.full(high - low + 1, -1, dtype=np.int64)
+    first[number - low] = np.arange(len(number))
+    seen = np.flatnonzero(first >= 0)
+    place = np.cumsum(first >= 0) - 1
+    return starts[first[seen]], place[number - low]
 
 
 def _camera_numbers(camera: Cameras) -> tuple[list[str], IntArray]:
+    """The names, sorted, and which of them each frame has."""
     each: list[Any] = [camera] if isinstance(camera, str) else np.asarray(camera).tolist()
-    known: dict[Any, int] = {}
-    numbers = [known.setdefault(name, len(known)) for name in each]
-    return as_cameras(list(known)).tolist(), np.array(numbers, dtype=np.int64)
+    names = sorted(as_cameras(list(dict.fromkeys(each))).tolist())
+    place = {name: i for i, name in enumerate(names)}
+    return names, np.fromiter(map(place.__getitem__, each), dtype=np.int64, count=len(each))

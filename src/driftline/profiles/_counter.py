@@ -7,35 +7,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import NoReturn
 
 import numpy as np
 
 from driftline.errors import InputError
-from driftline.profiles._cells import REJECTED_BINS, Cells, Layout
+from driftline.profiles._cells import Cells, Layout
 from driftline.profiles._columns import (
     BOX_CAPACITY,
     Buffer,
     Columns,
-    Mask,
-    Tally,
-    checked,
-    computed,
     of_one_frame,
     own_features,
 )
-from driftline.profiles._features import (
-    DEFAULT_FEATURES,
-    Batch,
-    Feature,
-    FloatArray,
-    IntArray,
-    Level,
-)
-from driftline.profiles._judge import LARGEST_PX, REJECTED, Codes, codes, said
+from driftline.profiles._features import Feature, FloatArray, IntArray
 from driftline.profiles._parts import Part
 from driftline.profiles._rows import Flat, Row
-from driftline.records import Detections, as_datetime64
+from driftline.profiles._sweep import Lines, Sweep
+from driftline.records import Detections, as_datetime, as_datetime64
 
 BLOCKS = 1_000_000
 """More (camera, period) blocks than this are refused: what names them is then no camera."""
@@ -95,24 +83,27 @@ class Counter:
             columns: what to count.
             judged: every box is known to be countable.
         """
-        good = None if judged else self._good_frames(columns)
-        chunks = list(columns.chunks())
-        kept = [None if judged else self._judged(columns, boxes) for boxes in chunks]
-        tally = Tally(len(columns.block))
-        for boxes, keep in zip(chunks, kept, strict=True):
-            frame, confidence = columns.frame[boxes], columns.confidence[boxes]
-            tally.add(*((frame, confidence) if keep is None else (frame[keep], confidence[keep])))
-        for boxes, keep in zip(chunks, kept, strict=True):
-            self._count_boxes(columns, columns.batch(boxes, keep, tally), boxes, keep)
-        self._count_frames(columns, tally, good)
+        sweep = Sweep(columns, self.features, count_invalid=self.count_invalid, judged=judged)
+        for lines in sweep.boxes():
+            for number, class_id, flat in _grouped(lines, self.box_layout):
+                self._box_row(number, class_id).add(flat)
+        for number, _, flat in _grouped(sweep.frames(), self.frame_layout):
+            self._frame_row(number).add(flat)
+        for offset, block in sweep.rejected():
+            for number, n in zip(*np.unique(block, return_counts=True), strict=True):
+                self._frame_row(int(number)).add_counts(np.array([offset]), np.array([n]))
 
-    def absorb(self, other: Counter) -> None:
-        """Add another counter's counts to these."""
-        numbers = {number: self.block(*key) for key, number in other.blocks.items()}
-        for (block, class_id), row in other.box_rows.items():
-            self._box_row(numbers[block], class_id).join(row)
-        for block, row in other.frame_rows.items():
-            self._frame_row(numbers[block]).join(row)
+    def absorb(self, part: Part) -> None:
+        """Add counts that were made elsewhere, in a part whose names are each there once."""
+        starts = [as_datetime(start) for start in part.periods]
+        _, n, k = part.shape
+        places: list[int] = np.unique(part.frames.keys // self.frame_layout.width).tolist()
+        pair = {p: self.block(part.cameras[p % n], starts[p // n]) for p in places}
+        for place, bins, counts in _rows(part.boxes, self.box_layout.width):
+            row = self._box_row(pair[place // k], int(part.class_ids[place % k]))
+            row.add_counts(bins, counts)
+        for place, bins, counts in _rows(part.frames, self.frame_layout.width):
+            self._frame_row(pair[place]).add_counts(bins, counts)
 
     def part(self) -> Part:
         """What was counted."""
@@ -146,115 +137,6 @@ class Counter:
             row = self.frame_rows[block] = Row(self.frame_layout.width)
         return row
 
-    def _good_frames(self, columns: Columns) -> Mask | None:
-        """Which frames have an area (None: all); refuse the others unless they are counted."""
-        area = (columns.height > 0) & (columns.height <= LARGEST_PX)
-        area &= (columns.width > 0) & (columns.width <= LARGEST_PX)
-        if area.all():
-            return None
-        if not self.count_invalid:
-            index = int(np.flatnonzero(~area)[0])
-            size = f"{columns.width[index]:g} x {columns.height[index]:g} px"
-            msg = (
-                f"frame {index} of {size} has no area; pass its true size, or count such frames as "
-                'rejected with invalid="count"'
-            )
-            raise InputError(msg)
-        good: Mask = np.broadcast_to(area, columns.block.shape)
-        return good
-
-    def _judged(self, columns: Columns, boxes: slice) -> Mask | None:
-        """Which of some boxes are counted (None: all); count or refuse the others."""
-        found = codes(
-            xyxy=columns.xyxy[boxes],
-            confidence=columns.confidence[boxes],
-            class_id=columns.class_id[boxes],
-            height=columns.of_box(columns.height, boxes),
-            width=columns.of_box(columns.width, boxes),
-        )
-        if not found.any():
-            return None
-        if not self.count_invalid:
-            _refuse(columns, boxes, found)
-        block = columns.of_box(columns.block, boxes)
-        for number, name in enumerate(REJECTED_BINS, start=1):
-            self._count_bin(name, np.broadcast_to(block, found.shape)[found == number])
-        keep: Mask = found == 0
-        return keep
-
-    def _count_bin(self, name: str, block: IntArray) -> None:
-        """Count once for each entry of `block` in a one-bin feature of its row."""
-        offset, _ = self.frame_layout.span(name)
-        for number, n in zip(*np.unique(block, return_counts=True), strict=True):
-            self._frame_row(int(number)).add_counts(np.array([offset]), np.array([n]))
-
-    def _count_boxes(self, columns: Columns, batch: Batch, boxes: slice, keep: Mask | None) -> None:
-        n = len(batch.confidence)
-        flat = np.zeros((len(self.box_layout.names), n), dtype=np.int32)
-        for line, (feature, offset) in enumerate(self._placed("box"), start=1):
-            if feature.name in columns.values:
-                part = np.asarray(columns.values[feature.name], dtype=np.float64)[boxes]
-                values = part if keep is None else part[keep]
-            else:
-                values = computed(feature, batch, n)
-            _bins(feature, values, offset, self.box_layout.width, flat[line])
-        block = columns.block if len(columns.block) == 1 else columns.block[batch.frame]
-        for number, class_id, part_flat in _grouped(block, batch.class_id, flat):
-            self._box_row(number, class_id).add(part_flat)
-
-    def _count_frames(self, columns: Columns, tally: Tally, good: Mask | None) -> None:
-        m = len(columns.block)
-        own = [f for f in self.own if f.level == "frame" and f.name not in columns.values]
-        batch = columns.batch(slice(None) if own else slice(0), None, tally)
-        flat = np.zeros((1 + len(self._placed("frame")), m), dtype=np.int32)
-        for line, (feature, offset) in enumerate(self._placed("frame"), start=1):
-            given = columns.values.get(feature.name)
-            values = computed(feature, batch, m) if given is None else checked(feature, given, m)
-            _bins(feature, values, offset, self.frame_layout.width, flat[line])
-        block = columns.block
-        if good is not None:
-            self._count_bin("rejected.frame", block[~good])
-            block, flat = block[good], flat[:, good]
-        for number, _, part in _grouped(block, np.zeros_like(block), flat):
-            self._frame_row(number).add(part)
-
-    def _placed(self, level: Level) -> list[tuple[Feature, int]]:
-        """The features of a level, each with its first bin in the row."""
-        layout = self.box_layout if level == "box" else self.frame_layout
-        places = {name: offset for name, offset, _ in layout}
-        return [(f, places[f.name]) for f in self.features if f.level == level]
-
-
-def _refuse(columns: Columns, boxes: slice, found: Codes) -> NoReturn:
-    """Raise for the first box of a chunk that cannot be counted."""
-    index = int(np.flatnonzero(found)[0])
-    place = boxes.start + index
-    frame = int(columns.frame[place])
-    raise InputError(
-        said(
-            place,
-            REJECTED[found[index] - 1],
-            xyxy=np.asarray(columns.xyxy[place], dtype=np.float64),
-            confidence=float(columns.confidence[place]),
-            class_id=int(columns.class_id[place]),
-            height=float(columns.height[min(frame, len(columns.height) - 1)]),
-            width=float(columns.width[min(frame, len(columns.width) - 1)]),
-        )
-    )
-
-
-def _bins(feature: Feature, values: FloatArray, offset: int, width: int, out: Flat) -> None:
-    """Put the bins of some values into a line of the row's bins; nan goes to the bin not given out."""
-    if feature.name in _NEVER_MISSING:
-        np.add(feature.bin_numbers(values), offset, out=out, casting="unsafe")
-        return
-    bins = feature.bin(values)
-    np.add(bins, offset, out=out, casting="unsafe")
-    out[bins < 0] = width
-
-
-_NEVER_MISSING = frozenset(f.name for f in DEFAULT_FEATURES if f.level == "box")
-
 
 def _cells(rows: Mapping[int, Row], width: int) -> Cells:
     """The cells of rows by their block's number; in order, so that nothing need be sorted."""
@@ -266,12 +148,28 @@ def _cells(rows: Mapping[int, Row], width: int) -> Cells:
     return Cells(keys=np.concatenate(keys), counts=np.concatenate(counts))
 
 
-def _grouped(block: IntArray, class_id: IntArray, flat: Flat) -> Iterator[tuple[int, int, Flat]]:
-    """Block, class and bin numbers of each (block, class) that occurs."""
-    if flat.shape[1] == 0:
+def _rows(cells: Cells, width: int) -> Iterator[tuple[int, IntArray, IntArray]]:
+    """Number of the row, bins and counts of each row that holds something."""
+    number, bins = np.divmod(cells.keys, width)
+    starts = np.flatnonzero(np.diff(number, prepend=-1)).tolist()
+    for start, end in zip(starts, [*starts[1:], len(number)], strict=True):
+        yield int(number[start]), bins[start:end], cells.counts[start:end]
+
+
+def _grouped(lines: Lines, layout: Layout) -> Iterator[tuple[int, int, Flat]]:
+    """Block, class and bins in the row of each (block, class) that occurs."""
+    n = len(lines.class_id)
+    if n == 0:
         return
-    stride = int(class_id.max()) + 1
-    code = block * stride + class_id
+    flat = np.zeros((len(layout.names), n), dtype=np.int32)
+    used = 1
+    for line, (offset, bins) in enumerate(lines.bins, start=1):
+        np.add(bins, offset, out=flat[line], casting="unsafe")
+        flat[line, bins < 0] = layout.width
+        used += 1
+    flat = flat[:used]
+    stride = int(lines.class_id.max()) + 1
+    code = lines.block * stride + lines.class_id
     low, high = int(code.min()), int(code.max())
     if low == high:
         yield (*divmod(low, stride), flat.reshape(-1))

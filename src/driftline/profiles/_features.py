@@ -7,6 +7,7 @@ query in a database, float32 and float64, and a log rounded to five decimals all
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cached_property
 from typing import Literal, TypeAlias, get_args
 
 import numpy as np
@@ -28,33 +29,105 @@ SMALLEST_SIDE_PX = 1e-6
 """A side shorter than this counts as this long, so that a degenerate box has a logarithm."""
 
 
-@frozen(kw_only=True, eq=False)
 class Batch:
     """The columns that features are computed from: n boxes of m frames.
 
+    What a formula does not ask for is not worked out.
+
     Attributes:
-        xyxy: ``(n, 4)`` float64: left, top, right, bottom, px.
+        left: ``(n,)`` float64, px; as `top`, `right` and `bottom`.
+        top: see `left`.
+        right: see `left`.
+        bottom: see `left`.
         confidence: ``(n,)`` float64, [0, 1].
         class_id: ``(n,)`` int64.
         frame: ``(n,)`` int64: which of the m frames a box belongs to.
         frame_height: ``(n,)`` or ``(1,)`` float64: height of the frame of each box, px.
         frame_width: ``(n,)`` or ``(1,)`` float64: width of the frame of each box, px.
-        log2_height: ``(n,)`` float64: log2 of a box's height as a share of its frame's.
-        log2_width: ``(n,)`` float64: log2 of a box's width as a share of its frame's.
-        boxes_per_frame: ``(m,)`` float64: boxes of each frame.
-        mean_confidence: ``(m,)`` float64: their mean confidence; nan where there are none.
     """
 
-    xyxy: FloatArray
-    confidence: FloatArray
-    class_id: IntArray
-    frame: IntArray
-    frame_height: FloatArray
-    frame_width: FloatArray
-    log2_height: FloatArray
-    log2_width: FloatArray
-    boxes_per_frame: FloatArray
-    mean_confidence: FloatArray
+    def __init__(
+        self,
+        *,
+        sides: FloatArray,
+        confidence: FloatArray,
+        class_id: IntArray,
+        frame: IntArray,
+        frame_height: FloatArray,
+        frame_width: FloatArray,
+        tally: Tally,
+    ) -> None:
+        """Store; `sides` is ``(4, n)``: left, top, right, bottom."""
+        self.left, self.top, self.right, self.bottom = sides
+        self._sides = sides
+        self.confidence, self.class_id, self.frame = confidence, class_id, frame
+        self.frame_height, self.frame_width = frame_height, frame_width
+        self._tally = tally
+
+    def where(self, keep: npt.NDArray[np.bool_]) -> Batch:
+        """The boxes that are kept."""
+        height, width = self.frame_height, self.frame_width
+        return Batch(
+            sides=self._sides[:, keep],
+            confidence=self.confidence[keep],
+            class_id=self.class_id[keep],
+            frame=self.frame[keep],
+            frame_height=height if len(height) == 1 else height[keep],
+            frame_width=width if len(width) == 1 else width[keep],
+            tally=self._tally,
+        )
+
+    @property
+    def xyxy(self) -> FloatArray:
+        """``(n, 4)`` float64: left, top, right, bottom, px."""
+        return self._sides.T
+
+    @cached_property
+    def log2_height(self) -> FloatArray:
+        """``(n,)`` float64: log2 of a box's height as a share of its frame's."""
+        return log2_share(self.top, self.bottom, self.frame_height)
+
+    @cached_property
+    def log2_width(self) -> FloatArray:
+        """``(n,)`` float64: log2 of a box's width as a share of its frame's."""
+        return log2_share(self.left, self.right, self.frame_width)
+
+    @property
+    def boxes_per_frame(self) -> FloatArray:
+        """``(m,)`` float64: boxes of each frame."""
+        return self._tally.boxes
+
+    @property
+    def mean_confidence(self) -> FloatArray:
+        """``(m,)`` float64: mean confidence of each frame; nan where there are no boxes."""
+        return self._tally.mean_confidence
+
+
+class Tally:
+    """Number and total confidence of the boxes of each frame, added up chunk by chunk."""
+
+    def __init__(self, n_frames: int) -> None:
+        """Nothing yet."""
+        self.boxes = np.zeros(n_frames)
+        self._confidence = np.zeros(n_frames)
+
+    def add(self, frame: npt.NDArray[np.integer], confidence: FloatArray) -> None:
+        """Add some boxes."""
+        if len(frame) == 0:
+            return
+        low, high = int(frame.min()), int(frame.max()) + 1
+        index = frame - low if low else frame
+        self.boxes[low:high] += np.bincount(index, minlength=high - low)
+        self._confidence[low:high] += np.bincount(index, weights=confidence, minlength=high - low)
+
+    @property
+    def mean_confidence(self) -> FloatArray:
+        """``(m,)`` float64, nan for frames without boxes."""
+        nothing = np.full(len(self.boxes), np.nan)
+        mean: FloatArray = np.divide(
+            self._confidence, self.boxes, out=nothing, where=self.boxes > 0
+        )
+        return mean
 
 
 def log2_share(low: FloatArray, high: FloatArray, side: FloatArray) -> FloatArray:
@@ -200,8 +273,7 @@ class Feature:
             return self.edges.searchsorted(values, side="right").astype(np.int64, copy=False)
         per_unit, first_edge = self.affine
         half = 0.5 / per_unit
-        scaled = np.maximum(values, first_edge - half)  # first: a product may overflow
-        np.minimum(scaled, self.edges[-1] + half, out=scaled)
+        scaled = np.clip(values, first_edge - half, self.edges[-1] + half)  # a product may overflow
         scaled *= per_unit
         scaled += 1.0 - first_edge * per_unit
         return scaled.astype(np.int64)
@@ -316,7 +388,7 @@ CENTER_X = Feature.uniform(
     first_edge=0.01 - 0.0000025,
     n_bins=100,
     unit="share of the frame's width, from the left",
-    compute=lambda batch: (batch.xyxy[:, 0] + batch.xyxy[:, 2]) * (0.5 / batch.frame_width),
+    compute=lambda batch: (batch.left + batch.right) * (0.5 / batch.frame_width),
 )
 """Middle of a box from left to right; edges halfway between halves of five decimals."""
 
@@ -327,7 +399,7 @@ CENTER_Y = Feature.uniform(
     first_edge=0.01 - 0.0000025,
     n_bins=100,
     unit="share of the frame's height, from the top",
-    compute=lambda batch: (batch.xyxy[:, 1] + batch.xyxy[:, 3]) * (0.5 / batch.frame_height),
+    compute=lambda batch: (batch.top + batch.bottom) * (0.5 / batch.frame_height),
 )
 """Middle of a box from top to bottom; edges halfway between halves of five decimals."""
 

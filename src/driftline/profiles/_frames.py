@@ -21,7 +21,7 @@ from attrs import evolve, field, frozen
 from driftline._clock import as_utc
 from driftline.errors import InputError
 from driftline.profiles._choose import apart, descriptors, proportional, spread
-from driftline.profiles._columns import Tally, of_one_frame
+from driftline.profiles._columns import batch_of_one_frame
 from driftline.profiles._features import DEFAULT_FEATURES, Feature
 from driftline.profiles._judge import countable
 from driftline.profiles._periods import MONDAY
@@ -539,10 +539,7 @@ def _in(frame: SampledFrame, region: Region, features: Mapping[str, Feature]) ->
     if feature is None or feature.compute is None:
         msg = f"no formula of the feature {region.feature!r}; pass it in features=[…]"
         raise InputError(msg)
-    columns = of_one_frame(found)
-    tally = Tally(1)
-    tally.add(columns.frame, columns.confidence)
-    values = np.asarray(feature.compute(columns.batch(slice(None), None, tally)), dtype=np.float64)
+    values = np.asarray(feature.compute(batch_of_one_frame(found)), dtype=np.float64)
     inside = (values >= region.low) & (values < region.high)
     return bool(inside.any() if feature.level == "frame" else (inside & of_class).any())
 

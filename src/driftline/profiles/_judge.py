@@ -33,27 +33,31 @@ def counted(invalid: Invalid) -> bool:
 
 
 def codes(
+    sides: FloatArray,
     *,
-    xyxy: npt.NDArray[np.floating],
-    confidence: npt.NDArray[np.floating],
+    confidence: FloatArray,
     class_id: npt.NDArray[np.integer],
     height: FloatArray,
     width: FloatArray,
-) -> Codes:
+) -> Codes | None:
     """``(n,)`` int8: 0 for a box that can be counted, else 1 + its reason's place in `REJECTED`.
 
+    None where all can be counted, which is found out quickly: by extremes, not box by box.
+
     Args:
-        xyxy: ``(n, 4)`` px.
+        sides: ``(4, n)`` left, top, right, bottom, px.
         confidence: ``(n,)``.
         class_id: ``(n,)``.
         height: ``(n,)`` or ``(1,)`` height of each box's frame, px.
         width: ``(n,)`` or ``(1,)`` width of each box's frame, px.
     """
-    left, top, right, bottom = xyxy.T
+    if _all_good(sides, confidence, class_id, height, width):
+        return None
+    left, top, right, bottom = sides
     area = (height > 0) & (width > 0) & (height <= LARGEST_PX) & (width <= LARGEST_PX)
     faults = (
         ~((confidence >= 0) & (confidence <= 1)),
-        ~((left <= right) & (top <= bottom) & (np.abs(xyxy) <= LARGEST_PX).all(axis=1)),
+        ~((left <= right) & (top <= bottom) & (np.abs(sides) <= LARGEST_PX).all(axis=0)),
         ~((right >= 0) & (bottom >= 0) & (left <= width) & (top <= height) & area),
         (class_id < 0) | (class_id >= CLASSES),
     )
@@ -63,11 +67,38 @@ def codes(
     return found
 
 
+def _all_good(
+    sides: FloatArray,
+    confidence: FloatArray,
+    class_id: npt.NDArray[np.integer],
+    height: FloatArray,
+    width: FloatArray,
+) -> bool:
+    """Whether no box has a fault; a nan makes an extreme nan, which compares as false."""
+    if not len(confidence):
+        return True
+    left, top, right, bottom = sides
+    return bool(
+        confidence.min() >= 0
+        and confidence.max() <= 1
+        and class_id.min() >= 0
+        and class_id.max() < CLASSES
+        and height.min() > 0
+        and width.min() > 0
+        and max(height.max(), width.max()) <= LARGEST_PX
+        and min(left.min(), top.min()) >= -LARGEST_PX
+        and min(right.min(), bottom.min()) >= 0
+        and max(right.max(), bottom.max()) <= LARGEST_PX
+        and (left <= np.minimum(right, width)).all()
+        and (top <= np.minimum(bottom, height)).all()
+    )
+
+
 def good(detections: Detections) -> bool:
     """Whether every box can be counted; the same answer as `codes`, quicker for few boxes."""
     height, width = detections.image_size
     if len(detections) > _SMALL:
-        return not _codes_of(detections).any()
+        return _codes_of(detections) is None
     for (left, top, right, bottom), confidence, class_id in zip(
         detections.xyxy.tolist(),
         detections.confidence.tolist(),
@@ -88,10 +119,10 @@ def good(detections: Detections) -> bool:
     return True
 
 
-def _codes_of(detections: Detections) -> Codes:
+def _codes_of(detections: Detections) -> Codes | None:
     height, width = detections.image_size
     return codes(
-        xyxy=detections.xyxy,
+        np.ascontiguousarray(detections.xyxy.T, dtype=np.float64),
         confidence=detections.confidence,
         class_id=detections.class_id,
         height=np.array([height], dtype=np.float64),
@@ -108,8 +139,8 @@ def refuse_nameless(camera: str) -> None:
 
 def countable(detections: Detections) -> npt.NDArray[np.bool_]:
     """``(n,)`` bool: which boxes can be counted."""
-    fine: npt.NDArray[np.bool_] = _codes_of(detections) == 0
-    return fine
+    found = _codes_of(detections)
+    return np.ones(len(detections), dtype=bool) if found is None else found == 0
 
 
 def refuse_bad(detections: Detections) -> None:
@@ -122,6 +153,8 @@ def refuse_bad(detections: Detections) -> None:
         return
     height, width = detections.image_size
     found = _codes_of(detections)
+    if found is None:
+        return
     index = int(np.flatnonzero(found)[0])
     raise InputError(
         said(

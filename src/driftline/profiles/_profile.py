@@ -54,9 +54,10 @@ from driftline.profiles._given import (
     one_a_row,
     whole,
 )
-from driftline.profiles._judge import Invalid, counted
+from driftline.profiles._judge import Invalid
 from driftline.profiles._parts import Part, kept, narrowed, united
 from driftline.profiles._periods import Calendar
+from driftline.profiles._settings import Settings
 from driftline.records import Context, Metric, Sample, as_datetime, as_datetime64
 
 
@@ -143,11 +144,15 @@ class Profile:
         Raises:
             InputError: as in `ProfileBuilder.observe_many`.
         """
-        calendar = Calendar(period=period, utc_offset=utc_offset)
-        counter = Counter(check_names(features), count_invalid=counted(invalid))
-        count_many(
-            counter,
-            calendar,
+        settings = Settings.of(
+            features=features,
+            context=context,
+            period=period,
+            utc_offset=utc_offset,
+            invalid=invalid,
+        )
+        part = count_many(
+            settings,
             xyxy=xyxy,
             confidence=confidence,
             class_id=class_id,
@@ -158,7 +163,12 @@ class Profile:
             frames=frames,
             values=values,
         )
-        return of_counter(counter, calendar, context or Context())
+        return assemble(
+            [part],
+            histograms=settings.features,
+            calendar=settings.calendar,
+            context=settings.context,
+        )
 
     @classmethod
     def from_counts(

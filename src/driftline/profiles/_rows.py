@@ -39,17 +39,11 @@ class Row:
             self._settle()
 
     def add_counts(self, bins: IntArray, counts: IntArray) -> None:
-        """Count bins several times."""
-        self._dense()[bins] += counts
-
-    def join(self, other: Row) -> None:
-        """Count what another row of the same width has counted."""
-        if other.counts is not None:
-            counts = self._dense()
-            counts += other.counts
-            return
-        for flat in other.waiting:
-            self.add(flat)
+        """Count bins several times; no bin is named twice."""
+        if self.counts is None and int(counts.sum()) < self.width:
+            self.add(np.repeat(bins, counts).astype(np.int32))
+        else:
+            self._dense()[bins] += counts
 
     def cells(self) -> tuple[IntArray, IntArray]:
         """Bins that are not zero, and their counts."""
