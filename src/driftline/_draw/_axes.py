@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.axis import Axis as Ticked
 
 _DARK_BELOW = 0.2
-_LETTERS_AN_INCH = 11
+_LETTERS_AN_INCH = 12
 _EXTRA = "plots"
 
 
@@ -150,37 +150,47 @@ def _frame(picture: Picture, ax: Axes, palette: Palette) -> None:
     ax.grid(visible=True, axis="y", color=palette["grid"], linewidth=0.8)
     ax.set_axisbelow(True)
     _title(picture, ax, palette)
-    if picture.legend:
-        ax.legend(frameon=False, labelcolor=palette["ink"], fontsize="small")
 
 
 def _title(picture: Picture, ax: Axes, palette: Palette) -> None:
+    """Conclusion, numbers and legend, from top to bottom, above the data and never on it."""
     inches = ax.get_window_extent().width / ax.figure.dpi
     letters = max(24, int(_LETTERS_AN_INCH * inches))
-    detail = fill(_plain(picture.detail), int(letters * 1.15))
-    lines = detail.count("\n") + 1 if detail else 0
+    detail = fill(_plain(picture.detail), int(letters * 1.25))
+    legend = 16 if picture.legend else 0
+    if legend:
+        ax.legend(
+            frameon=False,
+            labelcolor=palette["ink"],
+            fontsize="small",
+            loc="lower left",
+            bbox_to_anchor=(0, 1),
+            borderaxespad=0,
+            borderpad=0.2,
+            ncols=len(picture.legend),
+        )
+    ax.annotate(
+        detail,
+        (0, 1),
+        xycoords="axes fraction",
+        xytext=(0, 5 + legend),
+        textcoords="offset points",
+        color=palette["muted"],
+        fontsize="small",
+        va="bottom",
+    )
     ax.set_title(
         fill(_plain(picture.title), letters),
         loc="left",
         color=palette["ink"],
         fontweight="bold",
         fontsize="medium",
-        pad=6 + 12 * lines,
-    )
-    ax.annotate(
-        detail,
-        (0, 1),
-        xycoords="axes fraction",
-        xytext=(0, 5),
-        textcoords="offset points",
-        color=palette["muted"],
-        fontsize="small",
-        va="bottom",
+        pad=6 + legend + 12 * (detail.count("\n") + 1 if detail else 0),
     )
 
 
 def _scale(axis: Axis, ax: Axes, ticked: Ticked) -> None:
-    from matplotlib.ticker import PercentFormatter, ScalarFormatter  # noqa: PLC0415  an extra
+    from matplotlib.ticker import FuncFormatter, NullFormatter  # noqa: PLC0415  an extra
 
     horizontal = ticked is ax.xaxis
     if axis.scale == "names":
@@ -193,9 +203,9 @@ def _scale(axis: Axis, ax: Axes, ticked: Ticked) -> None:
         ticked.set_major_formatter(ConciseDateFormatter(locator))
     elif axis.scale == "log":
         (ax.set_xscale if horizontal else ax.set_yscale)("log")
-        ticked.set_major_formatter(ScalarFormatter())
-    elif axis.percent:
-        ticked.set_major_formatter(PercentFormatter(1.0))
+        ticked.set_minor_formatter(NullFormatter())
+    if axis.scale in {"linear", "log"}:
+        ticked.set_major_formatter(FuncFormatter(lambda value, _place: axis.read(value)))
 
 
 def _name(label: str) -> str:

@@ -13,6 +13,7 @@ from driftline._draw._theme import Role
 
 Scale: TypeAlias = Literal["linear", "log", "time", "names"]
 
+_FIVE_DIGITS: Final = 10_000
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -28,10 +29,6 @@ def date(at: float) -> datetime:
 
 def _floats(values: Iterable[float]) -> tuple[float, ...]:
     return tuple(float(value) for value in values)
-
-
-def _numbers() -> tuple[float, ...]:
-    return field(converter=_floats)
 
 
 @frozen(kw_only=True)
@@ -54,6 +51,12 @@ class Axis:
     names: tuple[str, ...] = field(default=(), converter=tuple[str, ...])
     percent: bool = False
 
+    def read(self, value: float) -> str:
+        """A number as a tick of this axis shows it."""
+        number = 100 * value if self.percent else value
+        text = f"{number:,.0f}" if abs(number) >= _FIVE_DIGITS else f"{number:.6g}"
+        return f"{text} %" if self.percent else text
+
 
 @frozen(kw_only=True)
 class Line:
@@ -68,8 +71,8 @@ class Line:
         width: in points.
     """
 
-    x: tuple[float, ...] = _numbers()
-    y: tuple[float, ...] = _numbers()
+    x: tuple[float, ...] = field(converter=_floats)
+    y: tuple[float, ...] = field(converter=_floats)
     role: Role = "reference"
     label: str = ""
     dashed: bool = False
@@ -88,9 +91,9 @@ class Band:
         label: its name in the legend, "" for none.
     """
 
-    x: tuple[float, ...] = _numbers()
-    low: tuple[float, ...] = _numbers()
-    high: tuple[float, ...] = _numbers()
+    x: tuple[float, ...] = field(converter=_floats)
+    low: tuple[float, ...] = field(converter=_floats)
+    high: tuple[float, ...] = field(converter=_floats)
     role: Role = "reference"
     label: str = ""
 
@@ -107,8 +110,8 @@ class Dots:
         hollow: whether they are rings.
     """
 
-    x: tuple[float, ...] = _numbers()
-    y: tuple[float, ...] = _numbers()
+    x: tuple[float, ...] = field(converter=_floats)
+    y: tuple[float, ...] = field(converter=_floats)
     role: Role = "reference"
     label: str = ""
     hollow: bool = False
@@ -242,11 +245,9 @@ def _values(mark: Mark) -> tuple[float, ...]:
 def _limits(axis: Axis, values: list[float]) -> tuple[float, float]:
     if axis.scale == "names":
         return -0.6, len(axis.names) - 0.4
-    finite = [v for v in values if math.isfinite(v) and (v > 0 or axis.scale != "log")] or [
-        0.0,
-        1.0,
-    ]
-    low, high = min(finite), max(finite)
+    wanted = [end for end in (axis.low, axis.high) if end is not None]
+    known = [v for v in values if math.isfinite(v) and (v > 0 or axis.scale != "log")]
+    low, high = min([*known, *wanted], default=0.0), max([*known, *wanted], default=1.0)
     if axis.scale == "log":
         margin = (high / low) ** 0.04 if high > low else 2.0
         low, high = low / margin, high * margin

@@ -28,7 +28,7 @@ HEIGHT: Final = 240
 ROW: Final = 20
 LETTER: Final = 6.3
 """Mean width of a letter at 12 units of height."""
-LONGEST: Final = 26
+LONGEST: Final = 30
 """Letters of a row's name that are shown."""
 _DECADES: Final = 2.0
 _STEPS_OF_TIME: Final = (1 / 24, 0.125, 0.25, 0.5, 1, 2, 7, 14, 28, 91, 182, 365)
@@ -56,32 +56,27 @@ def svg(picture: Picture, *, width: int = WIDTH) -> str:
     return "".join(parts)
 
 
-def number(value: float) -> str:
-    """A number as a tick shows it."""
-    size = abs(value)
-    if size >= 10_000:  # noqa: PLR2004  five digits
-        return f"{value:,.0f}"
-    return f"{value:.6g}"
-
-
 def ticks(axis: Axis, low: float, high: float, most: int) -> list[tuple[float, str]]:
     """At most about so many round places between two ends, and how each reads."""
     if axis.scale == "names":
         return [(float(row), shortened(name)) for row, name in enumerate(axis.names)]
     if axis.scale == "log":
-        return [(value, number(value)) for value in _log_ticks(low, high, most)]
+        return [(value, axis.read(value)) for value in _log_ticks(low, high, most)]
     if axis.scale == "time":
         return _times(low, high, most)
     step = _nice((high - low) / most)
     first = math.ceil(low / step - 1e-9)
     places = [step * (first + i) for i in range(int((high - low) / step) + 2)]
     inside = [0.0 if abs(v) < step / 1e6 else v for v in places if v <= high + step * 1e-9]
-    return [(v, f"{number(100 * v)} %" if axis.percent else number(v)) for v in inside]
+    return [(v, axis.read(v)) for v in inside]
 
 
 def shortened(name: str) -> str:
-    """A name no longer than its place."""
-    return name if len(name) <= LONGEST else f"{name[: LONGEST - 1]}…"
+    """A name no longer than its place; both ends tell names apart, so the middle goes."""
+    if len(name) <= LONGEST:
+        return name
+    end = LONGEST // 2
+    return f"{name[: LONGEST - end - 1]}…{name[-end:]}"
 
 
 def _nice(step: float) -> float:
@@ -150,7 +145,9 @@ class _Frame:
             yield _line((x, self.bottom), (x, self.bottom + 4), "muted", 1)
             yield _text(x, self.bottom + 17, text, "muted", "middle")
         yield _line((self.left, self.bottom), (self.right, self.bottom), "muted", 1)
-        yield _text((self.left + self.right) / 2, self.bottom + 35, self.picture.x.label)
+        half = LETTER / 2 * len(self.picture.x.label)
+        middle = min((self.left + self.right) / 2, self.right + 12 - half)
+        yield _text(max(middle, half), self.bottom + 35, self.picture.x.label)
         if self.picture.y.label and self.picture.y.scale != "names":
             y = (self.top + self.bottom) / 2
             yield _text(11, y, self.picture.y.label, turned=True)

@@ -4,9 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from attrs import field, frozen
+
+from driftline._draw import Shown, View, plot
+from driftline.drift import _views
+from driftline.errors import TooLittleData
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 Direction: TypeAlias = Literal["", "lower", "higher", "wider", "narrower", "fewer", "more"]
 
@@ -23,11 +30,13 @@ class Curve:
         at: thresholds in the feature's unit; class indexes for the class mix.
         reference: share of the reference at or below each; of each class for the class mix.
         current: the same of the week.
+        names: names of the classes for the class mix, else empty.
     """
 
     at: tuple[float, ...] = field(converter=_floats)
     reference: tuple[float, ...] = field(converter=_floats)
     current: tuple[float, ...] = field(converter=_floats)
+    names: tuple[str, ...] = field(default=(), converter=tuple[str, ...])
 
 
 def _unless_nan(value: float) -> float | None:
@@ -40,7 +49,7 @@ def _number() -> float:
 
 
 @frozen(kw_only=True)
-class Cell:
+class Cell(Shown):
     """What was found for one feature, camera and class.
 
     A cell with too little data has nan where a number would be, and `reason` says why.
@@ -151,3 +160,25 @@ class Cell:
             f"{self.n_frames:,} frames, {self.n_boxes:,} boxes"
             f"{' FLAGGED' if self.flagged else ''}"
         )
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """The reference and the week as a pair of histograms, titled with what moved.
+
+        Args:
+            ax: where to draw; None makes a figure of its own.
+
+        Raises:
+            TooLittleData: the cell keeps no curve, or all its values are alike.
+            MissingExtra: matplotlib is not installed.
+        """
+        picture = _views.pair(self)
+        if picture is None:
+            msg = (
+                f"{self.name} has no curve to draw: cells of all cameras and flagged ones keep one, "
+                "where values differ"
+            )
+            raise TooLittleData(msg)
+        return plot(picture, ax)
+
+    def _view(self) -> View:
+        return _views.view_of_cell(self)

@@ -152,8 +152,10 @@ class Described:
     def curve(self, candidate: Candidate) -> Curve:
         """The two distributions at up to `CURVE_POINTS` bin edges where either of them moves."""
         before, now = (h.astype(np.float64) for h in self.histograms(candidate))
+        names: list[str] = []
         if self.feature(candidate.feature).kind == "nominal":
             edges, f, g = np.arange(len(before)), before / before.sum(), now / now.sum()
+            names = [self.class_names.get(int(k), str(k)) for k in self.sides.class_ids]
         else:
             f, g = np.cumsum(before)[:-1] / before.sum(), np.cumsum(now)[:-1] / now.sum()
             edges = np.unique(np.searchsorted((f + g) / 2, np.linspace(0.002, 0.998, CURVE_POINTS)))
@@ -162,6 +164,7 @@ class Described:
             at=[self.edge_value(candidate.feature, int(e)) for e in edges],
             reference=f[edges].round(6).tolist(),
             current=g[edges].round(6).tolist(),
+            names=names,
         )
 
 

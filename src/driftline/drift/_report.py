@@ -6,14 +6,19 @@ import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from attrs import asdict, evolve, field, fields_dict, frozen
 
 from driftline._clock import as_utc
+from driftline._draw import Shown, View, plot
+from driftline.drift import _views
 from driftline.drift._cell import Cell, Curve
 from driftline.errors import InputError, UnreadableData
 from driftline.records import Metric, Sample
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 Verdict: TypeAlias = Literal["calm", "watch", "drift", "too little data"]
 Method: TypeAlias = Literal[
@@ -63,7 +68,7 @@ class Memory:
 
 
 @frozen(kw_only=True, repr=False)
-class DriftReport:
+class DriftReport(Shown):
     """One week against the reference: cells, and a verdict that says what they amount to.
 
     Attributes:
@@ -186,6 +191,35 @@ class DriftReport:
         """The flagged cells, most important first."""
         return tuple(cell for cell in self.cells if cell.flagged)
 
+    # To look at ------------------------------------------------------------------------------
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """The most telling cell: reference and week as a pair of histograms, the shift marked.
+
+        Other cells draw themselves: ``report["area", "cam-1"].plot()``.
+
+        Args:
+            ax: where to draw; None makes a figure of its own.
+
+        Raises:
+            MissingExtra: matplotlib is not installed.
+        """
+        return plot(_views.leading(self), ax)
+
+    def plot_effects(self, ax: Axes | None = None) -> Axes:
+        """How far every tested camera and class moved, with intervals, flagged cells on top.
+
+        Args:
+            ax: where to draw; None makes a figure of its own.
+
+        Raises:
+            MissingExtra: matplotlib is not installed.
+        """
+        return plot(_views.effects(self), ax)
+
+    def _view(self) -> View:
+        return _views.view(self)
+
     # For metrics, stores and people ----------------------------------------------------------
 
     def to_samples(self, *, deployment: str = "") -> tuple[Sample, ...]:
@@ -267,7 +301,8 @@ class DriftReport:
             raise UnreadableData(msg) from exc
 
     @property
-    def _when(self) -> str:
+    def when(self) -> str:
+        """Start and end of the week in words."""
         if self.start is None or self.end is None:
             return "no time"
         return f"{self.start:%Y-%m-%d %H:%M} to {self.end:%Y-%m-%d %H:%M} UTC"
@@ -276,7 +311,7 @@ class DriftReport:
         """Verdict, time and the strongest cells."""
         top = ", ".join(cell.name for cell in self.flags[:3])
         return (
-            f"<DriftReport {self.verdict}: {self._when}, "
+            f"<DriftReport {self.verdict}: {self.when}, "
             f"{self.n_frames:,} frames, {self.n_boxes:,} boxes"
             f"{f', flagged: {top}' if top else ''}>"
         )
@@ -284,7 +319,7 @@ class DriftReport:
     def __str__(self) -> str:
         """The verdict and what it rests on, a line each."""
         head = (
-            f"{self.verdict}: {self._when}, method {self.method}, "
+            f"{self.verdict}: {self.when}, method {self.method}, "
             f"family-wise level {self.alpha:g}, {self.n_frames:,} frames, {self.n_boxes:,} boxes "
             f"against {self.n_reference_frames:,} and {self.n_reference_boxes:,}"
         )

@@ -1,0 +1,224 @@
+"""What there is to see of a drift report and its cells."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from driftline._draw import Axis, Picture, Role, Table, Tone, View
+from driftline._draw._pictures import Row, mix, ranked, shift
+
+if TYPE_CHECKING:
+    from driftline.drift._cell import Cell, Curve
+    from driftline.drift._report import DriftReport
+
+TONES: Final[Mapping[str, Tone]] = {
+    "calm": "good",
+    "watch": "warn",
+    "drift": "bad",
+    "too little data": "unknown",
+}
+_LOG2: Final = "log2 of "
+_MEANING: Final[Mapping[Role, str]] = {"bad": "flagged", "reference": "not flagged"}
+_CONCLUSION: Final[Mapping[str, str]] = {
+    "calm": "No shift worth an alarm",
+    "watch": "A shift this week, not confirmed yet",
+    "drift": "Drift is confirmed: two of the last three weeks are flagged",
+    "too little data": "Too little data for a verdict",
+}
+
+
+def headline(report: DriftReport) -> str:
+    """The verdict in one sentence, with what moved most."""
+    said = _CONCLUSION[report.verdict]
+    if not report.flags:
+        return f"{said}: {report.reason}" if report.reason else said
+    return f"{said}. {told(report.flags[0])}"
+
+
+def told(cell: Cell) -> str:
+    """What a cell concludes, in words that need no statistics."""
+    name = _named(cell)
+    if not cell.tested:
+        return f"{name}: too little data, {cell.reason}"
+    moved = f"is {cell.direction}" if cell.flagged and cell.direction else "holds"
+    if cell.curve is None or not cell.curve.at:
+        return f"{name} {moved}"
+    place = _widest(cell.curve)
+    before, now = cell.curve.reference[place], cell.curve.current[place]
+    if cell.feature == "class":
+        way = "holds" if not cell.flagged else "moved"
+        return f"{name} {way}: {_class(cell.curve, place)} is {_share(now)} of boxes, before {_share(before)}"
+    side = "below"
+    if cell.direction == "higher":
+        side, before, now = "above", 1 - before, 1 - now
+    return f"{name} {moved}: {_share(now)} lie {side} {_threshold(cell, place)}, before {_share(before)}"
+
+
+def numbers(cell: Cell) -> str:
+    """The numbers that a cell's conclusion rests on."""
+    if not cell.tested:
+        return ""
+    ends = f" ({cell.effect_low:.2f} to {cell.effect_high:.2f})" if cell.effect_low >= 0 else ""
+    p = f", p = {cell.p_value:.2g}" if math.isfinite(cell.p_value) else ""
+    return (
+        f"largest difference D = {cell.effect:.2f}{ends}{p}; {cell.n_blocks} days, "
+        f"{cell.n_frames:,} frames, {cell.n_boxes:,} boxes"
+    )
+
+
+def pair(cell: Cell) -> Picture | None:
+    """The two distributions of a cell; None where it keeps no curve."""
+    curve = cell.curve
+    if curve is None or not curve.at:
+        return None
+    if cell.feature == "class":
+        return mix(
+            title=told(cell),
+            detail=numbers(cell),
+            names=[_class(curve, place) for place in range(len(curve.at))],
+            reference=curve.reference,
+            current=curve.current,
+        )
+    log, place = cell.unit.startswith(_LOG2), _widest(curve)
+    label = cell.unit.removeprefix(_LOG2) or cell.feature
+    return shift(
+        title=told(cell),
+        detail=numbers(cell),
+        axis=Axis(
+            label=label.removeprefix("the box's "),
+            scale="log" if log else "linear",
+            percent="share of" in label,
+        ),
+        at=np.exp2(curve.at) if log else curve.at,
+        reference=curve.reference,
+        current=curve.current,
+        marked=_value(cell, curve.at[place]),
+        mark=_threshold(cell, place),
+    )
+
+
+def leading(report: DriftReport) -> Picture:
+    """The two distributions of the first cell that keeps them: cells come by importance."""
+    pairs = (pair(cell) for cell in report.cells if cell.tested)
+    return next((picture for picture in pairs if picture is not None), effects(report))
+
+
+def effects(report: DriftReport) -> Picture:
+    """The effects of cameras and classes, flagged cells first, then the largest."""
+    tested = [cell for cell in report.cells if cell.tested]
+    order = sorted(tested, key=lambda cell: (not cell.flagged, -cell.effect))
+    rows = [
+        Row(
+            name=cell.name.replace("_", " "),
+            value=cell.effect,
+            low=cell.effect_low,
+            high=cell.effect_high,
+            role="bad" if cell.flagged else "reference",
+        )
+        for cell in order
+    ]
+    n, flagged = len(rows), len(report.flags)
+    counted = f"{flagged} of {n} cells are flagged" if flagged else f"none of {n} cells is flagged"
+    return ranked(
+        title=f"{report.verdict.capitalize()}: {counted}" if rows else headline(report),
+        axis=Axis(label="D, largest difference of the shares, 0 to 1", low=0.0),
+        rows=rows,
+        labels=_MEANING,
+    )
+
+
+def view(report: DriftReport) -> View:
+    """The report for a notebook."""
+    pictures = [leading(report), effects(report)] if report.tested else []
+    facts = [
+        ("week", report.when),
+        ("data", _counted(report.n_frames, report.n_boxes)),
+        ("reference", _counted(report.n_reference_frames, report.n_reference_boxes)),
+        ("test", f"{report.method}, family-wise level {report.alpha:g}"),
+    ]
+    notes = []
+    if report.missing:
+        notes.append(f"too little data this week: {', '.join(report.missing)}")
+    if report.new_cameras:
+        notes.append(f"not in the reference: {', '.join(report.new_cameras)}")
+    return View(
+        kind="drift report",
+        verdict=report.verdict,
+        tone=TONES[report.verdict],
+        headline=headline(report),
+        facts=facts,
+        pictures=pictures,
+        tables=[_table(report)],
+        notes=notes,
+    )
+
+
+def view_of_cell(cell: Cell) -> View:
+    """A cell for a notebook."""
+    picture = pair(cell)
+    words: tuple[str, Tone] = ("flagged", "bad") if cell.flagged else ("not flagged", "good")
+    return View(
+        kind=f"drift of {cell.name}",
+        verdict=words[0] if cell.tested else "too little data",
+        tone=words[1] if cell.tested else "unknown",
+        headline="" if picture else told(cell),
+        pictures=[picture] if picture else [],
+        lines=[] if picture else [numbers(cell)],
+    )
+
+
+def _table(report: DriftReport) -> Table:
+    rows = [
+        (
+            cell.feature,
+            cell.camera or "all",
+            cell.class_name or "all",
+            cell.direction or "-",
+            f"{cell.effect:.3f}",
+            f"{cell.p_value:.2g}" if math.isfinite(cell.p_value) else "-",
+            f"{cell.n_boxes:,}",
+        )
+        for cell in report.flags[:12]
+    ]
+    more = len(report.flags) - len(rows)
+    caption = f"flagged cells{f', {more} more not shown' if more else ''}"
+    head = ("feature", "camera", "class", "moved", "D", "p", "boxes")
+    return Table(head=head, rows=rows, caption=caption)
+
+
+def _counted(frames: int, boxes: int) -> str:
+    return f"{frames:,} frames, {boxes:,} boxes"
+
+
+def _named(cell: Cell) -> str:
+    name = cell.name.replace("_", " ")
+    if cell.feature == "class":
+        name = name.replace("class", "class mix", 1)
+    return name[:1].upper() + name[1:]
+
+
+def _class(curve: Curve, place: int) -> str:
+    return curve.names[place] if curve.names else f"class {curve.at[place]:g}"
+
+
+def _widest(curve: Curve) -> int:
+    """Where the two distributions lie furthest apart."""
+    return int(np.abs(np.subtract(curve.current, curve.reference)).argmax())
+
+
+def _value(cell: Cell, at: float) -> float:
+    return 2.0**at if cell.unit.startswith(_LOG2) else at
+
+
+def _threshold(cell: Cell, place: int) -> str:
+    assert cell.curve is not None
+    value = _value(cell, cell.curve.at[place])
+    return f"{100 * value:.2g} %" if "share of" in cell.unit else f"{value:.3g}"
+
+
+def _share(share: float) -> str:
+    return f"{100 * share:.0f} %" if share >= 0.01 else f"{100 * share:.1f} %"  # noqa: PLR2004  one per cent
