@@ -23,7 +23,14 @@ if TYPE_CHECKING:
         Sample,
         Severity,
     )
-    from driftline.retrain import Action, Decision, Evidence, RetrainPolicy, Rollout
+    from driftline.retrain import (
+        Action,
+        Decision,
+        Evidence,
+        RetrainLoop,
+        RetrainPolicy,
+        Rollout,
+    )
 
 __all__ = [
     "Action",
@@ -43,6 +50,7 @@ __all__ = [
     "Profile",
     "ProfileBuilder",
     "Receipt",
+    "RetrainLoop",
     "RetrainPolicy",
     "Rollout",
     "Sample",
@@ -70,7 +78,7 @@ _HOMES = {
         "Sample",
         "Severity",
     ),
-    "retrain": ("Action", "Decision", "Evidence", "RetrainPolicy", "Rollout"),
+    "retrain": ("Action", "Decision", "Evidence", "RetrainLoop", "RetrainPolicy", "Rollout"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 _ROOMS = frozenset({"drift", "errors", "holdout", "rules"})

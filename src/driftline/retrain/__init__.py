@@ -14,7 +14,13 @@ from driftline.retrain._backend import (
 from driftline.retrain._decision import Action, Collection, Decision, Finding, Strength
 from driftline.retrain._evidence import AccuracyFacts, AlertFacts, DriftFacts, Evidence, Shift
 from driftline.retrain._guard import Difference, Guard, Judgement, Verdict
+from driftline.retrain._loop import RetrainLoop
+from driftline.retrain._loop_parts import ApproveFunction, Ask, Deploy, MarkSink
+from driftline.retrain._loop_state import Gate, Move, Note
+from driftline.retrain._loop_status import LoopStatus
+from driftline.retrain._platform_backend import PlatformBackend
 from driftline.retrain._policy import GUIDE_CLAUSES, Clause, RetrainPolicy, frames_to_see
+from driftline.retrain._promotion import Promotion, PromotionRule
 from driftline.retrain._review import Review, ReviewBatch, ReviewFrame
 from driftline.retrain._review_edits import Edits, ReviewProgress
 from driftline.retrain._rollout import Proposal, Rollout, RolloutPlatform, RolloutStatus
@@ -28,25 +34,37 @@ __all__ = [
     "AccuracyFacts",
     "Action",
     "AlertFacts",
+    "ApproveFunction",
     "Arm",
+    "Ask",
     "Clause",
     "Collection",
     "Cost",
     "DatasetVersion",
     "Decision",
+    "Deploy",
     "Detector",
     "Difference",
     "DriftFacts",
     "Edits",
     "Evidence",
     "Finding",
+    "Gate",
     "Guard",
     "Judgement",
+    "LoopStatus",
+    "MarkSink",
     "Measure",
+    "Move",
+    "Note",
     "Outcome",
     "Phase",
+    "PlatformBackend",
+    "Promotion",
+    "PromotionRule",
     "Proposal",
     "RetrainBackend",
+    "RetrainLoop",
     "RetrainPolicy",
     "Review",
     "ReviewBatch",

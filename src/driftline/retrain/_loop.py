@@ -1,0 +1,359 @@
+"""From a decision to a better model: the guide's seven steps, one a call, across restarts."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Final
+
+from attrs import evolve
+
+from driftline._clock import Clock, SystemClock
+from driftline.errors import ConfigError, InputError, StoreConflict
+from driftline.holdout import Holdout
+from driftline.platform import TrainArgs
+from driftline.profiles import Profile, SampledFrame
+from driftline.records import Append, Change, Document, Put, Store
+from driftline.retrain._backend import RetrainBackend
+from driftline.retrain._decision import Action, Decision
+from driftline.retrain._loop_frames import LoopFrame
+from driftline.retrain._loop_parts import (
+    ApproveFunction,
+    Deploy,
+    Done,
+    MarkSink,
+    Parts,
+    Wait,
+)
+from driftline.retrain._loop_state import GATES, Gate, Move, Note, State, begin, loop_id
+from driftline.retrain._loop_status import LoopStatus, status_of
+from driftline.retrain._loop_steps import TABLE
+from driftline.retrain._promotion import PromotionRule
+from driftline.retrain._review import ReviewBatch
+
+_log = logging.getLogger("driftline.retrain")
+
+SPACE: Final = "retrain/loop"
+"""Where the present retraining of each name is in a store; their history has the same name."""
+PAST: Final = "retrain/loop/past"
+"""Where retrainings that another followed are, by id."""
+FRAMES: Final = "retrain/loop/frames"
+"""Where the frames of each retraining are, by id."""
+PATIENCE: Final = timedelta(minutes=1)
+BASELINE_DAYS: Final = 7
+"""A week: weekdays and weekends look different."""
+RULE: Final = PromotionRule()
+
+
+class RetrainLoop:
+    """A retraining with reasons, carried through: one step a call, for days, across restarts.
+
+    Everything is one document in the store; what a step makes is found again by a key that is
+    made of the decision, so that after a crash, anywhere, `advance` goes on where it was. Money
+    is spent, labels are taken and traffic is moved only after a yes: by `approve`, or by a
+    function that is asked.
+    """
+
+    def __init__(
+        self,
+        backend: RetrainBackend,
+        store: Store,
+        name: str,
+        *,
+        incumbent: str | Callable[[], str],
+        sample: Callable[[], Iterable[SampledFrame]],
+        holdout: Holdout | str | Path,
+        args: TrainArgs,
+        deploy: Deploy,
+        folder: str | Path,
+        rule: PromotionRule = RULE,
+        baseline: Callable[[datetime, datetime], Profile | None] | None = None,
+        baseline_days: int = BASELINE_DAYS,
+        sinks: Sequence[MarkSink] = (),
+        approve: ApproveFunction | None = None,
+        read: Callable[[str], bytes] | None = None,
+        clock: Clock | None = None,
+        patience: timedelta = PATIENCE,
+    ) -> None:
+        """Keep the parts; nothing is asked or changed yet.
+
+        Args:
+            backend: where datasets are kept and models are trained.
+            store: where the loop is remembered.
+            name: what is retrained, such as ``"acme/line-3"``.
+            incumbent: the model that serves, or a function that says which: the previous best.
+                It is asked when a loop is opened.
+            sample: gives the frames that people are to look at, such as ``lambda:
+                Selection.of([*reservoir.uncertain(), *reservoir.uniform()], budget=300).frames``.
+                Those with source "uniform" are never trained on.
+            holdout: the golden holdout, or its path. Its classes are the classes.
+            args: how to train.
+            deploy: brings a model to its users; see `Deploy`.
+            folder: where pictures, frames under review, answers of models, the new holdout and
+                the new reference are kept. All that call `advance` need the same.
+            rule: when a candidate may take over.
+            baseline: gives the profile of what was found between two times, or None where those
+                days were not healthy; None: no reference is kept.
+            baseline_days: healthy days in a row that make a reference.
+            sinks: told at the end: Datadog, Grafana and PagerDuty have ``mark``.
+            approve: asked at a gate; True is a yes.
+            read: content of a frame that was sampled by its id; by default the id is a path.
+            clock: where time comes from; else the machine's.
+            patience: how long one call shows frames to models.
+
+        Raises:
+            InputError: an argument cannot be used.
+        """
+        if not name or baseline_days < 1 or patience <= timedelta(0):
+            msg = (
+                f"name={name!r} must not be empty, baseline_days={baseline_days} at least 1 and "
+                f"patience={patience} above 0"
+            )
+            raise InputError(msg)
+        self._backend, self._store, self._name = backend, store, name
+        self._incumbent, self._sample = incumbent, sample
+        self._holdout, self._args, self._deploy = holdout, args, deploy
+        self._folder, self._rule = Path(folder), rule
+        self._baseline, self._baseline_days = baseline, baseline_days
+        self._sinks, self._approve = tuple(sinks), approve
+        self._read = (lambda path: Path(path).read_bytes()) if read is None else read
+        self._clock = SystemClock() if clock is None else clock
+        self._patience = patience
+
+    # --- what people ask ----------------------------------------------------------------------
+
+    def open(self, decision: Decision) -> LoopStatus:
+        """Begin a retraining, once for each decision.
+
+        While one is under way, and for a decision that was carried through already, nothing is
+        begun: the answer is the status of that one.
+
+        Raises:
+            InputError: the decision is not to retrain.
+        """
+        if decision.action is not Action.RETRAIN:
+            msg = f"the decision is to {decision.action.value}, not to retrain: {decision.trigger}"
+            raise InputError(msg)
+        found = self._store.get(SPACE, self._name)
+        known = None if found is None else State.from_json(found.value)
+        ident = loop_id(decision, name=self._name)
+        if known is not None and (not known.move.over or known.id == ident):
+            return self._status(known)
+        if (past := self._store.get(PAST, ident)) is not None:
+            return self._status(State.from_json(past.value))
+        incumbent = self._incumbent if isinstance(self._incumbent, str) else self._incumbent()
+        now = self._clock.now()
+        state = begin(decision, name=self._name, incumbent=incumbent, now=now)
+        changes = self._changes(state, 0 if found is None else found.version, before=None)
+        if known is not None:
+            changes.append(Put(space=PAST, key=known.id, value=known.to_json()))
+        try:
+            self._store.write(changes)
+        except StoreConflict:  # somebody else opened one at the same time
+            return self.status()
+        return status_of(state, now=now, did=state.notes[-1].said)
+
+    def status(self) -> LoopStatus:
+        """Where the retraining stands, read from the store.
+
+        Raises:
+            ConfigError: none was opened.
+        """
+        return self._status(self._known()[0])
+
+    def approve(self, gate: Gate, *, by: str) -> LoopStatus:
+        """Say yes to what the loop asks for; the next `advance` does it.
+
+        Args:
+            gate: what for.
+            by: who says so, for the record.
+
+        Raises:
+            InputError: nobody is named, or there is no such gate.
+            ConfigError: the loop does not ask for that now.
+        """
+        if not by.strip() or gate not in GATES:
+            msg = f"approve(gate={gate!r}, by={by!r}): gate is one of {GATES}, by names a person"
+            raise InputError(msg)
+        state, version = self._known()
+        row = TABLE.get(state.move)
+        if row is None or row.gate != gate:
+            msg = f"the retraining of {self._name} is at {state.move.value!r} and asks for no {gate!r}"
+            raise ConfigError(msg)
+        after = self._approved(state, gate, by)
+        self._store.write(self._changes(after, version, before=state))
+        return self._status(after)
+
+    def review(self) -> ReviewBatch:
+        """The frames before people, with proposed labels: a folder they may work in.
+
+        Raises:
+            UnreadableData: the loop has not come that far.
+        """
+        return ReviewBatch.open(self._parts().review(self._known()[0]))
+
+    def import_labels(self, source: str | Path) -> LoopStatus:
+        """Take labels that people made elsewhere: every frame that is there counts as reviewed.
+
+        Args:
+            source: a folder of YOLO labels or a COCO JSON; see `ReviewBatch.read`.
+        """
+        batch = self.review()
+        done = batch.read(source, whole=True)
+        for frame in (*done.chosen, *done.random):
+            batch.label(frame.id, frame.truth)
+        return self.status()
+
+    def abort(self, reason: str) -> LoopStatus:
+        """Stop the retraining, whatever it is doing, and go back to the incumbent.
+
+        A training is cancelled; traffic that was moved is moved back, also after the end. What
+        was learned stays in the status.
+
+        Args:
+            reason: why, for the record.
+
+        Raises:
+            ConfigError: it ended without a change of traffic.
+        """
+        state, version = self._known()
+        if state.move in {Move.REFUSED, Move.ABORTED, Move.ROLLED_BACK}:
+            msg = f"the retraining of {self._name} is {state.move}; {state.incumbent} serves"
+            raise ConfigError(msg)
+        if state.move is not Move.STOP:
+            said = f"to be stopped: {reason}"
+            after = state.to(
+                Move.STOP, said, step=state.step, now=self._clock.now(), reasons=(reason,)
+            )
+            self._store.write(self._changes(after, version, before=state))
+        return self.advance()
+
+    # --- what a scheduler calls ---------------------------------------------------------------
+
+    def advance(self) -> LoopStatus:
+        """Do the next move, or look whether what it waits for has come.
+
+        Call it as often as you like, from as many places: it changes nothing that is not due.
+
+        Returns:
+            What was done, or what is waited for.
+
+        Raises:
+            ConfigError: none was opened, or the parts do not fit.
+            DriftlineError: a part failed; nothing is lost, the next call tries again.
+        """
+        state, version = self._known()
+        row = TABLE.get(state.move)
+        if row is None:
+            return self._status(state)
+        parts = self._parts()
+        if row.gate is not None and row.gate not in state.approved and row.asks is not None:
+            asks = row.asks(parts, state)
+            if asks is not None and not (self._approve is not None and self._approve(asks) is True):
+                return status_of(state, now=self._clock.now(), asks=asks, waits_for=str(asks))
+            if asks is not None:
+                state = self._approved(state, row.gate, "the approve function")
+        answer = row.does(parts, state, self._frames(state))
+        if isinstance(answer, Wait):
+            return status_of(state, now=self._clock.now(), waits_for=answer.said)
+        return self._move(state, version, answer)
+
+    def _move(self, state: State, version: int, answer: Done) -> LoopStatus:
+        row = TABLE[state.move]
+        now = self._clock.now()
+        step = state.step if state.move is Move.STOP else row.step
+        to = row.then if answer.to is None else answer.to
+        after = state.learned(**answer.facts).to(
+            to, answer.said, step=step, now=now, reasons=answer.reasons
+        )
+        if to is Move.START and state.move is Move.TRAIN:  # another attempt wants another yes
+            approved = {gate: by for gate, by in state.approved.items() if gate != "money"}
+            after = evolve(after, attempt=state.attempt + 1, approved=approved)
+        changes = self._changes(after, version, before=state)
+        if answer.frames is not None:
+            value = {"frames": [frame.to_json() for frame in answer.frames]}
+            changes.append(Put(space=FRAMES, key=state.id, value=value))
+        try:
+            self._store.write(changes)
+        except StoreConflict:
+            return self._overtaken(state)
+        _log.info("%s: %s", self._name, after.notes[-1])
+        return status_of(after, now=now, did=answer.said)
+
+    def _overtaken(self, state: State) -> LoopStatus:
+        """Somebody else moved the loop meanwhile; a training that nobody waits for is stopped."""
+        stored = self._known()[0]
+        if stored.id != state.id or stored.move in {Move.STOP, Move.ABORTED}:
+            self._backend.cancel(state.key)
+        return self._status(stored)
+
+    # --- small things -------------------------------------------------------------------------
+
+    def _approved(self, state: State, gate: Gate, by: str) -> State:
+        note = Note(at=self._clock.now(), step=TABLE[state.move].step, said=f"{gate}: yes, by {by}")
+        approved = {**state.approved, gate: by}
+        return evolve(state, approved=approved, notes=(*state.notes, note))
+
+    def _known(self) -> tuple[State, int]:
+        found: Document | None = self._store.get(SPACE, self._name)
+        if found is None:
+            msg = f"no retraining of {self._name} was opened; call open(decision)"
+            raise ConfigError(msg)
+        return State.from_json(found.value), found.version
+
+    def _changes(self, state: State, version: int, *, before: State | None) -> list[Change]:
+        old = 0 if before is None else len(before.notes)
+        return [
+            Put(space=SPACE, key=self._name, value=state.to_json(), version=version),
+            *(
+                Append(
+                    space=SPACE,
+                    key=self._name,
+                    at=note.at,
+                    record={"loop": state.id, "step": note.step, "said": note.said},
+                )
+                for note in state.notes[old:]
+            ),
+        ]
+
+    def _frames(self, state: State) -> tuple[LoopFrame, ...]:
+        found = self._store.get(FRAMES, state.id)
+        if found is None:
+            return ()
+        names = self._opened().class_names
+        return tuple(LoopFrame.from_json(one, names) for one in found.value["frames"])
+
+    def _opened(self) -> Holdout:
+        if not isinstance(self._holdout, Holdout):
+            self._holdout = Holdout.open(self._holdout)
+        return self._holdout
+
+    def _parts(self) -> Parts:
+        return Parts(
+            name=self._name,
+            backend=self._backend,
+            sample=lambda: tuple(self._sample()),
+            read=self._read,
+            holdout=self._opened(),
+            args=self._args,
+            deploy=self._deploy,
+            rule=self._rule,
+            baseline=self._baseline,
+            baseline_days=self._baseline_days,
+            sinks=self._sinks,
+            folder=self._folder,
+            clock=self._clock,
+            patience=self._patience,
+        )
+
+    def _status(self, state: State) -> LoopStatus:
+        row, asks = TABLE.get(state.move), None
+        if row is not None and row.asks is not None and row.gate not in state.approved:
+            asks = row.asks(self._parts(), state)
+        return status_of(state, now=self._clock.now(), asks=asks)
+
+    def __repr__(self) -> str:
+        """What it retrains."""
+        return f"RetrainLoop({self._name!r})"

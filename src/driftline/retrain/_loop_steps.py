@@ -1,0 +1,334 @@
+"""What each move of a retraining does: one function a move, and the table of them.
+
+Every function may be killed anywhere and called again: what it made is found by the key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
+
+from attrs import evolve, frozen
+
+from driftline.errors import ConfigError
+from driftline.holdout import Evaluation, LabelledFrame
+from driftline.records import Detections
+from driftline.retrain import _lock
+from driftline.retrain._backend import (
+    DatasetVersion,
+    TrainingRequest,
+    TrainingRun,
+    TrainingStatus,
+)
+from driftline.retrain._loop_detect import NotYet, score, show
+from driftline.retrain._loop_frames import LoopFrame, keep
+from driftline.retrain._loop_parts import PROPOSE_ABOVE, Answer, Ask, Done, Parts, Wait
+from driftline.retrain._loop_state import Gate, Move, State
+from driftline.retrain._review import ReviewBatch, ReviewFrame
+from driftline.retrain._stages import Phase
+
+Frames = Sequence[LoopFrame]
+
+
+# --- 2 sample ---------------------------------------------------------------------------------
+
+
+def sample(parts: Parts, _state: State, _frames: Frames) -> Answer:
+    """Keep frames; none that was trained on is evaluated on, none of the holdout is trained on."""
+    kept = keep(parts.sample(), parts.pixels, read=parts.read)
+    trained, held = parts.backend.trained_on(), _lock.held(parts.holdout)
+    fresh = [one for one in kept if one.digest not in held]
+    fresh = [one for one in fresh if not (one.drawn and one.digest in trained)]
+    chosen, drawn = _counts(fresh)
+    if not chosen or not drawn:
+        return Wait(f"{chosen} frames to learn from and {drawn} to evaluate on were sampled")
+    left_out = len(kept) - len(fresh)
+    said = f"{chosen} frames to learn from, {drawn} drawn at random to evaluate on"
+    more = f"; {left_out} left out, known from training or holdout" if left_out else ""
+    return Done(said=said + more, frames=tuple(fresh))
+
+
+def _counts(frames: Frames) -> tuple[int, int]:
+    drawn = sum(one.drawn for one in frames)
+    return len(frames) - drawn, drawn
+
+
+# --- 3 annotate -------------------------------------------------------------------------------
+
+
+def annotate(parts: Parts, state: State, frames: Frames) -> Answer:
+    """Let the previous best model propose labels, and hand them to people."""
+    detector = parts.backend.detector(state.incumbent)
+    if detector is None:
+        return Wait(f"{state.incumbent} is being brought up")
+    found = show(
+        detector,
+        _labelled(parts, frames),
+        parts.class_names,
+        file=parts.folder / state.id / "proposals.jsonl",
+        clock=parts.clock,
+        patience=parts.patience,
+    )
+    if isinstance(found, NotYet):
+        return Wait(str(found))
+    proposed = [
+        ReviewFrame(
+            image=parts.pixels / frame.file,
+            proposal=_sure(one),
+            camera=frame.camera,
+            at=frame.at,
+            score=frame.score,
+            probability=frame.probability,
+            id=frame.digest,
+        )
+        for frame, one in zip(frames, found.detections, strict=True)
+    ]
+    batch = ReviewBatch.write(parts.review(state), proposed, parts.class_names)
+    boxes = sum(len(frame.proposal) for frame in proposed)
+    said = f"{state.incumbent} proposed {boxes} boxes in {len(batch)} frames, in {batch.folder}"
+    return Done(said=said)
+
+
+def _sure(found: Detections) -> Detections:
+    sure = found.confidence >= PROPOSE_ABOVE
+    return evolve(
+        found,
+        xyxy=found.xyxy[sure],
+        confidence=found.confidence[sure],
+        class_id=found.class_id[sure],
+    )
+
+
+def _labelled(parts: Parts, frames: Frames) -> list[LabelledFrame]:
+    return [frame.labelled(parts.pixels) for frame in frames]
+
+
+def ask_reviewers(parts: Parts, state: State) -> Ask | None:
+    """People have to look at every frame, or to say that it is enough."""
+    batch = ReviewBatch.open(parts.review(state))
+    progress = batch.read().progress
+    if progress.complete:
+        return None
+    said = f"{str(progress).splitlines()[0]}, in {batch.folder}; a yes ends the review as it is"
+    return Ask(gate="review", name=parts.name, said=said)
+
+
+def take_review(parts: Parts, state: State, frames: Frames) -> Answer:
+    """Take the labels as people left them; frames that nobody looked at are left out."""
+    review = ReviewBatch.open(parts.review(state)).read()
+    progress = review.progress
+    labels = {one.id: one.truth for one in (*review.chosen, *review.random)}
+    if not review.chosen or progress.random_reviewed < progress.random_of:
+        at_random = f"{progress.random_reviewed} of {progress.random_of} random frames"
+        return Wait(
+            f"{at_random} and {len(review.chosen)} chosen ones are reviewed: it takes all random ones"
+        )
+    reviewed = tuple(
+        evolve(one, truth=labels[one.digest]) for one in frames if one.digest in labels
+    )
+    boxes = sum(len(one.truth) for one in reviewed)
+    by = state.approved.get("review", "people, every frame")
+    said = f"{len(reviewed)} frames with {boxes} boxes reviewed, by {by}; {progress.edits}"
+    return Done(said=said, frames=reviewed, facts={"review": progress.to_dict()})
+
+
+# --- 4 retrain --------------------------------------------------------------------------------
+
+
+def freeze(parts: Parts, state: State, frames: Frames) -> Answer:
+    """Add the reviewed frames to the dataset, old frames staying in it, and freeze a version."""
+    chosen = [one for one in frames if not one.drawn]
+    val = [one for one in chosen if one.split == "val"]
+    train = [one for one in chosen if one.split == "train"]
+    version = parts.backend.dataset_version(
+        state.id,
+        train=_labelled(parts, train),
+        val=_labelled(parts, val),
+        class_names=parts.class_names,
+    )
+    if version is None:
+        return Wait("the dataset is being processed")
+    if not version.replayed:
+        msg = (
+            f"{version} has no old frames to replay, and a model trained on drifted frames alone "
+            "forgets the rest; put the frames that the incumbent was trained on into it"
+        )
+        raise ConfigError(msg)
+    return Done(said=str(version), facts={"dataset": _plain(version)})
+
+
+def _plain(version: DatasetVersion) -> dict[str, str | int]:
+    return {name: getattr(version, name) for name in _VERSION}
+
+
+_VERSION: Final = ("ref", "version", "digest", "added", "replayed")
+
+
+def request_of(parts: Parts, state: State) -> TrainingRequest:
+    """The training of this loop."""
+    dataset = DatasetVersion(**state.facts["dataset"])
+    return TrainingRequest(base=state.incumbent, dataset=dataset, args=parts.args)
+
+
+def ask_money(parts: Parts, state: State) -> Ask | None:
+    """What it costs, and a second training after one that failed, are somebody's to approve."""
+    request = request_of(parts, state)
+    cost = parts.backend.cost(request)
+    if cost is None and state.attempt == 1:
+        return None
+    what = f"train {request.base} for {request.args.epochs} epochs on {request.dataset}"
+    again = "" if state.attempt == 1 else f", attempt {state.attempt}"
+    price = "no money" if cost is None else cost.said
+    most = None if cost is None else cost.most_cents
+    return Ask(gate="money", name=parts.name, said=f"{what}{again}: {price}", most_cents=most)
+
+
+def start(parts: Parts, state: State, _frames: Frames) -> Answer:
+    """Start the training, once."""
+    run = parts.backend.train(state.key, request_of(parts, state))
+    args = parts.args
+    recipe = f"{args.epochs} epochs, {args.optimizer}, lr0={args.lr0}"
+    said = f"training of {run.ref} from {state.incumbent} started: {recipe}. {run.said}".strip()
+    return Done(said=said, facts={"run": run.to_dict()})
+
+
+def train(parts: Parts, state: State, _frames: Frames) -> Answer:
+    """Look how far the training is."""
+    progress = parts.backend.progress(TrainingRun(**state.facts["run"]))
+    if progress.status is TrainingStatus.RUNNING:
+        return Wait(str(progress))
+    if progress.status is TrainingStatus.FINISHED:
+        return Done(said=f"{progress.model} was trained", facts={"candidate": progress.model})
+    return Done(said=f"the training ended: {progress}", to=Move.START)
+
+
+# --- 5 validate -------------------------------------------------------------------------------
+
+
+def validate(parts: Parts, state: State, frames: Frames) -> Answer:
+    """Score candidate and incumbent on golden and recent frames, and hold them to the rule."""
+    golden = parts.holdout.golden
+    sets: dict[str, Sequence[LabelledFrame]] = {
+        "golden": (golden if len(golden) else parts.holdout).frames,
+        "recent": _labelled(parts, [one for one in frames if one.drawn]),
+    }
+    scores: dict[str, dict[str, Evaluation]] = {name: {} for name in sets}
+    for role, model in (("incumbent", state.incumbent), ("candidate", state.candidate)):
+        detector = parts.backend.detector(model)
+        if detector is None:
+            return Wait(f"{model} is being brought up")
+        for name, shown in sets.items():
+            found = show(
+                detector,
+                shown,
+                parts.class_names,
+                file=parts.folder / state.id / f"{role}-{name}-{state.attempt}.jsonl",
+                clock=parts.clock,
+                patience=parts.patience,
+            )
+            if isinstance(found, NotYet):
+                return Wait(f"{role} on {name} frames: {found}")
+            scores[name][role] = score(shown, found, parts.class_names)
+    return _judged(parts, scores)
+
+
+def _judged(parts: Parts, scores: Mapping[str, Mapping[str, Evaluation]]) -> Answer:
+    compared = {name: two["candidate"].compare(two["incumbent"]) for name, two in scores.items()}
+    promotion = parts.rule.judge(golden=compared["golden"], recent=compared["recent"])
+    facts = {
+        "scores": {
+            name: {role: one.map for role, one in two.items()} for name, two in scores.items()
+        },
+        "promotion": promotion.to_dict(),
+    }
+    to = None if promotion.promote else Move.REFUSED
+    reasons = () if promotion.promote else promotion.reasons
+    return Done(said=str(promotion), facts=facts, to=to, reasons=reasons)
+
+
+# --- 6 deploy ---------------------------------------------------------------------------------
+
+
+def ask_rollout(parts: Parts, state: State) -> Ask:
+    """Traffic moves only with a yes."""
+    ground = "; ".join(state.facts["promotion"]["reasons"])
+    said = f"{state.candidate} to follow {state.incumbent}: {ground}"
+    return Ask(gate="rollout", name=parts.name, said=said)
+
+
+def roll_out(parts: Parts, state: State, _frames: Frames) -> Answer:
+    """Hand over at once, or take the rollout as far as it goes now."""
+    rollout = parts.deploy(state.candidate)
+    now = parts.clock.now().isoformat()
+    if rollout is None:
+        said = f"{state.candidate} was handed over"
+        return Done(said=said, facts={"serving_since": now})
+    status = rollout.advance(wait=False)
+    if status.phase is Phase.PROMOTED:
+        return Done(said=status.reason, facts={"serving_since": now})
+    if status.phase is Phase.ROLLED_BACK:
+        said = f"the rollout went back: {status.reason}"
+        return Done(said=said, to=Move.ROLLED_BACK, reasons=(status.reason,))
+    note = f"; {status.note}" if status.note else ""
+    return Wait(f"{status.phase}, {status.share:.0%} of the keys: {status.reason}{note}")
+
+
+def stop(parts: Parts, state: State, _frames: Frames) -> Answer:
+    """Stop the training, and bring traffic back where it was moved."""
+    parts.backend.cancel(state.key)
+    if "rollout" not in state.approved:
+        said = f"stopped; {state.incumbent} serves as before"
+        return Done(said=said, to=Move.ABORTED, reasons=state.reasons)
+    rollout = parts.deploy(state.candidate)
+    if rollout is None:
+        parts.deploy(state.incumbent)
+        said = f"{state.incumbent} was handed over again"
+        return Done(said=said, to=Move.ROLLED_BACK, reasons=state.reasons)
+    try:
+        status = rollout.status()
+    except ConfigError:  # none has begun
+        status = None
+    if status is None or status.candidate != state.candidate:
+        said = f"no rollout of {state.candidate} is there to go back"
+        return Done(said=said, to=Move.ABORTED, reasons=state.reasons)
+    status = rollout.roll_back("; ".join(state.reasons), wait=False)
+    if status.phase is not Phase.ROLLED_BACK:
+        return Wait(f"{status.phase}: {status.note or status.reason}")
+    return Done(said=status.reason, to=Move.ROLLED_BACK, reasons=state.reasons)
+
+
+# --- the table --------------------------------------------------------------------------------
+
+
+@frozen(kw_only=True)
+class Row:
+    """One move.
+
+    Attributes:
+        step: number of the guide's step.
+        does: the function.
+        then: the move after it.
+        gate: what needs a yes before it, with the function that says what for; None there: nothing.
+    """
+
+    step: int
+    does: Callable[[Parts, State, Frames], Answer]
+    then: Move
+    gate: Gate | None = None
+    asks: Callable[[Parts, State], Ask | None] | None = None
+
+
+TABLE: Final[Mapping[Move, Row]] = {
+    Move.SAMPLE: Row(step=2, does=sample, then=Move.ANNOTATE),
+    Move.ANNOTATE: Row(step=3, does=annotate, then=Move.REVIEW),
+    Move.REVIEW: Row(step=3, does=take_review, then=Move.FREEZE, gate="review", asks=ask_reviewers),
+    Move.FREEZE: Row(step=4, does=freeze, then=Move.START),
+    Move.START: Row(step=4, does=start, then=Move.TRAIN, gate="money", asks=ask_money),
+    Move.TRAIN: Row(step=4, does=train, then=Move.VALIDATE),
+    Move.VALIDATE: Row(step=5, does=validate, then=Move.ROLL_OUT),
+    Move.ROLL_OUT: Row(step=6, does=roll_out, then=Move.BASELINE, gate="rollout", asks=ask_rollout),
+    Move.BASELINE: Row(step=7, does=_lock.take_baseline, then=Move.ANNOUNCE),
+    Move.ANNOUNCE: Row(step=7, does=_lock.announce, then=Move.DONE),
+    Move.STOP: Row(step=6, does=stop, then=Move.ABORTED),
+}
+"""The machine: each move, the guide's step it belongs to, what it needs and what comes after."""
