@@ -44,6 +44,11 @@ class TestEveryRule:
         "bad",
         [
             {"samples": 0},
+            {"samples": "3"},
+            {"of": "3"},
+            {"keep_firing": 5},
+            {"renotify": 3600},
+            {"name": 3},
             {"recover_samples": 0},
             {"keep_firing": timedelta(minutes=-1)},
             {"warm_up": timedelta(minutes=-1)},
@@ -289,3 +294,20 @@ def test_silence_is_checked():
     tokyo = timezone(timedelta(hours=9))
     moved = rules.Silence(**{**good, "end": (START + MINUTE).astimezone(tokyo)})
     assert moved.end == START + MINUTE
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda: rules.LatencyBudget(p95_ms="250", runbook=RUNBOOK), "p95_ms='250' must be"),
+        (lambda: rules.ErrorRate(above=0.01, minutes="5", runbook=RUNBOOK), "minutes='5' must be"),
+        (lambda: rules.DetectionVolume(minutes=None, runbook=RUNBOOK), "minutes=None must be"),
+        (lambda: rules.DetectionVolume(usual="many", runbook=RUNBOOK), "usual='many' must be"),
+        (lambda: rules.Threshold(series="a.b", above="3", runbook=RUNBOOK), "above='3' must be"),
+        (lambda: rules.Threshold(series=3, above=3, runbook=RUNBOOK), "series=3 must be"),
+    ],
+)
+def test_text_is_no_number(make, said):
+    """What a settings file gave as text is named, with what would do."""
+    with pytest.raises(InputError, match=said):
+        make()

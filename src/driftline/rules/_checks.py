@@ -2,44 +2,20 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
-from datetime import timedelta
-from typing import Any, TypeAlias
+from typing import Any
 
 from attrs import Attribute
 
+from driftline._checks import Check, number, refuse_number
 from driftline.errors import InputError
 
-Check: TypeAlias = Callable[[Any, "Attribute[Any]", Any], None]
-ZERO = timedelta(0)
+AT_LEAST_ONE = number("1 or more", least=1, whole=True)
 
 
-def number(
-    *, above: float = -math.inf, below: float = math.inf, least: float = -math.inf, what: str
-) -> Check:
-    """A check that a number lies where it must; None, where a field allows it, passes."""
-
-    def check(_instance: object, attribute: Attribute[Any], value: float | None) -> None:
-        if value is not None and not (above < value < below and value >= least):
-            msg = f"{attribute.name}={value!r} must be {what}"
-            raise InputError(msg)
-
-    return check
-
-
-def one_of(*options: str) -> Check:
-    """A check that a word is one of some."""
-
-    def check(_instance: object, attribute: Attribute[Any], value: object) -> None:
-        if value not in options:
-            msg = f"{attribute.name}={value!r} must be one of {', '.join(map(repr, options))}"
-            raise InputError(msg)
-
-    return check
-
-
-AT_LEAST_ONE = number(least=1, what="1 or more")
+def as_minutes(value: float) -> float:
+    """A converter, which runs before the defaults that are made of it."""
+    refuse_number("minutes", value, "a number of minutes above 0", above=0)
+    return value
 
 
 def recovery_side(limit: str, *, least: float = 0.0) -> Check:
@@ -47,9 +23,9 @@ def recovery_side(limit: str, *, least: float = 0.0) -> Check:
 
     def check(instance: object, attribute: Attribute[Any], value: float | None) -> None:
         bound: float = getattr(instance, limit)
-        if value is not None and not least <= value <= bound:
-            msg = f"{attribute.name}={value!r} must lie in [{least:g}, {limit}={bound!r}]"
-            raise InputError(msg)
+        if value is not None:
+            what = f"a number in [{least:g}, {limit}={bound!r}]"
+            refuse_number(attribute.name, value, what, least=least, most=bound)
 
     return check
 
@@ -67,22 +43,8 @@ def one_line(_instance: object, attribute: Attribute[Any], value: object) -> Non
         raise InputError(msg)
 
 
-def named(_instance: object, attribute: Attribute[Any], value: str) -> None:
+def named(_instance: object, attribute: Attribute[Any], value: object) -> None:
     """A name that can be printed."""
-    if not value.strip() or not value.isprintable():
+    if not isinstance(value, str) or not value.strip() or not value.isprintable():
         msg = f"{attribute.name}={value!r} must be a printable name"
-        raise InputError(msg)
-
-
-def not_negative(_instance: object, attribute: Attribute[Any], value: timedelta) -> None:
-    """A duration of zero or more."""
-    if value < ZERO:
-        msg = f"{attribute.name}={value} must not be negative"
-        raise InputError(msg)
-
-
-def positive_or_none(_instance: object, attribute: Attribute[Any], value: timedelta | None) -> None:
-    """A duration above zero, or None."""
-    if value is not None and value <= ZERO:
-        msg = f"{attribute.name}={value} must be above 0, or None for off"
         raise InputError(msg)

@@ -7,8 +7,9 @@ from datetime import datetime, timedelta
 import numpy as np
 from attrs import Factory, field, frozen
 
+from driftline._checks import number, positive
 from driftline.records import Metric, Series, as_timedelta64
-from driftline.rules._checks import AT_LEAST_ONE, number, positive_or_none, recovery_side
+from driftline.rules._checks import AT_LEAST_ONE, as_minutes, recovery_side
 from driftline.rules._examples import constant
 from driftline.rules._judgement import Gap, Judgement, Reading
 from driftline.rules._latency import minutes_text
@@ -16,7 +17,7 @@ from driftline.rules._rule import Rule
 from driftline.rules._time import as_times, starts_of
 from driftline.rules._windows import at_times, windows
 
-_FRACTION = number(least=0, below=1, what="a fraction in [0, 1), such as 0.01 for 1 %")
+_FRACTION = number("a fraction in [0, 1), such as 0.01 for 1 %", least=0, below=1)
 
 
 def _hold(rule: ErrorRate) -> timedelta:
@@ -42,11 +43,11 @@ class ErrorRate(Rule):
     """
 
     above: float = field(validator=_FRACTION)
-    minutes: float = field(default=5, validator=number(above=0, what="minutes above 0"))
+    minutes: float = field(default=5, converter=as_minutes)
     recover_below: float | None = field(default=None, validator=recovery_side("above"))
     min_requests: int = field(default=1, validator=AT_LEAST_ONE)
     recover_samples: int = field(default=5, validator=AT_LEAST_ONE)
-    every: timedelta = field(default=timedelta(minutes=1), validator=positive_or_none)
+    every: timedelta = field(default=timedelta(minutes=1), validator=positive)
     hold: timedelta = field(default=Factory(_hold, takes_self=True), init=False)
     unit: str = ""
 

@@ -6,8 +6,9 @@ from datetime import datetime, timedelta
 
 from attrs import field, frozen
 
+from driftline._checks import positive
 from driftline.records import Metric, Series
-from driftline.rules._checks import AT_LEAST_ONE, positive_or_none
+from driftline.rules._checks import AT_LEAST_ONE
 from driftline.rules._examples import constant
 from driftline.rules._judgement import Judgement, Reading
 from driftline.rules._rule import Rule
@@ -27,7 +28,7 @@ class EndpointHealth(Rule):
     """
 
     samples: int = field(default=2, validator=AT_LEAST_ONE)
-    ask_every: timedelta = field(default=timedelta(minutes=5), validator=positive_or_none)
+    ask_every: timedelta = field(default=timedelta(minutes=5), validator=positive)
 
     def metrics(self) -> tuple[str, ...]:
         """1 healthy, 0 not."""

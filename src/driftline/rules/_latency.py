@@ -7,8 +7,9 @@ from datetime import datetime, timedelta
 import numpy as np
 from attrs import field, frozen
 
+from driftline._checks import number, positive
 from driftline.records import Metric, Series, as_timedelta64
-from driftline.rules._checks import AT_LEAST_ONE, number, positive_or_none, recovery_side
+from driftline.rules._checks import AT_LEAST_ONE, recovery_side
 from driftline.rules._examples import constant
 from driftline.rules._judgement import Floats, Judgement, Reading
 from driftline.rules._rule import Rule
@@ -31,11 +32,11 @@ class LatencyBudget(Rule):
         recover_below_ms: a sample at or below it is good; None: the budget itself.
     """
 
-    p95_ms: float = field(validator=number(above=0, what="a number of milliseconds above 0"))
+    p95_ms: float = field(validator=number("a number of milliseconds above 0", above=0))
     recover_below_ms: float | None = field(default=None, validator=recovery_side("p95_ms"))
     samples: int = field(default=3, validator=AT_LEAST_ONE)
     recover_samples: int = field(default=2, validator=AT_LEAST_ONE)
-    every: timedelta = field(default=timedelta(minutes=5), validator=positive_or_none)
+    every: timedelta = field(default=timedelta(minutes=5), validator=positive)
     unit: str = "ms"
 
     def metrics(self) -> tuple[str, ...]:

@@ -7,8 +7,9 @@ from datetime import datetime, timedelta
 import numpy as np
 from attrs import Factory, field, frozen
 
+from driftline._checks import not_negative
 from driftline.records import Metric, Series, Severity
-from driftline.rules._checks import named, not_negative
+from driftline.rules._checks import named
 from driftline.rules._examples import constant
 from driftline.rules._judgement import Judgement, Reading
 from driftline.rules._latency import minutes_text

@@ -11,16 +11,14 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from attrs import Attribute, Factory, field, frozen
+from attrs.validators import optional
 
-from driftline.errors import InputError
+from driftline._checks import not_negative, positive, refuse_number
 from driftline.records import Link, Series, Severity
 from driftline.rules._checks import (
     AT_LEAST_ONE,
-    ZERO,
     named,
-    not_negative,
     one_line,
-    positive_or_none,
 )
 from driftline.rules._judgement import Judgement, Reading
 
@@ -39,9 +37,9 @@ class NoDataPolicy(Enum):
 
 
 def _enough(instance: Rule, _attribute: Attribute[Any], value: int | None) -> None:
-    if value is not None and value < instance.samples:
-        msg = f"of={value} must be None or at least samples={instance.samples}"
-        raise InputError(msg)
+    if value is not None:
+        what = f"None or at least samples={instance.samples}"
+        refuse_number("of", value, what, least=instance.samples, whole=True)
 
 
 def kebab(name: str) -> str:
@@ -97,19 +95,19 @@ class Rule(ABC):
     severity: Severity = Severity.CRITICAL
     samples: int = field(default=1, validator=AT_LEAST_ONE)
     of: int | None = field(default=None, validator=_enough)
-    hold: timedelta = field(default=ZERO, validator=not_negative)
+    hold: timedelta = field(default=timedelta(0), validator=not_negative)
     recover_samples: int = field(default=1, validator=AT_LEAST_ONE)
-    keep_firing: timedelta = field(default=ZERO, validator=not_negative)
+    keep_firing: timedelta = field(default=timedelta(0), validator=not_negative)
     no_data: NoDataPolicy = NoDataPolicy.KEEP
     no_data_after: timedelta = field(default=timedelta(minutes=30), validator=not_negative)
-    warm_up: timedelta = field(default=ZERO, validator=not_negative)
-    delay: timedelta = field(default=ZERO, validator=not_negative)
-    renotify: timedelta | None = field(default=None, validator=positive_or_none)
+    warm_up: timedelta = field(default=timedelta(0), validator=not_negative)
+    delay: timedelta = field(default=timedelta(0), validator=not_negative)
+    renotify: timedelta | None = field(default=None, validator=optional(positive))
     renotify_limit: int = field(default=3, validator=AT_LEAST_ONE)
     flap_detection: bool = True
     links: tuple[Link, ...] = ()
     deployments: str = "*"
-    every: timedelta | None = field(default=None, validator=positive_or_none)
+    every: timedelta | None = field(default=None, validator=optional(positive))
     unit: str = ""
 
     @property

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Literal
 
 import numpy as np
 from attrs import Factory, field, frozen
+from attrs.validators import optional
 
+from driftline._checks import number, one_of
 from driftline.errors import InputError
 from driftline.records import Series, Severity, as_timedelta64
-from driftline.rules._checks import named, one_of
+from driftline.rules._checks import named
 from driftline.rules._examples import constant
 from driftline.rules._judgement import Floats, Judgement, Reading
 from driftline.rules._rule import Rule
@@ -20,6 +21,8 @@ from driftline.rules._time import Micros, as_times, starts_of
 from driftline.rules._windows import windows
 
 Aggregate = Literal["mean", "min", "max", "sum", "last"]
+
+_FINITE = optional(number("a finite number"))
 
 
 def _own_name(rule: Threshold) -> str:
@@ -41,9 +44,9 @@ class Threshold(Rule):
     """
 
     series: str = field(validator=named)
-    above: float | None = None
-    below: float | None = None
-    recovery: float | None = None
+    above: float | None = field(default=None, validator=_FINITE)
+    below: float | None = field(default=None, validator=_FINITE)
+    recovery: float | None = field(default=None, validator=_FINITE)
     where: Mapping[str, str] = field(factory=dict, hash=False)
     aggregate: Aggregate = field(
         default="mean", validator=one_of("mean", "min", "max", "sum", "last")
@@ -54,8 +57,8 @@ class Threshold(Rule):
     def __attrs_post_init__(self) -> None:
         """Refuse limits that contradict each other."""
         given = [limit for limit in (self.above, self.below) if limit is not None]
-        if len(given) != 1 or not math.isfinite(given[0]):
-            msg = f"above={self.above!r}, below={self.below!r}: give exactly one finite limit"
+        if len(given) != 1:
+            msg = f"above={self.above!r}, below={self.below!r}: give exactly one limit"
             raise InputError(msg)
         if self.recovery is not None:
             inside = (

@@ -13,11 +13,13 @@ from typing import Literal
 
 import numpy as np
 from attrs import Factory, field, frozen
+from attrs.validators import optional
 
+from driftline._checks import number, one_of
 from driftline.errors import InputError
 from driftline.records import Metric, Series, Severity, as_datetime64, as_timedelta64
 from driftline.rules import _volume_plain, _volume_statistics
-from driftline.rules._checks import AT_LEAST_ONE, number, one_of
+from driftline.rules._checks import AT_LEAST_ONE, as_minutes
 from driftline.rules._examples import MINUTE, lasting
 from driftline.rules._judgement import Floats, Gap, Judgement, Reading
 from driftline.rules._latency import minutes_text
@@ -83,13 +85,14 @@ class VolumeRule(Rule):
     )
     drop: float = field(
         default=Factory(_drop, takes_self=True),
-        validator=number(above=0, below=1, what="a share in (0, 1), 0.5 for half"),
+        validator=number("a share in (0, 1), 0.5 for half", above=0, below=1),
     )
-    minutes: float = field(default=10, validator=number(above=0, what="minutes above 0"))
+    minutes: float = field(default=10, converter=as_minutes)
     usual: float | None = field(
-        default=None, validator=number(above=0, what="a rate above 0, or None to learn it")
+        default=None,
+        validator=optional(number("a rate above 0, or None to learn it", above=0)),
     )
-    min_expected: float = field(default=20, validator=number(above=0, what="a count above 0"))
+    min_expected: float = field(default=20, validator=number("a count above 0", above=0))
     weeks: int = field(default=4, validator=AT_LEAST_ONE)
     severity: Severity = Severity.ERROR
     recover_samples: int = field(default=Factory(_recover, takes_self=True), validator=AT_LEAST_ONE)
