@@ -16,8 +16,9 @@ from urllib.parse import urlsplit
 
 from attrs import evolve, field, frozen
 
+from driftline._checks import number
 from driftline._wire import Call, Flow, Reply
-from driftline.errors import InputError, Unreachable
+from driftline.errors import Unreachable
 
 _log = logging.getLogger("driftline")
 
@@ -28,17 +29,8 @@ official Platform client (0.1.99) repeats the same ones."""
 SERVER_ERROR = 500
 
 
-def _positive(_instance: object, attribute: object, value: float) -> None:
-    if not value >= 0 or not math.isfinite(value):
-        name = getattr(attribute, "name", "wait")
-        msg = f"{name}={value!r} must be a finite number of seconds, 0 or more"
-        raise InputError(msg)
-
-
-def _at_least_once(_instance: object, _attribute: object, value: int) -> None:
-    if value < 1:
-        msg = f"attempts={value!r} must be 1 (never repeat) or more"
-        raise InputError(msg)
+_SECONDS = number("a finite number of seconds, 0 or more", least=0)
+_ATTEMPTS = number("1 (never repeat) or more", least=1, whole=True)
 
 
 @frozen(kw_only=True)
@@ -57,10 +49,10 @@ class Retry:
         longest_wait_seconds: longest wait on the other side's word that is waited out.
     """
 
-    attempts: int = field(default=3, validator=_at_least_once)
-    first_backoff_seconds: float = field(default=0.5, validator=_positive)
-    longest_backoff_seconds: float = field(default=8.0, validator=_positive)
-    longest_wait_seconds: float = field(default=60.0, validator=_positive)
+    attempts: int = field(default=3, validator=_ATTEMPTS)
+    first_backoff_seconds: float = field(default=0.5, validator=_SECONDS)
+    longest_backoff_seconds: float = field(default=8.0, validator=_SECONDS)
+    longest_wait_seconds: float = field(default=60.0, validator=_SECONDS)
 
     def backoff_seconds(self, repeats: int) -> float:
         """Wait before the repeat after `repeats` earlier ones: doubled each time, bounded.

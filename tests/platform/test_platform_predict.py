@@ -247,6 +247,11 @@ def test_largest_file():
     "wrong",
     [
         {"conf": 0.001},
+        {"conf": "0.5"},
+        {"conf": True},
+        {"imgsz": (640, 640)},
+        {"imgsz": 640.5},
+        {"bits": "8"},
         {"conf": 1.1},
         {"conf": float("nan")},
         {"iou": 0.96},

@@ -158,6 +158,9 @@ def test_any_header(value):
     "wrong",
     [
         {"attempts": 0},
+        {"attempts": "x"},
+        {"attempts": 2.5},
+        {"first_backoff_seconds": "1"},
         {"first_backoff_seconds": -1},
         {"longest_backoff_seconds": float("nan")},
         {"longest_wait_seconds": float("inf")},

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from datetime import timedelta
 from typing import Protocol, TypeVar
 
+from driftline._checks import refuse_other
 from driftline._wire import Flow
 from driftline.platform._datasets import (
     CONFLICTS,
@@ -27,7 +28,6 @@ from driftline.platform._datasets import (
     Task,
     checked_image,
     labels_of,
-    one_of,
 )
 from driftline.platform._learning_flows import Learning
 from driftline.platform._models import Model, ModelFile, ModelRef
@@ -75,7 +75,7 @@ class AsyncDatasets:
         metadata: Mapping[str, object] | None = None,
     ) -> Dataset:
         """Make an empty dataset, private; see `Datasets.create`."""
-        one_of("task", task, TASKS)
+        refuse_other("task", task, TASKS)
         return await self._run(
             self._learning.create_dataset(
                 ref,
@@ -117,8 +117,8 @@ class AsyncDatasets:
         poll: timedelta = PROCESSING_POLL,
     ) -> DatasetUpload:
         """Bring an archive of images and labels into a dataset, and wait until it is ready; see `Datasets.upload`."""
-        one_of("split", split, SPLITS)
-        one_of("conflict", conflict, CONFLICTS)
+        refuse_other("split", split, SPLITS)
+        refuse_other("conflict", conflict, CONFLICTS)
         package = await asyncio.to_thread(load_archive, archive)
         ending = Ending(wait=wait, timeout=timeout, poll=poll)
         return await self._run(
@@ -252,7 +252,7 @@ class AsyncModels:
         metadata: Mapping[str, object] | None = None,
     ) -> Model:
         """Make a model, without weights yet; each training wants one of its own; see `Models.create`."""
-        one_of("task", task, TASKS)
+        refuse_other("task", task, TASKS)
         return await self._run(
             self._learning.create_model(
                 ref, name=name, task=task, description=description, metadata=metadata or {}

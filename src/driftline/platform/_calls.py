@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 from attrs import field, frozen
 
+from driftline._checks import refuse_number, refuse_other
 from driftline._wire import Call, Upload
 from driftline.errors import InputError
 from driftline.platform._deployment import Address, DeploymentStatus
@@ -62,14 +63,12 @@ class PredictOptions:
 
     def __attrs_post_init__(self) -> None:
         """Refuse what the Platform would refuse (contract 0.1.9)."""
-        _within("conf", self.conf, 0.01, 1)
-        _within("iou", self.iou, 0, 0.95)
-        _within("imgsz", self.imgsz, 32, 1280)
-        _within("decimals", self.decimals, 0, 10)
-        _within("vid_stride", self.vid_stride, 1, 10_000)
-        if self.bits not in {None, 8, 12, 16}:
-            msg = f"bits={self.bits!r} must be 8, 12 or 16"
-            raise InputError(msg)
+        within("conf", self.conf, 0.01, 1)
+        within("iou", self.iou, 0, 0.95)
+        within("imgsz", self.imgsz, 32, 1280, whole=True)
+        within("decimals", self.decimals, 0, 10, whole=True)
+        within("vid_stride", self.vid_stride, 1, 10_000, whole=True)
+        refuse_other("bits", self.bits, (None, 8, 12, 16))
 
     def form(self) -> dict[str, str]:
         """The settings as text fields of a multipart body."""
@@ -85,10 +84,15 @@ class PredictOptions:
         return {name: str(value) for name, value in fields.items() if value is not None}
 
 
-def _within(name: str, value: float | None, low: float, high: float) -> None:
-    if value is not None and not low <= value <= high:
-        msg = f"{name}={value!r} must be from {low:g} to {high:g}"
-        raise InputError(msg)
+def within(name: str, value: float | None, low: float, high: float, *, whole: bool = False) -> None:
+    """Refuse a number that the Platform would refuse; None passes.
+
+    Raises:
+        InputError: it is no number from `low` to `high`.
+    """
+    if value is not None:
+        what = f"{'a whole number' if whole else 'a number'} from {low:g} to {high:g}"
+        refuse_number(name, value, what, least=low, most=high, whole=whole)
 
 
 def _path(address: Address, tail: str = "") -> str:

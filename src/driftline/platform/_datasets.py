@@ -9,8 +9,11 @@ from typing import Final, Literal, TypeAlias
 
 from attrs import field, frozen
 
-from driftline.errors import InputError, UnreadableReply
+from driftline._checks import refuse_number, refuse_other
+from driftline.errors import InputError
+from driftline.platform._calls import within
 from driftline.platform._deployment import DATABASE_ID, SLUG
+from driftline.platform._paging import Walk
 from driftline.records import Detections
 
 Split: TypeAlias = Literal["train", "val", "test"]
@@ -273,37 +276,21 @@ class ImageQuestion:
 
     def __attrs_post_init__(self) -> None:
         """Refuse what the Platform would refuse (contract 0.1.9)."""
-        one_of("split", self.split, (*SPLITS, None))
-        if not 1 <= self.page_size <= MOST_IMAGES or (self.limit is not None and self.limit < 0):
-            msg = (
-                f"page_size={self.page_size!r} must be from 1 to {MOST_IMAGES}, "
-                f"and limit={self.limit!r} must not be negative"
-            )
-            raise InputError(msg)
+        refuse_other("split", self.split, (*SPLITS, None))
+        within("page_size", self.page_size, 1, MOST_IMAGES, whole=True)
+        if self.limit is not None:
+            refuse_number("limit", self.limit, "0 or more, or None for all", least=0, whole=True)
 
 
-class ImageWalk:
+class ImageWalk(Walk):
     """Where a walk through the pages of a dataset's images stands."""
 
     def __init__(self, asked: ImageQuestion) -> None:
         """Stand before the first page."""
+        super().__init__(
+            limit=asked.limit, page_size=asked.page_size, path="/images", key="nextCursor"
+        )
         self.asked = asked
-        self.cursor: str | None = None
-        self._cursors: set[str] = set()
-        self._taken = 0
-        self._over = asked.limit == 0
-
-    @property
-    def more(self) -> bool:
-        """Whether to ask for another page."""
-        return not self._over
-
-    @property
-    def page_size(self) -> int:
-        """How many images the next page needs to have."""
-        asked = self.asked
-        left = asked.page_size if asked.limit is None else asked.limit - self._taken
-        return min(asked.page_size, left)
 
     def take(self, page: ImagePage) -> tuple[DatasetImage, ...]:
         """The images of a page that were asked for; then stand before the next.
@@ -311,17 +298,8 @@ class ImageWalk:
         Raises:
             UnreadableReply: the page leads back to an earlier one.
         """
-        limit = self.asked.limit
-        wanted = page.images if limit is None else page.images[: limit - self._taken]
-        self._taken += len(wanted)
-        self.cursor = page.next_cursor
-        self._over = self.cursor is None or (limit is not None and self._taken >= limit)
-        if not self._over and self.cursor in self._cursors:
-            msg = "the pages of images lead in a circle: a page names an earlier one as its next"
-            error = UnreadableReply(msg, method="GET", path="/images")
-            error.problems = ("$.nextCursor: comes twice",)
-            raise error
-        self._cursors.add(self.cursor or "")
+        wanted = page.images[: self.left]
+        self.step(len(wanted), page.next_cursor)
         return wanted
 
 
@@ -418,15 +396,3 @@ def checked_image(image_id: str | DatasetImage) -> str:
         msg = f"{ident!r} is no image; pass the 24-digit id of a DatasetImage"
         raise InputError(msg)
     return ident
-
-
-def one_of(name: str, value: object, options: Iterable[object]) -> None:
-    """Refuse a value that is none of a few.
-
-    Raises:
-        InputError: it is none of them.
-    """
-    known = tuple(options)
-    if value not in known:
-        msg = f"{name}={value!r} must be one of {', '.join(repr(option) for option in known)}"
-        raise InputError(msg)

@@ -48,6 +48,7 @@ from driftline.platform._pace import Pace
 from driftline.platform._prediction import Prediction
 from driftline.platform._reading import Node, UnreadableError, parse, read
 from driftline.platform._transition import Ending, Goal, Watch
+from driftline.platform._waiting import Patience
 
 T = TypeVar("T")
 _log = logging.getLogger("driftline.platform")
@@ -348,8 +349,7 @@ class Core:
             address = Address(address.owner, taken.slug)
         if not ending.wait:
             return (yield from self._deployment(address))
-        watch = Watch(goal, ending, clock=self._settings.clock, asked_for=True)
-        return (yield from self._watched(address, watch))
+        return (yield from self._watched(address, Watch(goal, asked_for=True), ending))
 
     def wait(
         self, ref: Ref, *, until: DeploymentStatus | str, model: str | None, ending: Ending
@@ -357,20 +357,24 @@ class Core:
         """Wait for a transition that somebody asked for."""
         wanted = None if model is None else parse_model(model)
         goal = Goal(status=checked_status(until), model=wanted)
-        watch = Watch(goal, ending, clock=self._settings.clock, asked_for=False)
-        return self._at(ref, partial(self._watched, watch=watch))
+        watch = Watch(goal, asked_for=False)
+        return self._at(ref, partial(self._watched, watch=watch, ending=ending))
 
-    def _watched(self, address: Address, watch: Watch) -> Flow[Deployment]:
+    def _watched(self, address: Address, watch: Watch, ending: Ending) -> Flow[Deployment]:
         call = _calls.deployment(address)
+        missed = f"it did not get to {watch.goal}"
+        clock = self._settings.clock
+        patience = Patience(str(address), ending, clock=clock, missed=missed, path=call.path)
+        seen: Deployment | None = None
         while True:
             trouble: PlatformError | None = None
             try:
                 seen = yield from self.ask(call, _decode.deployment_detail)
-                if watch.ended(seen):
+                if watch.ended(seen, patience.elapsed):
                     return seen
             except (PlatformBroken, Unreachable, RateLimited) as exc:
                 trouble = exc  # a rollout outlives a bad minute of the Platform's
-            call = evolve(call, after_seconds=watch.pause_seconds(address, trouble))
+            call = evolve(call, after_seconds=patience.pause_seconds(seen, trouble))
 
 
 def _own_url(body: Node) -> str | None:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import Protocol, TypeVar
 
+from driftline._checks import refuse_other
 from driftline._wire import Flow
 from driftline.platform._datasets import (
     CONFLICTS,
@@ -26,7 +27,6 @@ from driftline.platform._datasets import (
     Task,
     checked_image,
     labels_of,
-    one_of,
 )
 from driftline.platform._learning_flows import Learning
 from driftline.platform._models import Model, ModelFile, ModelRef
@@ -90,7 +90,7 @@ class Datasets:
         Returns:
             The dataset as the Platform made it; it may have changed the name.
         """
-        one_of("task", task, TASKS)
+        refuse_other("task", task, TASKS)
         return self._run(
             self._learning.create_dataset(
                 ref,
@@ -156,8 +156,8 @@ class Datasets:
             InputError: the archive cannot be used, or the dataset is public.
             TransitionFailed: the ingest failed, or took longer than `timeout`.
         """
-        one_of("split", split, SPLITS)
-        one_of("conflict", conflict, CONFLICTS)
+        refuse_other("split", split, SPLITS)
+        refuse_other("conflict", conflict, CONFLICTS)
         package = load_archive(archive)
         ending = Ending(wait=wait, timeout=timeout, poll=poll)
         return self._run(
@@ -362,7 +362,7 @@ class Models:
             Conflict: there is one of that name.
             NotFound: there is no such project.
         """
-        one_of("task", task, TASKS)
+        refuse_other("task", task, TASKS)
         return self._run(
             self._learning.create_model(
                 ref, name=name, task=task, description=description, metadata=metadata or {}

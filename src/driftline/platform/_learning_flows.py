@@ -202,7 +202,7 @@ class Learning:
         """The next page of a walk through images."""
 
         def ask(address: DatasetAddress) -> Flow[ImagePage]:
-            call = _calls.images(address, walk.asked, limit=walk.page_size, cursor=walk.cursor)
+            call = _calls.images(address, walk.asked, limit=walk.page_size, cursor=walk.token)
             return self.core.ask(call, _decode.image_page)
 
         return self._at(ref, ask)

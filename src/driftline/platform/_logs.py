@@ -8,9 +8,12 @@ from datetime import datetime
 from typing import Final
 
 from attrs import field, frozen
+from attrs.validators import optional
 
+from driftline._checks import number
 from driftline._clock import as_utc
-from driftline.errors import InputError, UnreadableReply
+from driftline.errors import InputError
+from driftline.platform._paging import Walk
 from driftline.records import LogLine
 
 _log = logging.getLogger("driftline.platform")
@@ -132,12 +135,6 @@ def _utc(value: datetime | None) -> datetime | None:
     return None if value is None else as_utc(value, name="since")
 
 
-def _at_least(name: str, value: object, lowest: int) -> None:
-    if value is not None and (not isinstance(value, int) or value < lowest):
-        msg = f"{name}={value!r} must be a whole number, {lowest} or more"
-        raise InputError(msg)
-
-
 @frozen(kw_only=True)
 class LogQuestion:
     """Which log lines, and how many.
@@ -150,38 +147,23 @@ class LogQuestion:
     """
 
     severities: tuple[str, ...] = field(default=None, converter=checked_severities)
-    limit: int | None = None
+    limit: int | None = field(
+        default=None,
+        validator=optional(number("a whole number, 0 or more", least=0, whole=True)),
+    )
     since: datetime | None = field(default=None, converter=_utc)
-    max_pages: int = LOG_PAGES
-
-    def __attrs_post_init__(self) -> None:
-        """Refuse bounds that let nothing through."""
-        _at_least("limit", self.limit, 0)
-        _at_least("max_pages", self.max_pages, 1)
+    max_pages: int = field(
+        default=LOG_PAGES, validator=number("a whole number, 1 or more", least=1, whole=True)
+    )
 
 
-class LogWalk:
+class LogWalk(Walk):
     """Where a walk through the pages of a log stands."""
 
     def __init__(self, asked: LogQuestion) -> None:
         """Stand before the first page."""
+        super().__init__(limit=asked.limit, page_size=PAGE_SIZE, path="/logs", key="nextPageToken")
         self.asked = asked
-        self.token: str | None = None
-        self._tokens: set[str] = set()
-        self._pages = 0
-        self._taken = 0
-        self._over = asked.limit == 0
-
-    @property
-    def more(self) -> bool:
-        """Whether to ask for another page."""
-        return not self._over
-
-    @property
-    def page_size(self) -> int:
-        """How many lines the next page needs to have."""
-        limit = self.asked.limit
-        return PAGE_SIZE if limit is None else min(PAGE_SIZE, limit - self._taken)
 
     def take(self, page: LogPage) -> list[LogEntry]:
         """The lines of a page that were asked for; then stand before the next.
@@ -189,31 +171,19 @@ class LogWalk:
         Raises:
             UnreadableReply: the page leads back to an earlier one.
         """
-        since, limit = self.asked.since, self.asked.limit
+        since = self.asked.since
         fresh = [entry for entry in page.entries if since is None or entry.at >= since]
-        wanted = fresh if limit is None else fresh[: limit - self._taken]
-        self._pages += 1
-        self._taken += len(wanted)
-        self.token = page.next_token
-        full = limit is not None and self._taken >= limit
-        self._over = full or self.token is None or len(fresh) < len(page.entries)
-        if not self._over:
-            self._go_on()
+        wanted = fresh[: self.left]
+        self.step(len(wanted), page.next_token, last=len(fresh) < len(page.entries))
+        if self.more and self.pages >= self.asked.max_pages:
+            self._break_off()
         return wanted
 
-    def _go_on(self) -> None:
-        if self._pages >= self.asked.max_pages:
-            _log.warning(
-                "the log has more than %d pages; %d lines were read, older ones were not: "
-                "raise max_pages, or ask for fewer severities",
-                self._pages,
-                self._taken,
-            )
-            self._over = True
-            return
-        if self.token in self._tokens:
-            msg = "the pages of the log lead in a circle: a page names an earlier one as its next"
-            error = UnreadableReply(msg, method="GET", path="/logs")
-            error.problems = ("$.nextPageToken: comes twice",)
-            raise error
-        self._tokens.add(self.token or "")
+    def _break_off(self) -> None:
+        _log.warning(
+            "the log has more than %d pages; %d lines were read, older ones were not: "
+            "raise max_pages, or ask for fewer severities",
+            self.pages,
+            self.taken,
+        )
+        self._over = True

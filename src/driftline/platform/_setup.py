@@ -11,7 +11,8 @@ from typing import Final
 
 from attrs import frozen
 
-from driftline._clock import Clock, as_clock, as_duration
+from driftline._checks import part, refuse_negative, refuse_no_time, refuse_number, refuse_other
+from driftline._clock import Clock, as_clock
 from driftline._http import checked_base_url
 from driftline._retry import Retry
 from driftline._secret import Secret
@@ -96,11 +97,8 @@ def _checked_address(url: object) -> str:
 
 
 def _checked_retry(retry: Retry | None) -> Retry:
-    given: object = retry
-    if given is not None and not isinstance(given, Retry):
-        msg = f"retry={given!r} must be a driftline.platform.Retry, such as Retry(attempts=3)"
-        raise InputError(msg)
-    return retry or Retry()
+    what = "a driftline.platform.Retry, such as Retry(attempts=3)"
+    return Retry() if retry is None else part(retry, Retry, name="retry", what=what)
 
 
 def _check_rate_limits(rate_limits: Mapping[str, int]) -> None:
@@ -108,11 +106,9 @@ def _check_rate_limits(rate_limits: Mapping[str, int]) -> None:
     if unknown := [name for name in rate_limits if name not in known]:
         msg = f"rate_limits={unknown[0]!r} is no category of calls; those are {', '.join(known)}"
         raise InputError(msg)
-    limits: Mapping[str, object] = rate_limits
-    for name, limit in limits.items():
-        if not isinstance(limit, int) or limit < 1:
-            msg = f"rate_limits[{name!r}]={limit!r} must be a whole number of calls, 1 a minute or more"
-            raise InputError(msg)
+    for name, limit in rate_limits.items():
+        what = "a whole number of calls, 1 a minute or more"
+        refuse_number(f"rate_limits[{name!r}]", limit, what, least=1, whole=True)
 
 
 def _check(
@@ -121,13 +117,7 @@ def _check(
     error_rate_unit: str | None,
     timeout: timedelta,
 ) -> None:
-    if as_duration(timeout, name="timeout") <= timedelta(0):
-        msg = f"timeout={timeout} must be above 0"
-        raise InputError(msg)
+    refuse_no_time("timeout", timeout)
     _check_rate_limits(rate_limits)
-    if as_duration(metrics_lag, name="metrics_lag") < timedelta(0):
-        msg = f"metrics_lag={metrics_lag} must not be negative"
-        raise InputError(msg)
-    if error_rate_unit not in {None, "fraction", "percent"}:
-        msg = f"error_rate_unit={error_rate_unit!r} must be 'fraction', 'percent' or None"
-        raise InputError(msg)
+    refuse_negative("metrics_lag", metrics_lag)
+    refuse_other("error_rate_unit", error_rate_unit, ("fraction", "percent", None))

@@ -8,8 +8,9 @@ from typing import Any, Final, Literal, TypeAlias, get_args
 
 from attrs import field, frozen
 
+from driftline._checks import refuse_other
 from driftline.errors import InputError
-from driftline.platform._datasets import one_of
+from driftline.platform._calls import within
 from driftline.platform._models import ModelStatus
 
 Optimizer: TypeAlias = Literal[
@@ -94,7 +95,7 @@ class TrainArgs:
 
     def __attrs_post_init__(self) -> None:
         """Refuse what the Platform would refuse, and what it would take and ignore."""
-        one_of("optimizer", self.optimizer, get_args(Optimizer))
+        refuse_other("optimizer", self.optimizer, get_args(Optimizer))
         if self.optimizer == "auto" and self.lr0 is not None:
             # ultralytics 8.4.190, engine/trainer.py, build_optimizer; ultralytics#8400
             msg = (
@@ -103,10 +104,7 @@ class TrainArgs:
             )
             raise InputError(msg)
         for name, (low, high) in _RANGES.items():
-            value = getattr(self, name)
-            if value is not None and not low <= value <= high:
-                msg = f"{name}={value!r} must be from {low:g} to {high:g}"
-                raise InputError(msg)
+            within(name, getattr(self, name), low, high, whole=name != "lr0")
         if twice := {*self.more} & {"model", "data", *self.wire()}:
             msg = f"more={sorted(twice)} have parameters of their own"
             raise InputError(msg)

@@ -7,9 +7,9 @@ from typing import Final
 
 from attrs import field, frozen
 
-from driftline._clock import Clock, as_duration
-from driftline.errors import InputError, PlatformError, TransitionFailed
-from driftline.platform._deployment import Address, Deployment, DeploymentStatus
+from driftline._checks import positive
+from driftline.errors import TransitionFailed
+from driftline.platform._deployment import Deployment, DeploymentStatus
 
 POLL: Final = timedelta(seconds=3)
 """How often a transition is looked at: the Platform's own page does so every 3 s."""
@@ -18,13 +18,6 @@ TRANSITION_TIMEOUT: Final = timedelta(minutes=15)
 building a revision and its first cold start take minutes."""
 UNMOVED: Final = timedelta(seconds=30)
 """How long a deployment may show no sign of a transition before that counts as its end."""
-
-
-def _positive(_instance: object, attribute: object, value: timedelta) -> None:
-    name = getattr(attribute, "name", "time")
-    if as_duration(value, name=name) <= timedelta(0):
-        msg = f"{name}={value} must be above 0"
-        raise InputError(msg)
 
 
 @frozen(kw_only=True)
@@ -38,8 +31,8 @@ class Ending:
     """
 
     wait: bool = True
-    timeout: timedelta = field(default=TRANSITION_TIMEOUT, validator=_positive)
-    poll: timedelta = field(default=POLL, validator=_positive)
+    timeout: timedelta = field(default=TRANSITION_TIMEOUT, validator=positive)
+    poll: timedelta = field(default=POLL, validator=positive)
 
 
 @frozen(kw_only=True)
@@ -72,62 +65,31 @@ class Watch:
     for `UNMOVED`: what is read just after a change may still be the state before it.
     """
 
-    def __init__(self, goal: Goal, ending: Ending, *, clock: Clock, asked_for: bool) -> None:
+    def __init__(self, goal: Goal, *, asked_for: bool) -> None:
         """Begin to look.
 
         Args:
             goal: where it should end.
-            ending: how long and how often to look.
-            clock: where time comes from.
             asked_for: whether the change was asked for just now, so that a status ``failed``
                 may be that of before.
         """
-        self._goal = goal
-        self._ending = ending
-        self._clock = clock
+        self.goal = goal
         self._asked_for = asked_for
-        self._began = clock.monotonic()
         self._moved = False
-        self._last: Deployment | None = None
 
-    @property
-    def _elapsed(self) -> timedelta:
-        return timedelta(seconds=self._clock.monotonic() - self._began)
-
-    def ended(self, seen: Deployment) -> bool:
-        """Whether the goal is reached.
+    def ended(self, seen: Deployment, elapsed: timedelta) -> bool:
+        """Whether the goal is reached, so long after the first look.
 
         Raises:
             TransitionFailed: it ended elsewhere.
         """
-        self._last = seen
-        if self._goal.reached(seen):
+        if self.goal.reached(seen):
             return True
         if seen.status.transitional:
             self._moved = True
             return False
         failed = seen.status is DeploymentStatus.FAILED and not self._asked_for
-        if self._moved or failed or self._elapsed >= UNMOVED:
-            raise _failure(seen.ref, f"it did not get to {self._goal} but rests at: {seen}")
+        if self._moved or failed or elapsed >= UNMOVED:
+            msg = f"{seen.ref}: it did not get to {self.goal} but rests at: {seen}"
+            raise TransitionFailed(msg, method="GET", path=f"/api/deployments/{seen.ref}")
         return False
-
-    def pause_seconds(self, address: Address, trouble: PlatformError | None) -> float:
-        """Seconds until the next look.
-
-        Args:
-            address: what is looked at.
-            trouble: why the last look saw nothing, None when it did.
-
-        Raises:
-            TransitionFailed: there is no time left.
-        """
-        left = self._ending.timeout - self._elapsed
-        if left <= timedelta(0):
-            state = f"the last look failed: {trouble}" if trouble else f"it stands at: {self._last}"
-            why = f"it did not get to {self._goal} within {self._ending.timeout}; {state}"
-            raise _failure(str(address), why) from trouble
-        return min(left, self._ending.poll).total_seconds()
-
-
-def _failure(ref: str, why: str) -> TransitionFailed:
-    return TransitionFailed(f"{ref}: {why}", method="GET", path=f"/api/deployments/{ref}")

@@ -12,8 +12,9 @@ from typing import Any, Final, Literal, TypeAlias
 
 from attrs import field, frozen
 
+from driftline._checks import refuse_other
 from driftline.errors import InputError, UnreadableData
-from driftline.platform._datasets import SPLITS, IngestSummary, Split, one_of
+from driftline.platform._datasets import SPLITS, IngestSummary, Split
 
 ArchiveKind: TypeAlias = Literal[".zip", ".tar", ".tar.gz", ".tgz", ".ndjson"]
 KINDS: Final[tuple[ArchiveKind, ...]] = (".tar.gz", ".tgz", ".tar", ".zip", ".ndjson")
@@ -68,7 +69,7 @@ class DatasetUpload:
 
     def __attrs_post_init__(self) -> None:
         """Refuse an upload that was queued under no job."""
-        one_of("split", self.split, SPLITS)
+        refuse_other("split", self.split, SPLITS)
         if self.stage >= UploadStage.QUEUED and self.job_id is None:
             msg = f"stage={self.stage.name} needs the job_id of the ingest"
             raise InputError(msg)

@@ -18,17 +18,29 @@ PROCESSING_TIMEOUT: Final = timedelta(hours=1)
 class Patience:
     """Looks on while something is worked on, for a bounded time."""
 
-    def __init__(self, what: str, ending: Ending, *, clock: Clock) -> None:
+    def __init__(
+        self,
+        what: str,
+        ending: Ending,
+        *,
+        clock: Clock,
+        missed: str = "it was not done",
+        path: str = "",
+    ) -> None:
         """Begin to look.
 
         Args:
             what: what is waited for, in words.
             ending: how long and how often to look.
             clock: where time comes from.
+            missed: what to say when it takes too long.
+            path: where to look, for errors.
         """
         self._what = what
         self._ending = ending
         self._clock = clock
+        self._missed = missed
+        self._path = path
         self._began = clock.monotonic()
 
     @property
@@ -49,10 +61,10 @@ class Patience:
         left = self._ending.timeout - self.elapsed
         if left <= timedelta(0):
             seen = f"the last look failed: {trouble}" if trouble else f"it stands at: {state}"
-            why = f"it was not done within {self._ending.timeout}; {seen}"
+            why = f"{self._missed} within {self._ending.timeout}; {seen}"
             raise self.failed(why) from trouble
         return min(left, self._ending.poll).total_seconds()
 
     def failed(self, why: str) -> TransitionFailed:
         """The error of an end that nobody wanted."""
-        return TransitionFailed(f"{self._what}: {why}", method="GET")
+        return TransitionFailed(f"{self._what}: {why}", method="GET", path=self._path)
