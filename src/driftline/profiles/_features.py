@@ -28,6 +28,10 @@ _WORDS = {"level": get_args(Level), "kind": get_args(Kind), "scale": get_args(Sc
 SMALLEST_SIDE_PX = 1e-6
 """A side shorter than this counts as this long, so that a degenerate box has a logarithm."""
 
+UNITS = 2.0**32
+"""A frame's confidences are added up in whole 2**-32ths (2.3e-10): a double holds the sum of two
+million of these exactly, so that neither the order of boxes nor the engine that adds them matters."""
+
 
 class Batch:
     """The columns that features are computed from: n boxes of m frames.
@@ -109,7 +113,7 @@ class Tally:
     def __init__(self, n_frames: int) -> None:
         """Nothing yet."""
         self.boxes = np.zeros(n_frames)
-        self._confidence = np.zeros(n_frames)
+        self._units = np.zeros(n_frames)
 
     def add(self, frame: npt.NDArray[np.integer], confidence: FloatArray) -> None:
         """Add some boxes."""
@@ -118,14 +122,15 @@ class Tally:
         low, high = int(frame.min()), int(frame.max()) + 1
         index = frame - low if low else frame
         self.boxes[low:high] += np.bincount(index, minlength=high - low)
-        self._confidence[low:high] += np.bincount(index, weights=confidence, minlength=high - low)
+        units = np.floor(confidence * UNITS)
+        self._units[low:high] += np.bincount(index, weights=units, minlength=high - low)
 
     @property
     def mean_confidence(self) -> FloatArray:
         """``(m,)`` float64, nan for frames without boxes."""
         nothing = np.full(len(self.boxes), np.nan)
         mean: FloatArray = np.divide(
-            self._confidence, self.boxes, out=nothing, where=self.boxes > 0
+            self._units / UNITS, self.boxes, out=nothing, where=self.boxes > 0
         )
         return mean
 
