@@ -29,6 +29,10 @@ from driftline.rules._volume import VolumeRule
 from driftline.sinks._intake import STANDING
 from driftline.sinks._names import NAMESPACE, datadog_name
 
+DAY: Final = timedelta(days=1)
+_NEVER: Final = -1_000_000_000.0
+"""A limit that no number of ours lies below."""
+
 PRIORITY: Final = {
     Severity.CRITICAL: 1,
     Severity.ERROR: 2,
@@ -42,16 +46,15 @@ class Query:
     """One number over time, as Datadog asks for it.
 
     Attributes:
-        over: length of the time that is looked at.
-        how: how its points become one: ``"min"`` is above a limit when all of them are.
+        over: what is made of the points of some time, such as ``"min(last_15m)"``: above a limit
+            when all of them are.
         text: the query.
         limit: the limit.
         above: whether what lies above it breaches.
         recovery: the limit of recovery, None for the same.
     """
 
-    over: timedelta
-    how: str
+    over: str
     text: str
     limit: float
     above: bool
@@ -59,8 +62,7 @@ class Query:
 
     def __str__(self) -> str:
         """The query of a monitor."""
-        side = ">" if self.above else "<"
-        return f"{self.how}({_last(self.over)}):{self.text} {side} {self.limit:.12g}"
+        return f"{self.over}:{self.text} {'>' if self.above else '<'} {self.limit:.12g}"
 
 
 def datadog_monitors(
@@ -126,7 +128,10 @@ def _message(rule: Rule, notify: str) -> str:
         else ""
     )
     links = [f"{link.text}: {link.url}" for link in rule.links]
-    return "\n\n".join(filter(None, [f"First: {rule.runbook}", expected, *links, notify]))
+    told = "\n\n".join(filter(None, [f"First: {rule.runbook}", expected, *links]))
+    # What looks like a variable of Datadog's is none of ours.
+    told = f"{{{{{{{{raw}}}}}}}}{told}{{{{{{{{/raw}}}}}}}}" if "{{" in told else told
+    return "\n\n".join(filter(None, [told, notify]))
 
 
 def _query(rule: Rule) -> Query | str:
@@ -150,14 +155,15 @@ def _errors(rule: ErrorRate) -> Query:
 
 def _health(rule: EndpointHealth) -> Query:
     text = _one("min", Metric.HEALTHY, rule)
-    over = rule.samples * rule.ask_every
-    return Query(over=over, how="max", text=text, limit=1, above=False)
+    over = f"max({_last(rule.samples * rule.ask_every)})"
+    return Query(over=over, text=text, limit=1, above=False)
 
 
 def _silence(rule: NoData) -> Query:
     """It never breaches: what notifies is its silence."""
     text = _one("max", rule.series, rule)
-    return Query(over=rule.no_data_after, how="max", text=text, limit=-1e300, above=False)
+    over = f"max({_last(rule.no_data_after)})"
+    return Query(over=over, text=text, limit=_NEVER, above=False)
 
 
 def _held(
@@ -167,8 +173,7 @@ def _held(
     assert rule.every is not None
     count = max(rule.samples, math.ceil(rule.hold / rule.every))
     return Query(
-        over=count * rule.every,
-        how="min" if above else "max",
+        over=f"{'min' if above else 'max'}({_last(count * rule.every)})",
         text=text,
         limit=limit,
         above=above,
@@ -186,21 +191,22 @@ def _volume(rule: VolumeRule) -> Query:
         text, unit = f"default_zero({requests})", rule.every / MINUTE
     if rule.usual is not None:
         return _held(rule, text, (1 - rule.drop) * rule.usual * unit, above=False)
-    change = f"pct_change(avg({_last(rule.hold or rule.every)}),last_1h)"
-    return Query(over=rule.hold, how=change, text=text, limit=-100 * rule.drop, above=False)
+    over = f"pct_change(avg({_last(rule.hold or rule.every)}),1h_ago)"
+    return Query(over=over, text=text, limit=-100 * rule.drop, above=False)
 
 
 def _threshold(rule: Threshold) -> Query:
-    how = "avg" if rule.aggregate in {"mean", "last"} else rule.aggregate
-    text = _one(how, rule.series, rule, rule.every)
+    """Of all slices of a deployment the one that breaches first."""
     above = rule.above is not None
+    text = _one("max" if above else "min", rule.series, rule)
     if rule.every is not None:
-        return _held(rule, text, rule.limit, above=above, recovery=rule.recovery)
-    standing = rule.series.startswith(STANDING)
-    over = timedelta(weeks=1) if standing else max(rule.hold, 5 * MINUTE)
+        how = {"mean": "avg", "last": "avg"}.get(rule.aggregate, rule.aggregate)
+        rolled = f"{text}.rollup({how}, {int(rule.every.total_seconds())})"
+        return _held(rule, rolled, rule.limit, above=above, recovery=rule.recovery)
+    # A weekly number is there for one look; a monitor without data keeps its state.
+    over = DAY if rule.series.startswith(STANDING) else max(rule.hold, 5 * MINUTE)
     return Query(
-        over=over,
-        how="min" if above else "max",
+        over=f"{'min' if above else 'max'}({_last(over)})",
         text=text,
         limit=rule.limit,
         above=above,
@@ -232,11 +238,9 @@ def _one(how: str, metric: str, rule: Rule, every: timedelta | None = None) -> s
 def _last(over: timedelta) -> str:
     """A window of Datadog's.
 
-    >>> _last(timedelta(minutes=15)), _last(timedelta(weeks=1))
-    ('last_15m', 'last_1w')
+    >>> _last(timedelta(minutes=15)), _last(timedelta(days=1))
+    ('last_15m', 'last_1440m')
     """
-    if over >= timedelta(weeks=1):
-        return "last_1w"
     return f"last_{max(1, math.ceil(over / MINUTE))}m"
 
 
