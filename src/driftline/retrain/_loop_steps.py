@@ -20,7 +20,7 @@ from driftline.retrain._backend import (
     TrainingRun,
     TrainingStatus,
 )
-from driftline.retrain._loop_detect import NotYet, score, show
+from driftline.retrain._loop_detect import Found, NotYet, score, show
 from driftline.retrain._loop_frames import LoopFrame, keep
 from driftline.retrain._loop_parts import PROPOSE_ABOVE, Answer, Ask, Done, Parts, Wait
 from driftline.retrain._loop_state import Gate, Move, State
@@ -28,6 +28,7 @@ from driftline.retrain._review import ReviewBatch, ReviewFrame
 from driftline.retrain._stages import Phase
 
 Frames = Sequence[LoopFrame]
+ROLES: Final = ("incumbent", "candidate")
 
 
 # --- 2 sample ---------------------------------------------------------------------------------
@@ -212,8 +213,8 @@ def validate(parts: Parts, state: State, frames: Frames) -> Answer:
         "golden": (golden if len(golden) else parts.holdout).frames,
         "recent": _labelled(parts, [one for one in frames if one.drawn]),
     }
-    scores: dict[str, dict[str, Evaluation]] = {name: {} for name in sets}
-    for role, model in (("incumbent", state.incumbent), ("candidate", state.candidate)):
+    answers: dict[tuple[str, str], Found] = {}
+    for role, model in zip(ROLES, (state.incumbent, state.candidate), strict=True):
         detector = parts.backend.detector(model)
         if detector is None:
             return Wait(f"{model} is being brought up")
@@ -228,7 +229,11 @@ def validate(parts: Parts, state: State, frames: Frames) -> Answer:
             )
             if isinstance(found, NotYet):
                 return Wait(f"{role} on {name} frames: {found}")
-            scores[name][role] = score(shown, found, parts.class_names)
+            answers[name, role] = found
+    scores = {
+        name: {role: score(shown, answers[name, role], parts.class_names) for role in ROLES}
+        for name, shown in sets.items()
+    }
     return _judged(parts, scores)
 
 
