@@ -1,0 +1,54 @@
+"""How engines spell the few words that they do not share; only this file knows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal, TypeAlias
+
+from attrs import frozen
+
+Dialect: TypeAlias = Literal[
+    "duckdb", "postgres", "sqlite", "polars", "spark", "bigquery", "snowflake", "clickhouse"
+]
+
+
+@frozen(kw_only=True)
+class Spelling:
+    """The words of one engine.
+
+    Attributes:
+        micros: whole microseconds since 1970 of the time ``{}``.
+        double: IEEE double precision.
+        bigint: whole numbers of 64 bits.
+        least: the smaller of two.
+        greatest: the larger of two.
+    """
+
+    micros: str
+    double: str = "DOUBLE"
+    bigint: str = "BIGINT"
+    least: str = "LEAST"
+    greatest: str = "GREATEST"
+
+
+SPELLINGS: Mapping[Dialect, Spelling] = {
+    "duckdb": Spelling(micros="epoch_us({})"),
+    "postgres": Spelling(micros="EXTRACT(EPOCH FROM {}) * 1000000", double="DOUBLE PRECISION"),
+    # No type for times: ISO 8601 text, cut to whole seconds, which no period is finer than
+    "sqlite": Spelling(
+        micros="CAST(strftime('%s', {}) AS INTEGER) * 1000000",
+        double="REAL",
+        bigint="INTEGER",
+        least="MIN",
+        greatest="MAX",
+    ),
+    "polars": Spelling(micros="CAST(CAST({} AS TIMESTAMP) AS BIGINT)"),
+    "spark": Spelling(micros="unix_micros({})"),
+    "bigquery": Spelling(micros="UNIX_MICROS({})", double="FLOAT64", bigint="INT64"),
+    "snowflake": Spelling(micros="DATE_PART(EPOCH_MICROSECOND, {})"),
+    "clickhouse": Spelling(
+        micros="toUnixTimestamp64Micro(toDateTime64({}, 6, 'UTC'))",
+        double="Nullable(Float64)",
+        bigint="Nullable(Int64)",
+    ),
+}

@@ -1,0 +1,111 @@
+"""Where a log lies: a folder, or an object store through fsspec; what may be said of it aloud."""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from attrs import field, frozen
+
+from driftline._secret import MASK
+from driftline.errors import InputError, MissingExtra
+
+_USER = re.compile(r"(?<=://)[^/@\s]+@")
+_QUERY = re.compile(r"\?[^\s'\"]*=[^\s'\"]*")
+
+
+@frozen(kw_only=True, repr=False)
+class Location:
+    """A place for files, whose text holds no credentials.
+
+    Attributes:
+        path: of a folder, file or glob, in the words of its file system.
+        protocol: ``""`` for this machine's own files.
+        filesystem: fsspec's, None for this machine's own files.
+        secrets: texts that must not be shown.
+    """
+
+    path: str
+    protocol: str = ""
+    filesystem: Any = None
+    secrets: tuple[str, ...] = field(default=(), repr=False)
+
+    @classmethod
+    def of(
+        cls, place: str | os.PathLike[str], storage_options: Mapping[str, Any] | None = None
+    ) -> Location:
+        """From what the user says.
+
+        Raises:
+            InputError: fsspec knows no such place.
+            MissingExtra: fsspec, or its package for this store, is not installed.
+        """
+        text = os.fspath(place)
+        if "://" not in text:
+            return cls(path=text)
+        secrets = tuple(_texts(storage_options or {}))
+        hidden = cls(path=text, secrets=secrets)
+        try:
+            import fsspec  # noqa: PLC0415  only object stores need it
+
+            filesystem, path = fsspec.url_to_fs(text, **(storage_options or {}))
+        except ImportError as exc:
+            extra = "lake"
+            package = exc.name or "fsspec"
+            raise MissingExtra(extra, needed_for=str(hidden), package=package) from exc
+        except Exception as exc:  # noqa: BLE001  each store has errors of its own, some with keys in them
+            said = hidden.redacted(f"{type(exc).__name__}: {exc}")
+        else:
+            if text.startswith(("file://", "local://")):
+                return cls(path=path)
+            return cls(
+                path=path,
+                protocol=text.partition("://")[0],
+                filesystem=filesystem,
+                secrets=secrets,
+            )
+        msg = f"{hidden} cannot be opened: {said}"
+        raise InputError(msg)
+
+    @property
+    def remote(self) -> bool:
+        """Whether fsspec leads there."""
+        return self.filesystem is not None
+
+    @property
+    def pattern(self) -> str:
+        """A glob of the Parquet files there, for DuckDB."""
+        if self.remote:
+            folder = self.filesystem.isdir(self.path)
+            start = f"{self.protocol}://{glob.escape(self.path.strip('/'))}"
+            return f"{start}/**/*.parquet" if folder else f"{self.protocol}://{self.path}"
+        folder = Path(self.path).is_dir()
+        return f"{glob.escape(self.path)}/**/*.parquet" if folder else self.path
+
+    def redacted(self, text: str) -> str:
+        """`text` without the credentials of this place."""
+        for secret in self.secrets:
+            text = text.replace(secret, MASK)
+        return _QUERY.sub(f"?{MASK}", _USER.sub(f"{MASK}@", text))
+
+    def __str__(self) -> str:
+        """The place, without credentials."""
+        path = f"{self.protocol}://{self.path.lstrip('/')}" if self.protocol else self.path
+        return self.redacted(path)
+
+    def __repr__(self) -> str:
+        """The place, without credentials."""
+        return f"<Location: {self}>"
+
+
+def _texts(value: object) -> Iterator[str]:
+    """Every text of some length in nested options."""
+    if isinstance(value, Mapping):
+        for item in value.values():
+            yield from _texts(item)
+    elif isinstance(value, str) and len(value) > 3:  # noqa: PLR2004  shorter ones are flags
+        yield value

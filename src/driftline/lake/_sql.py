@@ -1,0 +1,207 @@
+"""The text of the query: one pass over the boxes, one over the frames, no arithmetic that differs.
+
+What every engine computes alike to the last bit (IEEE sums, products, quotients, floor) is done
+there. A logarithm is not such: a box whose size lies within `NEAR` of an edge of its bin is not
+binned there but handed out, and counted by the code that `ProfileBuilder` counts with.
+"""
+
+# ruff: noqa: S608  this file writes SQL; what it puts in is the caller's own, or numbers of ours
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from attrs import frozen
+
+from driftline.lake._columns import LogColumns
+from driftline.lake._dialects import Spelling
+from driftline.profiles._features import (
+    AREA,
+    ASPECT,
+    CENTER_X,
+    CENTER_Y,
+    CONFIDENCE,
+    FRAME_CONFIDENCE,
+    HEIGHT,
+    SMALLEST_SIDE_PX,
+    UNITS,
+    WIDTH,
+    Feature,
+)
+from driftline.profiles._judge import CLASSES, LARGEST_PX
+
+NEAR = 1e-6
+"""Share of a bin: far wider than the error of any engine's logarithm; a box in 500,000 is in it."""
+CLOSE = -1
+"""Bin of a value that is too near to an edge for an engine to tell."""
+BOXES, FRAMES, PER_FRAME, MEAN = 0, 100, 101, 102
+"""Numbers of what is counted beside the box features, which follow `BOXES` in their order."""
+
+LOGARITHMS: Mapping[str, str] = {
+    WIDTH.name: "log_w",
+    HEIGHT.name: "log_h",
+    AREA.name: "log_w + log_h",
+    ASPECT.name: "log_w - log_h + log_frame",
+}
+PLAIN: Mapping[str, str] = {
+    CONFIDENCE.name: "conf",
+    CENTER_X.name: "(xa + xb) * ({half} / w)",
+    CENTER_Y.name: "(ya + yb) * ({half} / h)",
+}
+
+
+@frozen(kw_only=True)
+class Text:
+    """Writes the query in one engine's words.
+
+    Attributes:
+        words: the engine's.
+        columns: where the table holds what.
+        table: its name, or a subquery in parentheses.
+        features: box features to count.
+        anchor: microseconds from 1970 to the start of a period.
+        period: length of a period, microseconds.
+    """
+
+    words: Spelling
+    columns: LogColumns
+    table: str
+    features: Sequence[Feature]
+    anchor: int
+    period: int
+
+    def counts(self) -> str:
+        """One row a count: cam, period, cls, k (what), bin, n."""
+        return f"""{self._judged()},
+sized AS ({self._sized()}),
+binned AS ({self._binned()}),
+framed AS ({self._framed()}),
+frame_bins AS ({self._frame_bins()})
+SELECT cam, period, cls, k, bin, COUNT(*) AS n FROM binned GROUP BY cam, period, cls, k, bin
+UNION ALL
+SELECT cam, period, 0 AS cls, k, bin, COUNT(*) AS n FROM frame_bins GROUP BY cam, period, k, bin"""
+
+    def close_calls(self) -> str:
+        """One row a box that `counts` gave the bin `CLOSE`: its block, k, the box and how often."""
+        box = "cam, period, cls, k, xa, ya, xb, yb, w, h"
+        return f"""{self._judged()},
+sized AS ({self._sized()}),
+binned AS ({self._binned()})
+SELECT {box}, COUNT(*) AS n FROM binned WHERE bin = {CLOSE} GROUP BY {box}"""
+
+    def contexts(self) -> str:
+        """Every setting the log was made under."""
+        return f"SELECT DISTINCT {self.columns.context} AS context FROM {self.table} AS detections"
+
+    def _judged(self) -> str:
+        """The log in our names, doubles and pixels; what is wrong with each box and frame."""
+        c = self.columns
+        across, down = (
+            (f" * {self.double(c.width)}", f" * {self.double(c.height)}")
+            if c.normalized
+            else ("", "")
+        )
+        zero, most = self.double(0.0), self.double(LARGEST_PX)
+        area = f"w > {zero} AND w <= {most} AND h > {zero} AND h <= {most}"
+        anchor, period = self.double(float(self.anchor)), self.double(float(self.period))
+        return f"""WITH named AS (
+SELECT {c.camera} AS cam, {self.double(self.words.micros.format(c.timestamp))} AS taken,
+{c.frame_id} AS fid, {c.class_id} AS cls, {self.double(c.confidence)} AS conf,
+{self.double(c.x1)}{across} AS xa, {self.double(c.y1)}{down} AS ya,
+{self.double(c.x2)}{across} AS xb, {self.double(c.y2)}{down} AS yb,
+{self.double(c.width)} AS w, {self.double(c.height)} AS h
+FROM {self.table} AS detections),
+judged AS (
+SELECT named.*, {self.whole(f"(taken - {anchor}) / {period}")} AS period,
+CASE WHEN {area} THEN 1 ELSE 0 END AS good,
+CASE WHEN conf IS NULL THEN {CLOSE}
+WHEN conf >= {zero} AND conf <= {self.double(1.0)} THEN
+CASE WHEN -{most} <= xa AND xa <= xb AND xb <= {most}
+AND -{most} <= ya AND ya <= yb AND yb <= {most} THEN
+CASE WHEN xb >= {zero} AND yb >= {zero} AND xa <= w AND ya <= h AND {area} THEN
+CASE WHEN cls >= 0 AND cls < {CLASSES} THEN 0 ELSE 4 END
+ELSE 3 END ELSE 2 END ELSE 1 END AS fault
+FROM named)"""
+
+    def _sized(self) -> str:
+        """The boxes; the logarithms of those that are countable."""
+        least = self.double(SMALLEST_SIDE_PX)
+        width, height = self.greatest("xb - xa", least), self.greatest("yb - ya", least)
+        return f"""
+SELECT cam, period, CASE WHEN fault = 0 THEN cls ELSE 0 END AS cls, fault, conf, xa, ya, xb, yb, w, h,
+CASE WHEN fault = 0 THEN {self.log2(f"{width} / w")} END AS log_w,
+CASE WHEN fault = 0 THEN {self.log2(f"{height} / h")} END AS log_h,
+CASE WHEN fault = 0 THEN {self.log2("w / h")} END AS log_frame
+FROM judged WHERE fault >= 0"""
+
+    def _binned(self) -> str:
+        """A row a box and feature, so that one pass over the log counts them all."""
+        bins = "\n".join(
+            f"WHEN {k} THEN {self.bin(feature, _value(feature, self.double(0.5)))}"
+            for k, feature in enumerate(self.features, start=BOXES + 1)
+        )
+        return f"""
+SELECT cam, period, cls, k, xa, ya, xb, yb, w, h, CASE k WHEN {BOXES} THEN fault
+{bins} END AS bin
+FROM sized CROSS JOIN ({_numbers(range(BOXES, len(self.features) + 1))}) AS kinds
+WHERE k = {BOXES} OR fault = 0"""
+
+    def _framed(self) -> str:
+        """A row a frame: whether it has an area, its countable boxes, their confidence added up."""
+        units = f"FLOOR(conf * {self.double(UNITS)})"
+        return f"""
+SELECT cam, period, MIN(good) AS good, SUM(CASE WHEN fault = 0 THEN 1 ELSE 0 END) AS boxes,
+SUM(CASE WHEN fault = 0 THEN {units} ELSE {self.double(0.0)} END) AS units
+FROM judged GROUP BY cam, period, taken, fid"""
+
+    def _frame_bins(self) -> str:
+        mean = f"units / {self.double(UNITS)} / {self.double('boxes')}"
+        return f"""
+SELECT cam, period, k, CASE k WHEN {FRAMES} THEN 1 - good WHEN {PER_FRAME} THEN boxes
+ELSE {self.bin(FRAME_CONFIDENCE, mean)} END AS bin
+FROM framed CROSS JOIN ({_numbers((FRAMES, PER_FRAME, MEAN))}) AS kinds
+WHERE k = {FRAMES} OR (good = 1 AND (k = {PER_FRAME} OR boxes > 0))"""
+
+    def bin(self, feature: Feature, value: str) -> str:
+        """The bin of a value, as `Feature.bin_numbers` tells it, or `CLOSE`."""
+        assert feature.affine is not None
+        per_unit, first_edge = feature.affine
+        scaled = f"({value}) * {self.double(per_unit)} + {self.double(1.0 - first_edge * per_unit)}"
+        above = self.greatest(scaled, self.double(0.5))
+        inside = f"{self.words.least}({above}, {self.double(feature.n_bins - 0.5)})"
+        if feature.name not in LOGARITHMS:
+            return self.whole(inside)
+        off = f"ABS({inside} - FLOOR({inside} + {self.double(0.5)}))"
+        return f"CASE WHEN {off} < {self.double(NEAR)} THEN {CLOSE} ELSE {self.whole(inside)} END"
+
+    def double(self, value: float | str) -> str:
+        """A double: of an expression, or a constant to the last bit.
+
+        Engines read decimals as they please; quotients of whole numbers by powers of two are exact.
+        """
+        if isinstance(value, str):
+            return f"CAST({value} AS {self.words.double})"
+        numerator, denominator = value.as_integer_ratio()
+        power = denominator.bit_length() - 1
+        parts = [2 ** (power // 2), 2 ** (power - power // 2)] if power else []
+        return f"({' / '.join(self.double(str(n)) for n in (numerator, *parts))})"
+
+    def whole(self, text: str) -> str:
+        """The whole number below a double."""
+        return f"CAST(FLOOR({text}) AS {self.words.bigint})"
+
+    def greatest(self, a: str, b: str) -> str:
+        """The larger of two."""
+        return f"{self.words.greatest}({a}, {b})"
+
+    def log2(self, text: str) -> str:
+        """The logarithm to base 2, within a few units in the last place."""
+        return f"LN({text}) / LN({self.double(2.0)})"
+
+
+def _value(feature: Feature, half: str) -> str:
+    return LOGARITHMS.get(feature.name) or PLAIN[feature.name].format(half=half)
+
+
+def _numbers(numbers: Sequence[int]) -> str:
+    return " UNION ALL ".join(f"SELECT {number} AS k" for number in numbers)
