@@ -419,6 +419,16 @@ class Monitor:
 
     # --- what there is to know ---------------------------------------------------------------
 
+    @property
+    def platform(self) -> Platform | AsyncPlatform | None:
+        """Whom it asks, None when all numbers come from you."""
+        return self._platform
+
+    @property
+    def sinks(self) -> dict[str, Sink]:
+        """Whom it tells, by name."""
+        return {lane.name: lane.sink for lane in self._lanes}
+
     def status(self) -> tuple[Standing, ...]:
         """Where every rule stands on everything it judges, by the last run."""
         book = Book.load(self._store, self._space)
@@ -444,6 +454,11 @@ class Monitor:
     ) -> tuple[Transition, ...]:
         """What happened to alerts, by time; see `driftline.records.Store.history`."""
         found = self._store.history(f"{self._space}/transitions", key, since=since, last=last)
+        return tuple(transition_from_json(e.key, e.at, e.record) for e in found)
+
+    def drills(self) -> tuple[Transition, ...]:
+        """What happened to the synthetic alerts of `drill`, by time."""
+        found = self._store.history(f"{self._space}/drills")
         return tuple(transition_from_json(e.key, e.at, e.record) for e in found)
 
     def dead_letters(self) -> tuple[DeadLetter, ...]:
