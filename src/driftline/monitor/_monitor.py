@@ -420,6 +420,11 @@ class Monitor:
     # --- what there is to know ---------------------------------------------------------------
 
     @property
+    def clock(self) -> Clock:
+        """Where its time comes from."""
+        return self._clock
+
+    @property
     def platform(self) -> Platform | AsyncPlatform | None:
         """Whom it asks, None when all numbers come from you."""
         return self._platform
