@@ -316,7 +316,7 @@ def in_child(code):
 def test_the_network_is_closed_to_the_child():
     """Names are not looked up and nobody is connected to, whoever asks."""
     done = in_child(
-        "child['_close_network']()\n"
+        "child['close_network']()\n"
         "import socket\n"
         "for call in (lambda: socket.getaddrinfo('example.com', 80),\n"
         "             lambda: socket.create_connection(('127.0.0.1', 9), 1)):\n"
@@ -324,7 +324,7 @@ def test_the_network_is_closed_to_the_child():
         "    except OSError as exc: print(exc)\n"
     )
 
-    assert 2 == done.stdout.count("the network is closed to a validation"), done.stderr
+    assert 2 == done.stdout.count("the network is closed to this process"), done.stderr
 
 
 def test_the_child_ends_with_its_parent():

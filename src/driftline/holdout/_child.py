@@ -1,8 +1,9 @@
 """What runs in the child process: one model over one holdout, with ultralytics.
 
 The parent (`_local`) starts this file by its path, in an interpreter of its own; nothing of
-Driftline is imported here and the parent never imports this. What goes in is ``request.json``, what
-comes out ``result.json`` and ``predictions.npz``, all in one private folder.
+Driftline is imported here and the parent never imports this; the child of a training borrows from
+it. What goes in is ``request.json``, what comes out ``result.json`` and ``predictions.npz``, all in
+one private folder.
 
 The order matters: the network is closed, the folder of settings filled and the number of threads
 set before ultralytics is imported, for it acts on all three at import.
@@ -44,7 +45,7 @@ class RefusedError(Exception):
         self.facts = facts
 
 
-def _close_network() -> None:
+def close_network() -> None:
     """Whatever tries to leave this process fails: offline is a fact, not a setting."""
 
     def refuse(event: str, arguments: tuple[Any, ...]) -> None:
@@ -54,7 +55,7 @@ def _close_network() -> None:
             "socket.getaddrinfo",
             "socket.gethostbyname",
         ):
-            msg = f"the network is closed to a validation ({event} {arguments[-1]!r})"
+            msg = f"the network is closed to this process ({event} {arguments[-1]!r})"
             raise OSError(msg)
 
     sys.addaudithook(refuse)
@@ -71,7 +72,7 @@ def _end_with_parent() -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def _font(config: Path) -> None:
+def give_font(config: Path) -> None:
     """Every validation looks for Arial.ttf and fetches it where it is missing, even offline."""
     spec = find_spec("matplotlib")
     if spec is None or spec.origin is None:
@@ -84,7 +85,8 @@ def _font(config: Path) -> None:
             shutil.copyfile(font, folder / name)
 
 
-def _load(request: dict[str, Any]) -> Any:
+def load_model(request: dict[str, Any]) -> Any:
+    """The model of a request's ``weights``, loaded as a pickle only where ``safe`` is not asked for."""
     from ultralytics import YOLO, settings  # noqa: PLC0415 - only now is the house in order
 
     if request["safe"] and Path(request["weights"]).suffix == ".pt" and not _loads_safely():
@@ -97,6 +99,13 @@ def _load(request: dict[str, Any]) -> Any:
         kind = "task"
         raise RefusedError(kind, task=str(model.task))
     return model
+
+
+def limit_threads(model: Any, threads: int) -> None:
+    """Keep a training to some threads: ultralytics takes every core but one, whatever it is told."""
+    from torch import set_num_threads  # noqa: PLC0415 - as above
+
+    model.add_callback("on_train_start", lambda _: set_num_threads(threads))
 
 
 def _loads_safely() -> bool:
@@ -154,7 +163,8 @@ def _validator(
     return Collecting
 
 
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
+    """Version of what runs here."""
     there = {}
     for name in ("ultralytics", "ultralytics-opencv-headless", "torch", "onnxruntime", "openvino"):
         try:
@@ -166,7 +176,7 @@ def _versions() -> dict[str, str]:
 
 
 def _run(request: dict[str, Any], folder: Path) -> dict[str, Any]:
-    model = _load(request)
+    model = load_model(request)
     names = _names(model)
     expected = request["class_names"]
     if expected is not None and {int(key): name for key, name in expected.items()} != names:
@@ -217,7 +227,7 @@ def _run(request: dict[str, Any], folder: Path) -> dict[str, Any]:
         "batch": int(used["batch"]),
         "device": used["device"],
         "end2end": bool(getattr(getattr(model, "model", None), "end2end", False)),
-        "versions": _versions(),
+        "versions": versions(),
         "map": float(metrics.box.map) if labelled else None,
         "map50": float(metrics.box.map50) if labelled else None,
     }
@@ -228,8 +238,8 @@ def main(folder: Path) -> int:
     request = json.loads((folder / "request.json").read_text(encoding="utf-8"))
     sys.path += [path for path in request["paths"] if path not in sys.path]
     _end_with_parent()
-    _close_network()
-    _font(Path(os.environ["YOLO_CONFIG_DIR"]))
+    close_network()
+    give_font(Path(os.environ["YOLO_CONFIG_DIR"]))
     try:
         answer = _run(request, folder)
     except RefusedError as exc:

@@ -291,11 +291,16 @@ def _link(image: object, folder: Path, number: int) -> None:
         shutil.copyfile(origin, target)
 
 
-def _environment(folder: Path, model: LocalModel) -> dict[str, str]:
+def child_environment(home: Path, *, threads: int, trust_pickle: bool) -> dict[str, str]:
+    """What ultralytics may see of this machine, with a home of its own to write into.
+
+    Args:
+        home: an empty folder.
+        threads: of a computation on the CPU.
+        trust_pickle: whether a checkpoint may hold any class.
+    """
     own = {name: value for name, value in os.environ.items() if name.upper() in _ALLOWED}
-    threads = str(model.threads)
-    home = folder / "home"
-    home.mkdir()
+    number = str(threads)
     return own | {
         "HOME": str(home),
         "USERPROFILE": str(home),
@@ -312,11 +317,11 @@ def _environment(folder: Path, model: LocalModel) -> dict[str, str]:
         "YOLO_AUTOINSTALL": "false",
         "YOLO_VERBOSE": "false",
         "ULTRALYTICS_SKIP_REQUIREMENTS_CHECKS": "1",
-        "ULTRALYTICS_SAFE_LOAD": "false" if model.trust_pickle else "true",
-        "OMP_NUM_THREADS": threads,
-        "MKL_NUM_THREADS": threads,
-        "OPENBLAS_NUM_THREADS": threads,
-        "NUMEXPR_MAX_THREADS": threads,
+        "ULTRALYTICS_SAFE_LOAD": "false" if trust_pickle else "true",
+        "OMP_NUM_THREADS": number,
+        "MKL_NUM_THREADS": number,
+        "OPENBLAS_NUM_THREADS": number,
+        "NUMEXPR_MAX_THREADS": number,
         "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
         "PYTHONHASHSEED": "0",
         "PYTHONDONTWRITEBYTECODE": "1",
@@ -325,13 +330,14 @@ def _environment(folder: Path, model: LocalModel) -> dict[str, str]:
 
 def _run_child(folder: Path, model: LocalModel, *, progress: bool) -> None:
     """Start it, wait for it, and leave nothing of it behind, whatever happens here."""
-    home = folder / "cwd"
+    home, work = folder / "home", folder / "cwd"
     home.mkdir()
+    work.mkdir()
     with (folder / "stdout").open("wb") as out, (folder / "stderr").open("wb") as err:
         child = subprocess.Popen(  # noqa: S603 - our own file, no shell
             [sys.executable, "-I", str(_CHILD), str(folder)],
-            cwd=home,
-            env=_environment(folder, model),
+            cwd=work,
+            env=child_environment(home, threads=model.threads, trust_pickle=model.trust_pickle),
             stdin=subprocess.PIPE,  # held open: its end tells the child that we are gone
             stdout=out,
             stderr=err,

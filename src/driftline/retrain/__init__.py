@@ -14,6 +14,7 @@ from driftline.retrain._backend import (
 from driftline.retrain._decision import Action, Collection, Decision, Finding, Strength
 from driftline.retrain._evidence import AccuracyFacts, AlertFacts, DriftFacts, Evidence, Shift
 from driftline.retrain._guard import Difference, Guard, Judgement, Verdict
+from driftline.retrain._local_backend import LocalBackend
 from driftline.retrain._loop import RetrainLoop
 from driftline.retrain._loop_parts import ApproveFunction, Ask, Deploy, MarkSink
 from driftline.retrain._loop_state import Gate, Move, Note
@@ -52,6 +53,7 @@ __all__ = [
     "Gate",
     "Guard",
     "Judgement",
+    "LocalBackend",
     "LoopStatus",
     "MarkSink",
     "Measure",

@@ -120,9 +120,9 @@ class ReviewProgress:
         lines += [f"  {name}: {edits}" for name, edits in sorted(self.by_class.items())]
         waiting = sorted(self.unreviewed.items())
         lines += [f"  {name}: {boxes} proposed boxes to look at" for name, boxes in waiting]
-        if self.missing:
+        for name in self.missing[:1]:
             more = f" and {len(self.missing) - 1} more" if len(self.missing) > 1 else ""
-            lines.append(f"  next: {self.missing[0]}{more}")
+            lines.append(f"  next: {name}{more}")
         return "\n".join(lines)
 
     def to_dict(self) -> dict[str, Any]:

@@ -84,9 +84,9 @@ def coco_of(
 def write_list(path: Path, rows: Sequence[Mapping[str, object]]) -> None:
     """Write the list of frames, best first; people tick off the last column."""
     text = StringIO()
-    writer = csv.DictWriter(text, _COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(_COLUMNS)
+    writer.writerows([row[column] for column in _COLUMNS] for row in rows)
     part = path.with_name(path.name + ".part")
     part.write_text(text.getvalue(), encoding="utf-8")
     part.replace(path)
