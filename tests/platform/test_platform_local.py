@@ -17,6 +17,7 @@ from driftline.platform import (
     DeploymentStatus,
     PlatformClient,
 )
+from driftline.profiles import Profile, ProfileBuilder
 from driftline.records import Detections, Metric
 from driftline.testing import LocalPlatform
 
@@ -177,6 +178,36 @@ def test_endpoint_is_a_predictor(local):
     assert [[1, 2, 20, 30]] == dets.xyxy.tolist()
     assert ("acme/vision/model-v1", 0.01) == (endpoint.context.model, endpoint.context.conf)
     assert {0: "part"} == dict(endpoint.context.class_names)
+
+
+def test_one_name_of_a_model(local):
+    """Predictions and endpoint name the model alike, so that profiles of both merge."""
+    with PlatformClient(base_url=local.url, api_key=local.api_key, clock=local.clock) as platform:
+        endpoint = platform.endpoint("line-3", conf=0.25, imgsz=640)
+        told = platform.predict("line-3", IMAGE, conf=0.25, imgsz=640).context
+        direct = platform.predict("line-3", IMAGE, conf=0.25, imgsz=640, direct=True).context
+        contexts = [endpoint.context, told, direct]
+        endpoint.predict(IMAGE)
+        builders = [ProfileBuilder(context=each) for each in [*contexts, endpoint.context]]
+
+    assert {"acme/vision/model-v1"} == {each.model for each in contexts}
+    assert told == endpoint.context
+    Profile.merge(*(builder.profile() for builder in builders))
+
+
+def test_the_model_is_looked_up_once(local):
+    """A path of the server's is turned into a name once, and again when the model was replaced."""
+    with PlatformClient(base_url=local.url, api_key=local.api_key, clock=local.clock) as platform:
+        for _ in range(3):
+            platform.predict("line-3", IMAGE)
+        looked = [call for call in local.calls if call.operation == "detail"]
+        endpoint = platform.endpoint("line-3")
+        platform.replace("line-3", "vision/model-v2")
+        replaced = platform.predict("line-3", IMAGE).context.model
+        endpoint.predict(IMAGE)
+
+    assert 1 == len(looked)
+    assert "acme/vision/model-v2" == replaced == endpoint.context.model
 
 
 def test_wrong_key(local):

@@ -465,3 +465,25 @@ def test_unready(face):
         face(lambda _: Answer(status=503, json={"error": "not available"})).predict(
             "acme/line-3", FRAME
         )
+
+
+def deployed(**changes):
+    return Answer(json={"deployment": deployment_row(**changes), "region": "us"})
+
+
+@pytest.mark.parametrize(
+    ("detail", "named"),
+    [
+        (Answer(status=403, json={"error": "Forbidden"}), "yolo26s.pt"),
+        (Answer(status=503), None),
+        (deployed(status="deploying"), None),
+        (deployed(project=..., model=...), None),
+        (deployed(), "acme/line/yolo26s-v3"),
+    ],
+)
+def test_the_model_behind_a_path(face, detail, named):
+    """A name that is not known for sure is not recorded; a prediction is never lost for it."""
+    body = reply(metadata={"model": "yolo26s.pt"})
+    client = face(lambda asked: detail if asked.method == "GET" else Answer(json=body))
+
+    assert named == client.predict("acme/line-3", FRAME).context.model

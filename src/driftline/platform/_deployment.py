@@ -113,6 +113,11 @@ class Deployment:
             return None
         return f"{self.project}/{self.model}"
 
+    @property
+    def model_address(self) -> str | None:
+        """``"owner/project/model"``, as `driftline.records.Context` names it; None as above."""
+        return None if self.model_ref is None else f"{self.owner}/{self.model_ref}"
+
     def __str__(self) -> str:
         """One line for people."""
         said = f" ({self.status_message})" if self.status_message else ""

@@ -20,9 +20,8 @@ LOWEST_CONF: Final = 0.01
 class _Endpoint:
     def __init__(self, deployment: Deployment, options: PredictOptions) -> None:
         self.deployment = deployment
-        model = deployment.model_ref
         self._context = Context(
-            model=None if model is None else f"{deployment.owner}/{model}",
+            model=deployment.model_address,
             conf=options.conf,
             iou=options.iou,
             imgsz=options.imgsz,
@@ -32,7 +31,8 @@ class _Endpoint:
     def context(self) -> Context:
         """The settings its detections are made under.
 
-        The version of Ultralytics and the names of the classes are learned from the replies.
+        The version of Ultralytics and the names of the classes are learned from the replies, and
+        so is the model, once it was replaced.
         """
         return self._context
 
@@ -40,6 +40,7 @@ class _Endpoint:
         told = prediction.context
         self._context = evolve(
             self._context,
+            model=told.model or self._context.model,
             ultralytics=told.ultralytics or self._context.ultralytics,
             class_names=told.class_names or self._context.class_names,
         )

@@ -85,6 +85,7 @@ class Core:
         self._owner = None if owner is None else checked_owner(owner)
         self._by_id: dict[Wanted, Address] = {}
         self._service_urls: dict[Address, str] = {}
+        self._models: dict[Address, tuple[str, str | None]] = {}
 
     # --- one call ---------------------------------------------------------------------------
 
@@ -296,14 +297,42 @@ class Core:
             url = (yield from self._service_url(address)) if direct else None
             call = _calls.predict(address, image, options, service_url=url)
             try:
-                return (yield from self.ask(call, partial(_decode.prediction, options=options)))
+                found = yield from self.ask(call, partial(_decode.prediction, options=options))
             except PlatformError as exc:
                 self._service_urls.pop(address, None)  # it may have moved: look again next time
                 if direct and isinstance(exc, NotAuthorized):
                     exc.add_note("an endpoint's own address takes only the key it was made with")
                 raise
+            named = yield from self._model(address, found.context.model)
+            return evolve(found, context=evolve(found.context, model=named))
 
         return self._at(ref, ask)
+
+    def _model(self, address: Address, path: str | None) -> Flow[str | None]:
+        """The model at an address, by the one name that it has everywhere.
+
+        A reply names a path of the server's, if any ("Model path used, when the predict service
+        reports one", contract 0.1.9). That is nobody's name, but it changes with the model: then
+        the deployment is asked again. None where it is not known just now: not recorded.
+        """
+        if path is None:
+            return None
+        before, known = self._models.get(address, (None, None))
+        if path == before:
+            return known
+        named: str | None = path
+        try:
+            seen = yield from self.ask(_calls.deployment(address), _decode.deployment_detail)
+        except (PlatformBroken, Unreachable, RateLimited):
+            return None  # the prediction was made and billed; its model is asked for next time
+        except PlatformError:
+            pass  # a key that may predict and not look: the path is all that tells models apart
+        else:
+            if seen.status.transitional:
+                return None  # either of two models may have answered
+            named = seen.model_address
+        self._models[address] = path, named
+        return named
 
     def _service_url(self, address: Address) -> Flow[str]:
         if address not in self._service_urls:

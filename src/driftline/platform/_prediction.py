@@ -49,7 +49,9 @@ class Prediction:
 
     Attributes:
         frames: one for an image, several for a video.
-        context: the settings it was made under; keep it beside every detection.
+        context: the settings it was made under; keep it beside every detection. Its model is
+            the ``"owner/project/model"`` that was deployed, as in `Endpoint.context`; the path
+            that the reply names where the key may not look, None where it names none.
         task: what the model does, None where not said.
         call_seconds: time of the call inside the endpoint, s.
     """
