@@ -445,3 +445,33 @@ def test_coco_that_cannot_be_read(rows, said):
     """What is missing is named."""
     with pytest.raises(InputError, match=said):
         Detections.from_coco(rows, image_size=SIZE)
+
+
+JUNK = [None, 3, "x", [None], [3], object(), {"images": [None]}, {"results": [{"box": 3}]}]
+SIZED = {"image_size": (4, 4)}
+ADAPTERS = {
+    "arrays": lambda value: Detections.from_arrays(value, value, value, **SIZED),
+    "polygons": lambda value: Detections.from_polygons(value, value, value, **SIZED),
+    "platform": Detections.from_platform,
+    "frames of platform": Detections.frames_from_platform,
+    "summary": lambda value: Detections.from_summary(value, **SIZED),
+    "ultralytics": Detections.from_ultralytics,
+    "supervision": lambda value: Detections.from_supervision(value, **SIZED),
+    "coco": lambda value: Detections.from_coco(value, **SIZED),
+}
+
+
+@pytest.mark.parametrize("adapter", ADAPTERS.values(), ids=list(ADAPTERS))
+@pytest.mark.parametrize("value", JUNK, ids=lambda value: type(value).__name__)
+def test_anything_else_is_refused(adapter, value):
+    """What is no such object is the caller's error, never one of attributes or indexes."""
+    with pytest.raises(InputError):
+        adapter(value)
+
+
+def test_says_what_to_pass():
+    """The message shows what was passed and says what would do."""
+    with pytest.raises(InputError, match=r"\[\] is not the JSON of a predict call"):
+        Detections.from_platform([])
+    with pytest.raises(InputError, match="None is not one Results of Ultralytics; pass each"):
+        Detections.from_ultralytics(None)

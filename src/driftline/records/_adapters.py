@@ -7,7 +7,8 @@ keypoints of a pose) counts by the upright box around it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Literal, NoReturn, TypeAlias, TypedDict
+from functools import wraps
+from typing import Any, Literal, NoReturn, ParamSpec, TypeAlias, TypedDict, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +20,10 @@ BoxFormat: TypeAlias = Literal["xyxy", "xywh", "cxcywh", "cxcywhr"]
 ImageSize: TypeAlias = tuple[int, int]
 
 
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
 class Fields(TypedDict):
     """The fields of a `Detections`."""
 
@@ -27,6 +32,25 @@ class Fields(TypedDict):
     class_id: npt.ArrayLike
     image_size: ImageSize
     class_names: Mapping[int, str]
+
+
+def _foreign(what: str) -> Callable[[Callable[P, T]], Callable[P, T]]:
+    """For what reads other people's objects: whatever they lack, the caller is told what to pass."""
+
+    def wrap(read: Callable[P, T]) -> Callable[P, T]:
+        @wraps(read)
+        def reader(*args: P.args, **options: P.kwargs) -> T:
+            try:
+                return read(*args, **options)
+            except InputError:
+                raise
+            except (AttributeError, IndexError, KeyError, TypeError, ValueError) as exc:
+                msg = f"{args[0]!r:.200} is not {what}: {exc}"
+                raise InputError(msg) from exc
+
+        return reader
+
+    return wrap
 
 
 def _table(boxes: Sequence[Sequence[float]]) -> FloatArray:
@@ -52,6 +76,7 @@ def _is_box(box: Sequence[float]) -> bool:
 # Plain arrays ------------------------------------------------------------------------------
 
 
+@_foreign("an array of boxes, (n, 4)")
 def of_arrays(
     boxes: npt.ArrayLike,
     confidence: npt.ArrayLike,
@@ -114,6 +139,7 @@ _TO_XYXY: Mapping[str, Callable[[FloatArray], FloatArray]] = {
 }
 
 
+@_foreign("a list of outlines, each (k, 2)")
 def of_polygons(
     polygons: Iterable[npt.ArrayLike],
     confidence: npt.ArrayLike,
@@ -149,6 +175,7 @@ def _around(outline: npt.ArrayLike, *, place: str) -> list[float]:
 # Ultralytics Platform, and the rows of Results.summary() -------------------------------------
 
 
+@_foreign("the JSON of a predict call, nor one of its images")
 def of_platform(reply: Mapping[str, Any], *, normalized: bool) -> Fields:
     """One image of a predict reply (see `Detections.from_platform`)."""
     images = [reply] if "results" in reply else images_of(reply)
@@ -166,6 +193,7 @@ def of_platform(reply: Mapping[str, Any], *, normalized: bool) -> Fields:
     return of_summary(rows, image_size=(int(shape[0]), int(shape[1])), normalized=normalized)
 
 
+@_foreign("the JSON of a predict call")
 def images_of(reply: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
     """The images of a predict reply."""
     images = reply.get("images")
@@ -175,6 +203,7 @@ def images_of(reply: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
     return images
 
 
+@_foreign("a list of rows of Results.summary()")
 def of_summary(
     rows: Sequence[Mapping[str, Any]], *, image_size: ImageSize, normalized: bool
 ) -> Fields:
@@ -240,6 +269,7 @@ def _first_without(rows: Sequence[Mapping[str, Any]], key: str) -> Mapping[str, 
 # Ultralytics and supervision, in memory --------------------------------------------------------
 
 
+@_foreign("one Results of Ultralytics; pass each of what model.predict() gives")
 def of_ultralytics(result: Any) -> Fields:
     """One ``ultralytics.engine.results.Results`` (see `Detections.from_ultralytics`)."""
     if isinstance(result, list | tuple):
@@ -267,6 +297,7 @@ def _refuse_whole_image(result: Any) -> NoReturn:
     raise InputError(msg)
 
 
+@_foreign("a supervision.Detections")
 def of_supervision(found: Any, *, image_size: ImageSize) -> Fields:
     """One ``supervision.Detections`` (see `Detections.from_supervision`)."""
     n = len(found.xyxy)
@@ -297,6 +328,7 @@ def array_of(value: Any) -> npt.NDArray[Any]:
 # COCO --------------------------------------------------------------------------------------
 
 
+@_foreign("a list of COCO results or annotations of one image")
 def of_coco(
     annotations: Iterable[Mapping[str, Any]],
     *,
