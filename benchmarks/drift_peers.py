@@ -121,6 +121,44 @@ def driftline_boxes() -> Compare:
     return compare
 
 
+def driftline_all() -> Compare:
+    """Boxes of a detector with all default features, ten a frame and of five classes.
+
+    Their corners, classes and frames are made before the clock starts, like the confidences.
+    """
+    from functools import cache
+
+    import numpy as np
+
+    from driftline.drift import DriftDetector
+    from driftline.profiles import Profile
+
+    @cache
+    def boxes(n: int) -> dict[str, npt.NDArray[np.generic]]:
+        rng = np.random.default_rng(7)
+        xyxy = rng.random((n, 4), dtype=np.float32) * np.float32(200)
+        xyxy[:, 2:] += xyxy[:, :2] + 1
+        kinds = rng.integers(0, 5, n)
+        return {"xyxy": xyxy, "class_id": kinds, "frame": np.arange(n) // 10}
+
+    def profile(values: Values, at: datetime) -> Profile:
+        return Profile.from_arrays(
+            **boxes(len(values)),
+            confidence=values,
+            image_size=(640, 640),
+            camera="line-3",
+            at=at,
+            frames=len(values) // 10,
+        )
+
+    def compare(a: Values, b: Values) -> Answer:
+        detector = DriftDetector(reference=profile(a, WEEKS[0]), method="ks")
+        return _plain(detector, profile(b, WEEKS[1]))
+
+    compare.prepare = boxes  # type: ignore[attr-defined]  what is there before the comparison
+    return compare
+
+
 def _plain(detector: DriftDetector, week: Profile) -> Answer:
     cell = detector.compare(week)["confidence"]
     return {"d": cell.statistic, "hidden": cell.ks_high - cell.statistic, "p": cell.p_value}
@@ -305,6 +343,7 @@ def _river(name: str, items: int) -> Tool:
 TOOLS = {
     "driftline, counts": Tool(make=driftline_counts, versions=("driftline", "numpy")),
     "driftline, boxes": Tool(make=driftline_boxes, versions=("driftline", "numpy")),
+    "driftline, all features": Tool(make=driftline_all, versions=("driftline", "numpy")),
     "driftline, raw": Tool(make=driftline_raw, versions=("driftline", "numpy", "scipy")),
     "scipy": Tool(make=scipy, home="scipy", attempts=(("scipy",),)),
     "Frouros": Tool(
@@ -384,6 +423,7 @@ def run_here(name: str, folder: Path, n: int) -> Outcome:
     if not n:
         return Outcome(versions=versions, numbers={})
     a, b = np.load(folder / f"{n}-a.npy"), np.load(folder / f"{n}-b.npy")
+    getattr(compare, "prepare", int)(len(a))
     before = resource.getrusage(resource.RUSAGE_SELF)
     answer = compare(a, b)
     after = resource.getrusage(resource.RUSAGE_SELF)

@@ -67,6 +67,16 @@ def test_many_frames_of_many_chunks():
         assert profile_of(seen) == Profile.from_arrays(**columns(seen))
 
 
+@pytest.mark.parametrize("table", [0, 2**22])
+def test_a_table_and_sorted_numbers_count_alike(table, monkeypatch):
+    """Where a table of all rows would be too large, the numbers that occur are sorted instead."""
+    seen = list(stream(4, 400, step=timedelta(minutes=11)))
+    monkeypatch.setattr("driftline.profiles._columns.CHUNK", 50)
+    monkeypatch.setattr("driftline.profiles._bulk.TABLE", table)
+
+    assert profile_of(seen) == Profile.from_arrays(**columns(seen))
+
+
 def test_many_joins_what_was_observed():
     """A builder may take both."""
     seen = list(stream(4, 60))

@@ -27,6 +27,9 @@ TABLE = 2**22
 """Bins of all rows up to which every one has its place in a table (32 MB); beyond, numbers of
 bins are sorted and counted."""
 
+LOOKS = 64
+"""A table has at most so many bins a box: looking through it costs less than sorting then."""
+
 
 def count_many(
     settings: Settings,
@@ -54,7 +57,7 @@ def count_many(
     kinds = _whole(class_id, "class_id", n, None)
     cameras, to_camera = _camera_numbers(camera)
     starts, to_start = _period_numbers(settings.calendar, at)
-    block = np.asarray(np.broadcast_to(to_start * len(cameras) + to_camera, (m,)))
+    block = np.ascontiguousarray(np.broadcast_to(to_start * len(cameras) + to_camera, (m,)))
     _refuse_many(block, len(starts) * len(cameras), cameras)
     columns = Columns(
         xyxy=boxes,
@@ -73,10 +76,10 @@ def count_many(
         Layout.boxes(settings.features).width,
         Layout.frames(settings.features).width,
     )
-    box_counts = _Counts(n_blocks * n_classes, box_width)
+    box_counts = _Counts(n_blocks * n_classes, box_width, n)
     for lines in sweep.boxes():
         box_counts.add(lines, n_classes)
-    frame_counts = _Counts(n_blocks, frame_width)
+    frame_counts = _Counts(n_blocks, frame_width, m)
     frame_counts.add(sweep.frames(), 1)
     for offset, blocks in sweep.rejected():
         frame_counts.add_bins(blocks * frame_width + offset)
@@ -95,12 +98,14 @@ class _Counts:
     Args:
         n_rows: number of rows.
         width: bins of a row.
+        n: how many boxes (frames) will come.
     """
 
-    def __init__(self, n_rows: int, width: int) -> None:
+    def __init__(self, n_rows: int, width: int, n: int) -> None:
         """Nothing yet."""
         self._width = width
-        self._table = np.zeros(n_rows * width, dtype=np.int64) if n_rows * width <= TABLE else None
+        small = n_rows * width <= min(TABLE, LOOKS * n + width)
+        self._table = np.zeros(n_rows * width, dtype=np.int64) if small else None
         self._waiting: list[Cells] = []
         self._sorted = 0
 
@@ -132,7 +137,7 @@ class _Counts:
     def cells(self) -> Cells:
         """What was counted."""
         if self._table is not None:
-            keys = np.flatnonzero(self._table)
+            keys = np.flatnonzero(self._table > 0)
             return Cells(keys=keys, counts=self._table[keys])
         return Cells.total(
             np.concatenate([cells.keys for cells in self._waiting]),

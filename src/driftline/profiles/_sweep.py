@@ -79,13 +79,14 @@ class Sweep:
         if early:
             for boxes in self._columns.chunks():
                 self._add(self._judged_batch(boxes, note=False)[0])
+        block = self._columns.block
+        one = bool((block == block[:1]).all())
         for boxes in self._columns.chunks():
             batch, keep = self._judged_batch(boxes, note=True)
             if not early and self._placed["frame"]:
                 self._add(batch)
-            block = self._columns.block
             yield Lines(
-                block=block if len(block) == 1 else block.take(batch.frame),
+                block=block[:1] if one else block.take(batch.frame),
                 class_id=batch.class_id,
                 bins=self._box_bins(batch, boxes, keep),
             )
