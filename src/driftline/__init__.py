@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         Sample,
         Severity,
     )
+    from driftline.reports import check
     from driftline.retrain import (
         Action,
         Decision,
@@ -57,6 +58,7 @@ __all__ = [
     "Severity",
     "Trend",
     "__version__",
+    "check",
     "drift",
     "errors",
     "holdout",
@@ -78,6 +80,7 @@ _HOMES = {
         "Sample",
         "Severity",
     ),
+    "reports": ("check",),
     "retrain": ("Action", "Decision", "Evidence", "RetrainLoop", "RetrainPolicy", "Rollout"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
