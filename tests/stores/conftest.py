@@ -1,9 +1,9 @@
 """Stores of each kind, each empty."""
 
 import pytest
-from postgres_server import postgres
 
 from driftline.stores import MemoryStore, SqlStore
+from postgres_server import postgres
 
 __all__ = ["postgres"]
 
