@@ -14,7 +14,14 @@ import numpy as np
 import numpy.typing as npt
 from attrs import frozen
 
-__all__ = ["RECALL_GRID", "ApMethod", "Ranking", "average_precision", "replicate_average_precision"]
+__all__ = [
+    "RECALL_GRID",
+    "ApMethod",
+    "Ranking",
+    "average_precision",
+    "precision_at_recalls",
+    "replicate_average_precision",
+]
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -80,12 +87,34 @@ def average_precision(
     )
 
 
+def precision_at_recalls(
+    ranking: Ranking, weights: FloatArray, *, threshold: int = 0
+) -> FloatArray:
+    """``(101,)`` precision envelope at `RECALL_GRID`, 0 beyond the last recall; NaN: no objects.
+
+    Its mean is the "coco101" average precision at that threshold.
+
+    Args:
+        ranking: the ranked detections.
+        weights: ``(n_units,)`` weight of each image, 0 or more.
+        threshold: index of the threshold.
+    """
+    n_truth = float(ranking.truth @ weights)
+    if n_truth <= 0:
+        return np.full(len(RECALL_GRID), np.nan)
+    own, kept = weights[ranking.unit], ~ranking.ignored[threshold]
+    hits = np.cumsum(own * ranking.hit[threshold])[kept]
+    return _coco_read(hits, np.cumsum(own * kept)[kept], n_truth)
+
+
+def _coco_read(hits: FloatArray, seen: FloatArray, n_truth: float) -> FloatArray:
+    envelope = np.append(_falling(hits / (seen + _EPSILON)), 0.0)
+    read: FloatArray = envelope[np.searchsorted(hits / n_truth, RECALL_GRID, side="left")]
+    return read
+
+
 def _coco_area(hits: FloatArray, seen: FloatArray, n_truth: float) -> float:
-    if not len(hits):
-        return 0.0
-    envelope = _falling(hits / (seen + _EPSILON))
-    at = np.searchsorted(hits / n_truth, RECALL_GRID, side="left")
-    return float(envelope[at[at < len(envelope)]].sum() / len(RECALL_GRID))
+    return float(_coco_read(hits, seen, n_truth).sum() / len(RECALL_GRID))
 
 
 def _trapezoid_area(hits: FloatArray, seen: FloatArray, n_truth: float) -> float:

@@ -18,6 +18,7 @@ __all__ = [
     "MannKendall",
     "Slope",
     "Union",
+    "compared",
     "excess_scatter",
     "falling_run",
     "mann_kendall",
@@ -94,6 +95,16 @@ def weighted_slope(times: FloatArray, values: FloatArray, errors: FloatArray) ->
     return Slope(float(weights @ (centred * values)) / spread, spread**-0.5)
 
 
+def compared(n: int, *, baseline: int = 4) -> tuple[int, int]:
+    """How many of the first and of the last of n values `recent_difference` compares.
+
+    >>> compared(20), compared(5)
+    ((4, 4), (2, 3))
+    """
+    first = min(baseline, n // 2)
+    return first, min(baseline, n - first)
+
+
 def recent_difference(values: FloatArray, errors: FloatArray, *, baseline: int = 4) -> Slope:
     """Mean of the last values less that of the first.
 
@@ -106,8 +117,7 @@ def recent_difference(values: FloatArray, errors: FloatArray, *, baseline: int =
     if len(values) < 2:  # noqa: PLR2004 - one on each side
         msg = f"{len(values)} value(s) cannot be split into earlier and later ones"
         raise InputError(msg)
-    first = min(baseline, len(values) // 2)
-    last = min(baseline, len(values) - first)
+    first, last = compared(len(values), baseline=baseline)
     difference = values[-last:].mean() - values[:first].mean()
     variance = (errors[-last:] ** 2).sum() / last**2 + (errors[:first] ** 2).sum() / first**2
     return Slope(float(difference), float(variance**0.5))

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 from attrs import frozen
 
+from driftline._draw import Shown, View, plot
 from driftline._stats.calibration import expected_calibration_error
 from driftline._stats.intervals import Estimate
+from driftline.holdout import _views
 from driftline.holdout._plain import revised
 from driftline.holdout._scores import AT_50, Resample, estimate_from_dict, unknown
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 __all__ = ["Calibration", "CalibrationBin"]
 
@@ -46,7 +51,7 @@ class CalibrationBin:
 
 
 @frozen(kw_only=True)
-class Calibration:
+class Calibration(Shown):
     """Confidence against precision in ten bins.
 
     Attributes:
@@ -62,6 +67,20 @@ class Calibration:
         lines = [str(one) for one in self.bins if one.n]
         told = "unknown: no detections" if self.error is None else f"{self.error:.3f}"
         return "\n".join([f"expected calibration error {told}", *lines])
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """Confidence against precision with intervals: the diagonal is as right as it says.
+
+        Args:
+            ax: where to draw; None makes a figure of its own.
+
+        Raises:
+            MissingExtra: matplotlib is not installed.
+        """
+        return plot(_views.calibration(self), ax)
+
+    def _view(self) -> View:
+        return _views.view_of_calibration(self)
 
     @classmethod
     def of(cls, resample: Resample) -> Calibration:

@@ -9,17 +9,21 @@ import numpy as np
 import numpy.typing as npt
 from attrs import evolve, frozen
 
+from driftline._draw import Shown, View, plot
 from driftline._stats.average_precision import ApMethod
 from driftline._stats.bootstrap import generator, half_samples
 from driftline._stats.intervals import Estimate, bias_corrected, normal_cdf
 from driftline._stats.multiplicity import holm
 from driftline.errors import InputError
+from driftline.holdout import _views
 from driftline.holdout._matching import AREA_RANGES
 from driftline.holdout._scores import AP_BIAS_ORDER, AT_50, Score, cluster_keys, mean_where_known
 from driftline.holdout._settings import WHICH_MODEL
 from driftline.holdout._table import MatchTable
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
     from driftline.holdout._evaluation import Evaluation  # which offers `compare` as a method
 
 __all__ = ["Change", "Comparison", "ComparisonVerdict", "Pairing"]
@@ -66,7 +70,7 @@ class Change:
 
 
 @frozen(kw_only=True)
-class Comparison:
+class Comparison(Shown):
     """One evaluation held against another; every difference is the first less the other.
 
     Attributes:
@@ -115,6 +119,20 @@ class Comparison:
         lines = [f"mAP@0.5:0.95 {self.verdict}: {self.difference} ({self.pairing})"]
         lines += [f"  {change}" for change in self.moved]
         return "\n".join([*lines, *(f"note: {note}" for note in self.notes)])
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """Differences of classes, sizes and tags with intervals, those that moved in colour.
+
+        Args:
+            ax: where to draw; None makes a figure of its own.
+
+        Raises:
+            MissingExtra: matplotlib is not installed.
+        """
+        return plot(_views.comparison(self), ax)
+
+    def _view(self) -> View:
+        return _views.view_of_comparison(self)
 
 
 @frozen(kw_only=True, eq=False)

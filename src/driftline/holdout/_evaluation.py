@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any, Final, Literal, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, Final, Literal, TypedDict, Unpack
 
 import numpy as np
 from attrs import asdict, evolve, field, frozen
 
 from driftline._clock import as_utc
+from driftline._draw import Shown, View, plot
 from driftline._stats.average_precision import ApMethod
 from driftline._stats.intervals import Interval
 from driftline.errors import ContextMismatch, InputError, TooLittleData, UnreadableData
+from driftline.holdout import _views
 from driftline.holdout._calibration import Calibration
 from driftline.holdout._comparison import Comparison, compare
 from driftline.holdout._frames import LabelledFrame, LabelledFrames, content_digest, frames_of
@@ -23,6 +25,9 @@ from driftline.holdout._settings import Settings
 from driftline.holdout._table import MatchTable
 from driftline.holdout._val_row import ValRow
 from driftline.records import Detections, Metric, Sample
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 __all__ = ["Evaluation", "EvaluationOptions", "Role", "evaluate"]
 
@@ -116,7 +121,7 @@ class Scoring:
 
 
 @frozen(kw_only=True, eq=False, repr=False)
-class Evaluation:
+class Evaluation(Shown):
     """The accuracy of one model on one set of labelled frames.
 
     Attributes:
@@ -203,6 +208,33 @@ class Evaluation:
         for tag, scores in self.per_tag.items():
             lines += [f"  {tag} {one}" for one in scores.values()]
         return "\n".join([*lines, *(f"note: {note}" for note in self.notes)])
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """Precision over recall of each class at IoU 0.5, titled with mAP and the weakest class.
+
+        Where the detections were not kept, the scores of the parts instead (`plot_scores`).
+
+        Args:
+            ax: where to draw; None makes a figure of its own.
+
+        Raises:
+            MissingExtra: matplotlib is not installed.
+        """
+        return plot(_views.evaluation(self), ax)
+
+    def plot_scores(self, ax: Axes | None = None) -> Axes:
+        """Average precision of every class, size and tag, with intervals.
+
+        Args:
+            ax: where to draw; None makes a figure of its own.
+
+        Raises:
+            MissingExtra: matplotlib is not installed.
+        """
+        return plot(_views.scores(self), ax)
+
+    def _view(self) -> View:
+        return _views.view_of_evaluation(self)
 
     def compare(
         self,

@@ -14,11 +14,13 @@ import numpy as np
 import numpy.typing as npt
 from attrs import frozen
 
+from driftline._draw import Shown, View
 from driftline._stats.bootstrap import generator, group_index, half_samples
 from driftline._stats.calibration import isotonic, shrunken_isotonic
 from driftline._stats.intervals import Estimate, bias_corrected
 from driftline._stats.prediction_powered import prediction_powered_ratio
 from driftline.errors import ContextMismatch, InputError, TooLittleData
+from driftline.holdout import _views
 from driftline.holdout._evaluation import Evaluation, sample_time
 from driftline.holdout._matching import IOU_THRESHOLDS
 from driftline.holdout._scores import AT_50, cluster_keys, unknown
@@ -40,7 +42,7 @@ CANNOT_SEE: Final = "missed objects, new kinds of false alarms with high confide
 
 
 @frozen(kw_only=True)
-class PrecisionEstimate:
+class PrecisionEstimate(Shown):
     """Precision of a period.
 
     Attributes:
@@ -87,6 +89,9 @@ class PrecisionEstimate:
         if self.invalid_cameras:
             lines.append(f"invalid for cameras {', '.join(self.invalid_cameras)}: left out")
         return "\n".join([*lines, *(f"note: {note}" for note in self.notes)])
+
+    def _view(self) -> View:
+        return _views.view_of_precision(self)
 
     def to_samples(self, *, at: datetime, deployment: str = "") -> tuple[Sample, ...]:
         """The precision as metrics: overall, by class and by camera; unknown ones are left out."""

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 import numpy.typing as npt
 from attrs import asdict, evolve, frozen
 
+from driftline._draw import Shown, View, plot
 from driftline._stats.intervals import Interval, normal_quantile
 from driftline._stats.trend import (
     Slope,
@@ -22,10 +23,14 @@ from driftline._stats.trend import (
     weighted_slope,
 )
 from driftline.errors import InputError, UnreadableData
+from driftline.holdout import _views
 from driftline.holdout._evaluation import Evaluation, Role, sample_time
 from driftline.holdout._integrity import changed_frames
 from driftline.holdout._plain import revised
 from driftline.records import Metric, Sample
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 __all__ = ["Trend", "TrendPoint", "TrendRule", "TrendVerdict"]
 
@@ -77,7 +82,7 @@ class TrendPoint:
 
 
 @frozen(kw_only=True)
-class Trend:
+class Trend(Shown):
     """How mAP@0.5:0.95 of one model moved over the weeks.
 
     A model that is not changed scores the same on the same frames for ever. So only a random
@@ -177,6 +182,20 @@ class Trend:
             for point in self.points
         ]
         return "\n".join([*lines, *(f"note: {note}" for note in self.notes)])
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """The weeks with their intervals and the levels that were compared, titled with the verdict.
+
+        Args:
+            ax: where to draw; None makes a figure of its own.
+
+        Raises:
+            MissingExtra: matplotlib is not installed.
+        """
+        return plot(_views.trend(self), ax)
+
+    def _view(self) -> View:
+        return _views.view_of_trend(self)
 
     def to_samples(self, *, at: datetime | None = None) -> tuple[Sample, ...]:
         """Slope, drop and verdict as metrics; what is unknown is left out.
