@@ -7,13 +7,14 @@ import shutil
 import sys
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from secrets import token_hex
 from typing import Any, Final
 
 from attrs import evolve, field, frozen
 
-from driftline.errors import InputError, NotFound, StoreBusy
+from driftline.errors import InputError, MissingExtra, NotFound, StoreBusy
 from driftline.holdout import Holdout, LabelledFrame, LocalModel
 from driftline.holdout._images import sha256_of
 from driftline.platform import TrainArgs
@@ -88,7 +89,9 @@ class LocalBackend:
         splits: dict[Split, Holdout] = {
             split: Holdout.open(data, split=split) for split in ("train", "val")
         }
-        frames = {split: _by_digest(holdout) for split, holdout in splits.items()}
+        frames: dict[Split, Sequence[LabelledFrame]] = {
+            split: _by_digest(holdout) for split, holdout in splits.items()
+        }
         names = splits["train"].class_names
         key = f"begin {Version(class_names=names).plus(frames, names).digest}"
         made = self.dataset_version(
@@ -172,8 +175,12 @@ class LocalBackend:
 
         Raises:
             InputError: the base is no ``.pt`` on this machine, or the key is of another training.
+            MissingExtra: ultralytics is not installed.
             ModelError: the child did not start.
         """
+        if find_spec("ultralytics") is None:
+            extra = "yolo"
+            raise MissingExtra(extra, needed_for="training on this machine", package="ultralytics")
         training = self._training(key)
         if not training.exists:
             self._ask(training, request)
