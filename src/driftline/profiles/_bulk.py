@@ -139,10 +139,7 @@ class _Counts:
         if self._table is not None:
             keys = np.flatnonzero(self._table > 0)
             return Cells(keys=keys, counts=self._table[keys])
-        return Cells.total(
-            np.concatenate([cells.keys for cells in self._waiting]),
-            np.concatenate([cells.counts for cells in self._waiting]),
-        )
+        return Cells.sum(self._waiting)
 
 
 def _refuse_many(block: IntArray, possible: int, cameras: Sequence[str]) -> None:

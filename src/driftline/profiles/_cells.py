@@ -49,6 +49,16 @@ class Cells:
         starts = np.flatnonzero(np.concatenate([[True], keys[1:] != keys[:-1]]))
         return cls(keys=keys[starts], counts=np.add.reduceat(counts, starts))
 
+    @classmethod
+    def sum(cls, parts: Sequence[Cells]) -> Cells:
+        """The counts of some cells together."""
+        if not parts:
+            return cls()
+        return cls.total(
+            np.concatenate([cells.keys for cells in parts]),
+            np.concatenate([cells.counts for cells in parts]),
+        )
+
     def same_as(self, other: Cells) -> bool:
         """Whether every cell holds the same count."""
         return np.array_equal(self.keys, other.keys) and np.array_equal(self.counts, other.counts)

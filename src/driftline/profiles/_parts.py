@@ -186,9 +186,4 @@ def _added(parts: Sequence[Cells]) -> Cells:
     filled = [cells for cells in parts if len(cells.keys)]
     if len(filled) == 1 and bool((filled[0].keys[1:] > filled[0].keys[:-1]).all()):
         return filled[0]
-    if not filled:
-        return Cells()
-    return Cells.total(
-        np.concatenate([cells.keys for cells in filled]),
-        np.concatenate([cells.counts for cells in filled]),
-    )
+    return Cells.sum(filled)
