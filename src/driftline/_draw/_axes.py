@@ -46,8 +46,8 @@ def _new(picture: Picture) -> Axes:
         import matplotlib.pyplot as plt  # noqa: PLC0415  heavy, and an extra
     except ImportError as exc:
         raise MissingExtra(_EXTRA, needed_for="plot()", package="matplotlib") from exc
-    rows = len(picture.y.names)
-    height = max(2.4, 1.6 + 0.3 * rows) if rows else 4.2
+    named = picture.y.scale == "names"
+    height = max(2.4, 1.6 + 0.3 * len(picture.y.names)) if named else 4.2
     return plt.subplots(figsize=(7.5, height), layout="constrained")[1]
 
 
@@ -88,14 +88,13 @@ def _draw(mark: Mark, ax: Axes, palette: Palette) -> None:
                 label=_name(mark.label),
             )
         case Bar():
-            width, alpha = mark.end - mark.start, 0.35 if mark.pale else 1.0
+            width = mark.end - mark.start
             ax.barh(
                 mark.row,
                 width,
                 left=mark.start,
                 height=0.6,
                 color=colour,
-                alpha=alpha,
                 label=_name(mark.label),
             )
         case Rule():
@@ -155,6 +154,8 @@ def _frame(picture: Picture, ax: Axes, palette: Palette) -> None:
 def _title(picture: Picture, ax: Axes, palette: Palette) -> None:
     """Conclusion, numbers and legend, from top to bottom, above the data and never on it."""
     inches = ax.get_window_extent().width / ax.figure.dpi
+    longest = max((len(shortened(name)) for name in picture.y.names), default=0)
+    inches -= max(0.0, longest / _LETTERS_AN_INCH - 1)  # a layout makes room for names later
     letters = max(24, int(_LETTERS_AN_INCH * inches))
     detail = fill(_plain(picture.detail), int(letters * 1.25))
     legend = 16 if picture.legend else 0
@@ -198,7 +199,7 @@ def _scale(axis: Axis, ax: Axes, ticked: Ticked) -> None:
     elif axis.scale == "time":
         from matplotlib.dates import AutoDateLocator, ConciseDateFormatter  # noqa: PLC0415
 
-        locator = AutoDateLocator(maxticks=7)
+        locator = AutoDateLocator(minticks=3, maxticks=7)
         ticked.set_major_locator(locator)
         ticked.set_major_formatter(ConciseDateFormatter(locator))
     elif axis.scale == "log":

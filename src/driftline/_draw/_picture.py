@@ -127,7 +127,6 @@ class Bar:
         end: its right end.
         role: its colour.
         label: its name in the legend, "" for none.
-        pale: whether it is a shade only.
     """
 
     row: float
@@ -135,7 +134,6 @@ class Bar:
     end: float
     role: Role = "reference"
     label: str = ""
-    pale: bool = False
 
 
 @frozen(kw_only=True)

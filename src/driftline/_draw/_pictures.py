@@ -243,16 +243,7 @@ def timeline(
     for row, left, right, role, label in spans:
         first = "" if label in labelled else label
         labelled.add(label)
-        marks.append(
-            Bar(
-                row=row,
-                start=max(left, start),
-                end=right,
-                role=role,
-                label=first,
-                pale=role == "unknown",
-            )
-        )
+        marks.append(Bar(row=row, start=max(left, start), end=right, role=role, label=first))
     return Picture(
         title=title,
         detail=detail,

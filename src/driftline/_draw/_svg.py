@@ -26,7 +26,7 @@ from driftline._draw._theme import Role, paint
 WIDTH: Final = 480
 HEIGHT: Final = 240
 ROW: Final = 20
-LETTER: Final = 6.3
+LETTER: Final = 6.7
 """Mean width of a letter at 12 units of height."""
 LONGEST: Final = 30
 """Letters of a row's name that are shown."""
@@ -164,10 +164,9 @@ class _Frame:
                     yield _dot(x, y, mark.role, hollow=mark.hollow)
             case Bar():
                 x, y = self.x(mark.start), self.y(mark.row)
-                opacity = 0.35 if mark.pale else 1
                 yield (
                     f'<rect x="{x:.1f}" y="{y - 6:.1f}" width="{max(1.5, self.x(mark.end) - x):.1f}" '
-                    f'height="12" rx="2" opacity="{opacity}" style="fill:{paint(mark.role)}"/>'
+                    f'height="12" rx="2" style="fill:{paint(mark.role)}"/>'
                 )
             case Rule():
                 yield from self._rule(mark)

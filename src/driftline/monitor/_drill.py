@@ -8,6 +8,8 @@ from datetime import datetime
 from attrs import evolve, frozen
 
 from driftline._clock import Clock
+from driftline._draw import Shown, View
+from driftline.monitor import _views
 from driftline.monitor._engine import Telling
 from driftline.monitor._keep import Keep
 from driftline.monitor._outbox import Deliveries
@@ -62,7 +64,7 @@ class DrillLine:
 
 
 @frozen(kw_only=True)
-class Drill:
+class Drill(Shown):
     """What came of a drill.
 
     Attributes:
@@ -94,6 +96,9 @@ class Drill:
         lines += [f"  {problem}" for problem in self.problems]
         lines += [f"  {line}" for line in sorted(self.lines, key=lambda line: line.ok)]
         return "\n".join(lines)
+
+    def _view(self) -> View:
+        return _views.view_of_drill(self)
 
 
 @frozen(kw_only=True)

@@ -14,7 +14,9 @@ from typing import Final, Protocol
 from attrs import define, field, frozen
 
 from driftline._clock import Clock, SystemClock
+from driftline._draw import Shown, View
 from driftline.errors import ConfigError, InputError, PlatformError
+from driftline.monitor import _views
 from driftline.monitor._monitor import Monitor
 from driftline.monitor._run import Delivered
 from driftline.records import Alert, AlertStatus, Sample
@@ -35,7 +37,7 @@ class Predicts(Protocol):
 
 
 @frozen(kw_only=True)
-class FireDrill:
+class FireDrill(Shown):
     """What came of a drill against a deployment.
 
     Attributes:
@@ -86,6 +88,9 @@ class FireDrill:
         elif self.fired is not None:
             lines.append(f"  still open {self.resolved_after} after the drill ended")
         return "\n".join([*lines, *(f"  {problem}" for problem in self.problems)])
+
+    def _view(self) -> View:
+        return _views.view_of_fire_drill(self)
 
 
 def drill_bad_images(

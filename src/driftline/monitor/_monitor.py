@@ -7,7 +7,7 @@ import inspect
 import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any, Literal, TypeAlias, TypeVar, cast, get_args
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, cast, get_args
 
 import numpy as np
 from attrs import evolve, frozen
@@ -21,7 +21,9 @@ from driftline._checks import (
     refuse_other,
 )
 from driftline._clock import Clock, SystemClock, as_clock
+from driftline._draw import plot
 from driftline.errors import ConfigError, InputError, StoreBusy
+from driftline.monitor import _views
 from driftline.monitor._backoff import Backoff
 from driftline.monitor._book import Book, memory_key
 from driftline.monitor._codec import alert_from_json
@@ -46,6 +48,9 @@ from driftline.monitor._tick import Conversation, Parts, tick, transition_from_j
 from driftline.records import Alert, Drop, Put, Remove, Revive, Sample, Store
 from driftline.rules import INHIBITIONS, Inhibition, Phase, Rule, Silence
 from driftline.stores import MemoryStore
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 T = TypeVar("T")
 OnProblem: TypeAlias = Literal["report", "raise"]
@@ -465,6 +470,19 @@ class Monitor:
         """What happened to the synthetic alerts of `drill`, by time."""
         found = self._store.history(f"{self._space}/drills")
         return tuple(transition_from_json(e.key, e.at, e.record) for e in found)
+
+    def plot(self, ax: Axes | None = None, *, since: datetime | None = None) -> Axes:
+        """When alerts were pending, firing and not told: a row for each rule and subject.
+
+        Args:
+            ax: where to draw; None makes a figure of its own.
+            since: from when on; None: all that the store keeps.
+
+        Raises:
+            MissingExtra: matplotlib is not installed.
+        """
+        history = self.transitions(since=since)
+        return plot(_views.alerts(history, since=since, now=self._clock.now()), ax)
 
     def dead_letters(self) -> tuple[DeadLetter, ...]:
         """What was given up, newest first, until it is revived or dropped."""

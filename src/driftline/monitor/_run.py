@@ -7,6 +7,8 @@ from datetime import datetime
 
 from attrs import field, frozen
 
+from driftline._draw import Shown, View
+from driftline.monitor import _views
 from driftline.records import Alert, AlertStatus, Receipt
 from driftline.rules import Change
 
@@ -39,11 +41,16 @@ class Transition:
     since: datetime
     reason: str = ""
 
+    @property
+    def name(self) -> str:
+        """Rule and subject in words."""
+        return f"{self.rule} on {place(self.deployment, self.labels)}"
+
     def __str__(self) -> str:
         """One line for people."""
         reason = f" ({self.reason})" if self.reason else ""
         return (
-            f"{self.at:%Y-%m-%d %H:%M} {self.rule} on {place(self.deployment, self.labels)}: "
+            f"{self.at:%Y-%m-%d %H:%M} {self.name}: "
             f"{self.change.value} at {self.value:.4g}, threshold {self.threshold:.4g}{reason}"
         )
 
@@ -159,7 +166,7 @@ class Problem:
 
 
 @frozen(kw_only=True)
-class Run:
+class Run(Shown):
     """What one run of a monitor did.
 
     Attributes:
@@ -235,6 +242,9 @@ class Run:
             )
         lines += [f"  unjudged {gap}" for gap in self.unjudged]
         return "\n".join(lines)
+
+    def _view(self) -> View:
+        return _views.view_of_run(self)
 
 
 def place(deployment: str, labels: Mapping[str, str]) -> str:

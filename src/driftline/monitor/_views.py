@@ -1,0 +1,186 @@
+"""What there is to see of runs, drills and the history of alerts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from attrs import define, field
+
+from driftline._draw import Picture, Role, Table, View, days
+from driftline._draw._pictures import MOST_ROWS, timeline
+from driftline.rules import Change
+
+if TYPE_CHECKING:
+    from driftline.monitor._drill import Drill
+    from driftline.monitor._fire_drills import FireDrill
+    from driftline.monitor._run import Run, Transition
+
+_Span = tuple[datetime, datetime, Role, str]
+_QUIET = timedelta(days=1)
+
+
+@define
+class _Life:
+    """How one alert came and went."""
+
+    name: str
+    spans: list[_Span] = field(factory=list)
+    pending: datetime | None = None
+    firing: datetime | None = None
+    untold: datetime | None = None
+
+    def follow(self, step: Transition) -> None:
+        """Take in what happened next."""
+        match step.change:
+            case Change.PENDING:
+                self.pending = step.since
+            case Change.CLEARED:
+                self._close(step.at)
+            case Change.FIRING | Change.NO_DATA:
+                self.pending = step.since
+                self._close(step.at)
+                self.firing = step.at
+            case Change.RESOLVED:
+                self._close(step.at)
+            case Change.SUPPRESSED:
+                self.untold = step.at
+            case Change.RELEASED if self.untold is not None:
+                self.spans.append((self.untold, step.at, "muted", "not told"))
+                self.untold = None
+            case _:
+                pass
+
+    def _close(self, at: datetime) -> None:
+        if self.pending is not None and self.firing is None:
+            self.spans.append((self.pending, at, "warn", "breach, not firing yet"))
+        if self.firing is not None:
+            self.spans.append((self.firing, at, "bad", "firing"))
+        if self.untold is not None:
+            self.spans.append((self.untold, at, "muted", "not told"))
+        self.pending = self.firing = self.untold = None
+
+    def until(self, now: datetime) -> list[_Span]:
+        """All of it, what is open up to now."""
+        self._close(now)
+        return sorted(self.spans, key=lambda span: span[2] == "muted")  # on top of the others
+
+
+def alerts(transitions: Sequence[Transition], *, since: datetime | None, now: datetime) -> Picture:
+    """What breached and fired when, a row for each rule and subject, the latest on top."""
+    lives: dict[str, _Life] = {}
+    for step in transitions:
+        life = lives.pop(step.key, _Life(step.name))
+        life.follow(step)
+        lives[step.key] = life  # the latest last
+    told = _told(list(lives.values()), transitions, now)
+    first = min((step.since for step in transitions), default=now - _QUIET)
+    shown = list(reversed(lives.values()))[:MOST_ROWS]
+    spans: list[tuple[int, float, float, Role, str]] = [
+        (row, days(start), days(end), role, label)
+        for row, life in enumerate(shown)
+        for start, end, role, label in life.until(now)
+    ]
+    return timeline(
+        title=told,
+        detail=f"{len(lives) - len(shown)} more are not shown" if len(lives) > len(shown) else "",
+        names=[life.name for life in shown],
+        spans=spans,
+        start=days(since or first),
+        end=days(now),
+    )
+
+
+def _told(lives: Sequence[_Life], transitions: Sequence[Transition], now: datetime) -> str:
+    open_ones = [life for life in lives if life.firing is not None]
+    if len(open_ones) == 1:
+        life = open_ones[0]
+        return f"{life.name} is firing since {_when(life.firing or now)} UTC"
+    if open_ones:
+        return (
+            f"{len(open_ones)} alerts are firing: {', '.join(life.name for life in open_ones[:3])}"
+        )
+    fired = sum(step.change is Change.FIRING for step in transitions)
+    return f"No alert is firing; {fired} fired and ended" if fired else "No alert has fired"
+
+
+def _when(at: datetime) -> str:
+    return f"{at:%Y-%m-%d %H:%M}"
+
+
+def view_of_run(run: Run) -> View:
+    """A run for a notebook."""
+    rows = [
+        (alert.severity.value, alert.status.value, alert.deployment, alert.summary, alert.runbook)
+        for alert in run.alerts
+    ]
+    return View(
+        kind=f"run of {run.monitor} at {run.at:%Y-%m-%d %H:%M:%S} UTC",
+        verdict="busy" if run.busy else "ok" if run.ok else "not ok",
+        tone="unknown" if run.busy else "good" if run.ok else "bad",
+        headline=run.busy or _run_told(run),
+        lines=list(_loud(run)),
+        tables=[
+            Table(
+                head=("severity", "status", "deployment", "what", "first"),
+                rows=rows,
+                caption="alerts",
+            ),
+            Table(head=("what happened",), rows=[(str(step),) for step in run.transitions]),
+        ],
+        notes=[f"unjudged: {gap}" for gap in run.unjudged],
+    )
+
+
+def _run_told(run: Run) -> str:
+    told = f"{len(run.alerts)} alerts" if run.alerts else "No alert"
+    return f"{told}, {run.judged:,} samples judged"
+
+
+def _loud(run: Run) -> Iterator[str]:
+    if run.dead:
+        yield f"{run.dead} dead letters: given up and not yet dealt with"
+    for letter in run.dead_letters:
+        yield f"given up by {letter.sink}: {letter.key or 'numbers'}: {letter.reason}"
+    for failed in run.failed:
+        yield f"not delivered by {failed.sink}: {failed.key or 'numbers'}: {failed.error}"
+    for problem in run.problems:
+        yield str(problem)
+
+
+def view_of_drill(drill: Drill) -> View:
+    """A drill for a notebook."""
+    rows = [
+        (
+            line.rule,
+            line.sink,
+            "ok" if line.ok else "FAILED",
+            f"{line.fired_after_seconds:.2f} s",
+            f"{line.resolved_after_seconds:.2f} s",
+            line.error,
+        )
+        for line in sorted(drill.lines, key=lambda line: line.ok)
+    ]
+    good = sum(line.ok for line in drill.lines)
+    head = ("rule", "sink", "result", "fired in", "resolved in", "error")
+    return View(
+        kind=f"drill of {drill.monitor} at {drill.at:%Y-%m-%d %H:%M:%S} UTC",
+        verdict="all well" if drill.ok else "not well",
+        tone="good" if drill.ok else "bad",
+        headline=f"{good} of {len(drill.lines)} alerts went out and back",
+        lines=drill.problems,
+        tables=[Table(head=head, rows=rows)],
+    )
+
+
+def view_of_fire_drill(drill: FireDrill) -> View:
+    """A fire drill for a notebook."""
+    first, *lines = str(drill).splitlines()
+    return View(
+        kind="fire drill",
+        verdict="all well" if drill.ok else "not well",
+        tone="good" if drill.ok else "bad",
+        headline=first,
+        lines=[line.strip() for line in lines],
+    )
