@@ -9,7 +9,9 @@ from typing import Any, Literal
 
 from attrs import asdict, field, frozen
 
+from driftline._draw import Shown, View
 from driftline.errors import InputError, UnreadableData
+from driftline.retrain import _views
 from driftline.retrain._plain import optional_utc, plain
 
 Strength = Literal["strong", "moderate", "weak"]
@@ -88,7 +90,7 @@ class Finding:
 
 
 @frozen(kw_only=True)
-class Decision:
+class Decision(Shown):
     """One action with its reasons.
 
     Attributes:
@@ -139,6 +141,9 @@ class Decision:
         except (AttributeError, KeyError, TypeError, ValueError) as exc:
             msg = f"this is no stored decision: {type(exc).__name__}: {exc}"
             raise UnreadableData(msg) from exc
+
+    def _view(self) -> View:
+        return _views.view_of_decision(self)
 
 
 def _fields(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,14 +12,19 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from datetime import timedelta
 from enum import StrEnum
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from attrs import asdict, evolve, field, fields, frozen
 
+from driftline._draw import Shown, View, plot
 from driftline.errors import InputError
+from driftline.retrain import _views
 from driftline.retrain._arms import PAIRED, Arm, Counts, Measure, Scale, Tally
 from driftline.retrain._boundary import above, at, below, exceeds
 from driftline.retrain._plain import plain
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 MOST_TIMES: Final = 1000.0
 """Beyond so many times the frames seen, "more frames" is no advice."""
@@ -182,7 +187,7 @@ class Difference:
 
 
 @frozen(kw_only=True)
-class Judgement:
+class Judgement(Shown):
     """What a guard concludes from what it has seen so far.
 
     Attributes:
@@ -202,6 +207,20 @@ class Judgement:
         """The verdict with its reasons and numbers."""
         lines = [f"{self.verdict.value.upper()}: {'; '.join(self.reasons)}"]
         return "\n".join([*lines, *(f"  {difference}" for difference in self.differences)])
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """Both arms measure by measure, as multiples of what is tolerated; the title is the verdict.
+
+        Args:
+            ax: where to draw; None makes a figure of its own.
+
+        Raises:
+            MissingExtra: matplotlib is not installed.
+        """
+        return plot(_views.judgement(self), ax)
+
+    def _view(self) -> View:
+        return _views.view_of_judgement(self)
 
 
 @frozen(kw_only=True)

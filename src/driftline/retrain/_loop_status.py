@@ -9,6 +9,7 @@ from typing import Any
 
 from attrs import field, frozen
 
+from driftline._draw import Shown
 from driftline.retrain._decision import Decision
 from driftline.retrain._loop_parts import Ask
 from driftline.retrain._loop_state import STEPS, Move, Note, State
@@ -16,7 +17,7 @@ from driftline.retrain._promotion import Promotion
 
 
 @frozen(kw_only=True)
-class LoopStatus:
+class LoopStatus(Shown):
     """Where a retraining stands; ``str()`` is a picture of its seven steps.
 
     Attributes:

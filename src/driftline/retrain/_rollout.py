@@ -6,11 +6,12 @@ import logging
 import math
 from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
-from typing import Final, Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Final, Literal, Protocol, TypeAlias
 
 from attrs import evolve, field, frozen
 
 from driftline._clock import Clock
+from driftline._draw import Shown, View, plot
 from driftline.errors import (
     ConfigError,
     Conflict,
@@ -26,6 +27,7 @@ from driftline.platform import Deployment, DeploymentStatus, Ref
 from driftline.platform._deployment import parse_model
 from driftline.platform._transition import POLL, TRANSITION_TIMEOUT, UNMOVED
 from driftline.records import Remove, Sample, Store
+from driftline.retrain import _views
 from driftline.retrain._guard import Guard, Judgement, Verdict
 from driftline.retrain._stages import (
     SHARES,
@@ -38,6 +40,9 @@ from driftline.retrain._stages import (
     checked_stages,
 )
 from driftline.retrain._worker import SPACE, SYNC_EVERY, RolloutRouter, whole_ref
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 _log = logging.getLogger("driftline.retrain")
 
@@ -91,7 +96,7 @@ Approve: TypeAlias = Callable[[Proposal], bool]
 
 
 @frozen(kw_only=True)
-class RolloutStatus:
+class RolloutStatus(Shown):
     """Where a rollout stands.
 
     Attributes:
@@ -170,6 +175,20 @@ class RolloutStatus:
             sample("rollout.share", self.share),
             *(sample("rollout.difference", d.difference, measure=d.measure) for d in differences),
         ]
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """The two arms measure by measure; the title says where the rollout stands.
+
+        Args:
+            ax: where to draw; None makes a figure of its own.
+
+        Raises:
+            MissingExtra: matplotlib is not installed.
+        """
+        return plot(_views.rollout(self), ax)
+
+    def _view(self) -> View:
+        return _views.view_of_rollout(self)
 
 
 class Rollout(RolloutRouter):
