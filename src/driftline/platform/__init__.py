@@ -4,6 +4,7 @@ from driftline._retry import Retry
 from driftline._wire import Call, Upload
 from driftline.platform._async_client import AsyncPlatformClient
 from driftline.platform._async_learning import AsyncDatasets, AsyncModels, AsyncTraining
+from driftline.platform._card import Card
 from driftline.platform._client import PlatformClient
 from driftline.platform._datasets import (
     BatchRun,
@@ -57,6 +58,7 @@ __all__ = [
     "AsyncTraining",
     "BatchRun",
     "Call",
+    "Card",
     "ClassScore",
     "Dataset",
     "DatasetImage",

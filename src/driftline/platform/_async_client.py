@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from datetime import datetime, timedelta
 from functools import partial
 from types import TracebackType
@@ -16,6 +16,7 @@ from driftline._secret import Secret
 from driftline._wire import Call, Flow, adrive
 from driftline.platform._async_learning import AsyncDatasets, AsyncModels, AsyncTraining
 from driftline.platform._calls import PredictOptions
+from driftline.platform._card import Card, Rounds, card
 from driftline.platform._deployment import Deployment, DeploymentList, DeploymentStatus, Ref
 from driftline.platform._endpoint import LOWEST_CONF, AsyncEndpoint
 from driftline.platform._health import Health
@@ -147,6 +148,30 @@ class AsyncPlatformClient:
     async def health(self, ref: Ref) -> Health:
         """Ping a deployment; see `PlatformClient.health`."""
         return await self._run(self._core.health(ref))
+
+    async def card(self, ref: Ref) -> Card:
+        """A deployment at a glance; see `PlatformClient.card`."""
+        return await self._run(card(self._core, ref))
+
+    async def watch_card(
+        self,
+        ref: Ref,
+        *,
+        duration: timedelta | None = None,
+        show: Callable[[Card], None] | None = None,
+    ) -> Card:
+        """Show the card of a deployment and keep it up to date; see `PlatformClient.watch_card`.
+
+        As a task it leaves a notebook free, and ends when it is cancelled.
+        """
+        rounds = Rounds(self.clock, duration, show)
+        while True:
+            due = rounds.due
+            seen = await self._run(card(self._core, ref, rounds.card, due))
+            pause = rounds.take(seen, due)
+            if pause is None:
+                return seen
+            await self.clock.asleep(pause)
 
     async def predict(
         self,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 from functools import partial
 from types import TracebackType
@@ -14,6 +14,7 @@ from driftline._retry import Retry
 from driftline._secret import Secret
 from driftline._wire import Call, Flow, drive
 from driftline.platform._calls import PredictOptions
+from driftline.platform._card import Card, Rounds, card
 from driftline.platform._deployment import Deployment, DeploymentList, DeploymentStatus, Ref
 from driftline.platform._endpoint import LOWEST_CONF, Endpoint
 from driftline.platform._health import Health
@@ -196,6 +197,45 @@ class PlatformClient:
         metrics and may cost: it does not belong into the loop that polls metrics.
         """
         return self._run(self._core.health(ref))
+
+    def card(self, ref: Ref) -> Card:
+        """A deployment at a glance: status, health, 24 hours of numbers, the newest log lines.
+
+        It pings an endpoint that is ready; see `health` for what that means.
+        """
+        return self._run(card(self._core, ref))
+
+    def watch_card(
+        self,
+        ref: Ref,
+        *,
+        duration: timedelta | None = None,
+        show: Callable[[Card], None] | None = None,
+    ) -> Card:
+        """Show the card of a deployment and keep it up to date, as the Platform's page does.
+
+        Numbers and log are asked for every 60 s, the status every 15 s (3 s while it changes),
+        the health 20 s after it was bad. It blocks until it is interrupted or the time is over;
+        in a notebook ``asyncio.create_task(client.watch_card(ref))`` of the async client does
+        not. What fails later than the first look is shown, not raised.
+
+        Args:
+            ref: which one.
+            duration: for how long; None: until it is interrupted.
+            show: what to do with each card; None: show it in place in a notebook, write it to
+                standard output elsewhere.
+
+        Returns:
+            The last card.
+        """
+        rounds = Rounds(self.clock, duration, show)
+        while True:
+            due = rounds.due
+            seen = self._run(card(self._core, ref, rounds.card, due))
+            pause = rounds.take(seen, due)
+            if pause is None:
+                return seen
+            self.clock.sleep(pause)
 
     def predict(
         self,
