@@ -1,0 +1,92 @@
+"""Every credential that any test makes is a canary: it must be found in no log, error or file.
+
+`Secret` is where credentials enter Driftline, so its values are collected as tests make them.
+Each log record, each error that a test expects (with its causes), what a test prints, and each
+file below `tmp_path` after it is searched for all of them. A test that needs its credential in a
+file says so with the mark ``writes_secret``.
+"""
+
+import logging
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from driftline._secret import Secret
+
+SHORTEST = 12
+"""A shorter value, such as "key", is found in innocent text."""
+LARGEST_FILE = 5_000_000
+CANARIES: set[str] = set()
+LEAKS: list[str] = []
+
+
+def search(text, *, where):
+    """Note a leak where a canary is in the text; the canary itself is not repeated."""
+    if any(canary in text for canary in CANARIES):
+        LEAKS.append(where)
+
+
+class Listener(logging.Handler):
+    """Searches each record as it would be printed, with its traceback."""
+
+    def emit(self, record):
+        search(self.format(record), where=f"the log of {record.name}")
+
+
+def chain(error):
+    """The error and all that a traceback would show before it."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+
+
+def pytest_configure(config):
+    """Collect from birth: wrap the constructor, listen to every logger, watch `pytest.raises`."""
+    keep, leave = Secret.__init__, pytest.RaisesExc.__exit__
+
+    def collect(self, value):
+        keep(self, value)
+        if len(value) >= SHORTEST and urlsplit(value).path not in ("", "/"):
+            CANARIES.add(value)
+
+    def inspect(self, kind, error, traceback):
+        for one in chain(error):
+            search(f"{one} {one!r}", where=f"the text of {type(one).__name__}")
+        return leave(self, kind, error, traceback)
+
+    Secret.__init__ = collect
+    pytest.RaisesExc.__exit__ = inspect
+    logging.getLogger().addHandler(Listener())
+    logging.getLogger("driftline").setLevel(logging.DEBUG)
+    config.addinivalue_line("markers", "writes_secret: the test itself puts a credential in a file")
+
+
+@pytest.fixture(autouse=True)
+def no_credential_leaks(request):
+    """Fail the test in which a credential went where people or disks can see it."""
+    LEAKS.clear()
+    yield
+    folder = request.node.funcargs.get("tmp_path")
+    if folder is not None and not request.node.get_closest_marker("writes_secret"):
+        search_files(folder)
+    assert not LEAKS, f"a credential is in {sorted(set(LEAKS))}"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    """What a test prints is searched too; a leak makes the report a failure."""
+    report = yield
+    found = [name for name, text in report.sections if any(c in text for c in CANARIES)]
+    if found:
+        report.outcome, report.longrepr = "failed", f"a credential is in {found}"
+    return report
+
+
+def search_files(folder):
+    wanted = [canary.encode() for canary in CANARIES]
+    for path in Path(folder).rglob("*"):
+        if path.is_file() and path.stat().st_size <= LARGEST_FILE:
+            content = path.read_bytes()
+            if any(canary in content for canary in wanted):
+                LEAKS.append(f"the file {path.name}")
