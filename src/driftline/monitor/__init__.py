@@ -2,9 +2,11 @@
 
 from driftline.monitor._backoff import Backoff
 from driftline.monitor._drill import Drill, DrillLine
+from driftline.monitor._drive import Budget
 from driftline.monitor._fire_drills import FireDrill, drill_bad_images, drill_paused_traffic
+from driftline.monitor._fleet import Fleet
 from driftline.monitor._groups import Grouping
-from driftline.monitor._monitor import Budget, Monitor
+from driftline.monitor._monitor import Monitor
 from driftline.monitor._run import (
     DeadLetter,
     Delivered,
@@ -27,6 +29,7 @@ __all__ = [
     "DrillLine",
     "Failed",
     "FireDrill",
+    "Fleet",
     "Grouping",
     "Monitor",
     "Platform",

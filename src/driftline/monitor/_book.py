@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
-from datetime import datetime
-from typing import Any
+from collections.abc import Collection, Iterable, Mapping
+from datetime import datetime, timedelta
+from typing import Any, Final
 
 from attrs import define, field
 
 from driftline.monitor._engine import Findings, Place
 from driftline.monitor._subjects import Subject
 from driftline.records import Change, Put, Remove, Store
-from driftline.rules import Silence
+from driftline.rules import Phase, Silence
 from driftline.rules._state import State
+from driftline.rules._time import micros, span
 
 
 @define(kw_only=True)
@@ -25,12 +26,19 @@ class Page:
         forwarded: up to when its numbers were forwarded, microseconds since 1970.
         missed: how many runs in a row it was not to be found.
         missed_at: when last.
+        asked: when the platform was last asked about it.
     """
 
     states: dict[Place, State] = field(factory=dict)
     forwarded: int = 0
     missed: int = 0
     missed_at: int = 0
+    asked: int = 0
+
+    @property
+    def urgent(self) -> bool:
+        """Whether something fires or is about to."""
+        return any(state.phase is not Phase.OK for state in self.states.values())
 
     def to_json(self) -> dict[str, Any]:
         """As JSON."""
@@ -38,7 +46,8 @@ class Page:
         for (rule, subject), state in self.states.items():
             labels = json.dumps(dict(subject.labels)) if subject.labels else ""
             rules.setdefault(rule, {})[labels] = state.to_json()
-        return {"rules": rules, "f": self.forwarded, "m": [self.missed, self.missed_at]}
+        missed = [self.missed, self.missed_at]
+        return {"rules": rules, "f": self.forwarded, "m": missed, "a": self.asked}
 
     @classmethod
     def from_json(cls, deployment: str, value: Mapping[str, Any]) -> Page:
@@ -55,6 +64,7 @@ class Page:
             forwarded=value["f"],
             missed=missed,
             missed_at=missed_at,
+            asked=value.get("a", 0),
         )
 
 
@@ -126,6 +136,23 @@ class Book:
         ]
         return changes
 
+    def forgotten(self, watched: Collection[str], now: datetime) -> list[Change]:
+        """Deployments that nobody has watched for 30 days go, with what rules learnt of them."""
+        old = micros(now) - KEPT
+        gone = {
+            deployment
+            for deployment, page in self.pages.items()
+            if 0 < page.asked < old and deployment not in watched
+        }
+        return [
+            *(Remove(space=f"{self.space}/state", key=deployment) for deployment in gone),
+            *(
+                Remove(space=f"{self.space}/memory", key=memory_key(place))
+                for place in self.memories
+                if place[1].deployment in gone
+            ),
+        ]
+
     def expired_silences(self, now: datetime) -> Iterable[Change]:
         """Silences that are over go, a day later: a late run still judges by them."""
         return [
@@ -136,6 +163,8 @@ class Book:
 
 
 _DAY = 86_400.0
+KEPT: Final = span(timedelta(days=30))
+"""As long as the Platform keeps its metrics."""
 
 
 def memory_key(place: Place) -> str:

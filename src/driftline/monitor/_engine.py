@@ -6,7 +6,7 @@ second, because whether an alert is told depends on what fires beside it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any, Final, TypeAlias
 
@@ -35,6 +35,8 @@ PLATFORM_METRICS: Final = frozenset(
 )
 """What a platform's answer holds; everything else comes from the caller."""
 
+UNWATCHED: Final = "the deployment is not watched any more: it was deleted, or taken off the list"
+
 Place: TypeAlias = tuple[str, Subject]
 """A rule's name and a subject."""
 Stretch: TypeAlias = tuple[int, int | None]
@@ -49,10 +51,11 @@ class Observations:
         monitor: name of the monitor.
         rules: what is judged.
         deployments: what is watched.
+        asked: of these, whom the platform was asked about just now.
         answers: deployment → the platform's answers, in order of time, widest buckets first.
         refused: deployment → why the platform says there is nothing to know (it is stopped).
         silent: deployments whose platform did not answer.
-        gone: deployment → why it is taken for gone.
+        gone: deployment → why nobody looks at it any more.
         passed: what callers passed, by subject and metric.
         states: as the last run left them.
         memories: what rules remembered.
@@ -65,7 +68,8 @@ class Observations:
 
     monitor: str
     rules: Sequence[Rule]
-    deployments: Sequence[str]
+    deployments: Collection[str]
+    asked: Sequence[str]
     answers: Mapping[str, Sequence[Segment]] = field(factory=dict)
     refused: Mapping[str, str] = field(factory=dict)
     silent: frozenset[str] = frozenset()
@@ -184,7 +188,7 @@ def _subjects(seen: Observations, rule: Rule) -> list[Subject]:
     """Whom a rule judges in this run."""
     found: dict[Subject, None] = {}
     if _asked(seen, rule):
-        found = {Subject(deployment): None for deployment in seen.deployments}
+        found = {Subject(deployment): None for deployment in seen.asked}
     else:
         found = {subject: None for subject, series in seen.passed.items() if rule.metric in series}
         found |= {s: None for name, s in seen.states if name == rule.name}
@@ -313,30 +317,40 @@ def _close_orphans(found: Findings, seen: Observations, judged: Mapping[Place, R
         if place in judged:
             continue
         rule = rules.get(place[0])
-        reason = _orphaned(seen, rule, place[1])
-        if not reason:
+        reason = _unruled(rule, place[1])
+        if reason:
+            found.dropped.append(place)
+            found.states.pop(place, None)
+        elif rule is not None:
+            reason = _unwatched(seen, rule, place[1])
+        if not reason or (state.phase is Phase.OK and not state.told):
             continue
-        found.dropped.append(place)
-        found.states.pop(place, None)
-        if state.phase is Phase.OK and not state.told:
-            continue
-        _, step = close(state, at=seen.now, reason=reason)
+        ended, step = close(state, at=seen.now, reason=reason)
         found.steps.append((place, step))
         if state.told:
+            ended = ended.but({"resolved_at": seen.now})
             key = dedup_key(seen.monitor, *place)
             notice = Notice(status=AlertStatus.RESOLVED, step=step)
             found.tellings.append(Telling(key=key, rule=rule, place=place, notice=notice))
+        if place in found.states:
+            found.states[place] = ended
 
 
-def _orphaned(seen: Observations, rule: Rule | None, subject: Subject) -> str:
+def _unruled(rule: Rule | None, subject: Subject) -> str:
+    """Why no rule judges it any more: its state is of no use."""
     if rule is None:
         return "the rule was removed from the monitor"
     if not rule.applies(subject.deployment, dict(subject.labels)):
         return "the rule is not for this deployment any more"
+    return ""
+
+
+def _unwatched(seen: Observations, rule: Rule, subject: Subject) -> str:
+    """Why nobody looks at it any more: what was learnt stays, it may come back."""
     if subject.deployment in seen.gone:
         return seen.gone[subject.deployment]
     if _asked(seen, rule) and subject.deployment not in seen.deployments:
-        return "the deployment is not watched any more"
+        return UNWATCHED
     return ""
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -40,7 +40,11 @@ GONE: Final = (
 
 @define(kw_only=True)
 class Gathered:
-    """Answers, sorted by what they mean; see `driftline.monitor._engine.Observations`."""
+    """Answers, sorted by what they mean; see `driftline.monitor._engine.Observations`.
+
+    Attributes:
+        late: deployments that were not asked because the run's time was used up.
+    """
 
     answers: dict[str, list[Segment]] = field(factory=dict)
     refused: dict[str, str] = field(factory=dict)
@@ -48,26 +52,27 @@ class Gathered:
     gone: dict[str, str] = field(factory=dict)
     samples: list[Sample] = field(factory=list)
     problems: list[Problem] = field(factory=list)
+    late: list[str] = field(factory=list)
 
 
 def questions(
     rules: Sequence[Rule], deployments: Sequence[str], book: Book, now: datetime, *, numbers: bool
 ) -> list[Ask]:
-    """What to ask: metrics of each deployment, whoever waited longest first, and health.
+    """What to ask: metrics of each deployment, and health where it is due.
 
     Args:
         rules: what is judged.
-        deployments: who is watched.
+        deployments: who is watched, the most urgent first.
         book: what was judged before.
         now: the run's time.
         numbers: whether metrics are wanted even where no rule judges them.
     """
     asks: list[Ask] = []
-    waited = {d: _judged_until(rules, book.pages.get(d)) for d in deployments}
-    for deployment in sorted(deployments, key=lambda d: waited[d] or 0):
+    for deployment in deployments:
         asked = [r for r in rules if r.metric in PLATFORM_METRICS and r.applies(deployment, {})]
         if asked or numbers:
-            if (until := waited[deployment]) and instant(until) < now - FINEST:
+            until = _judged_until(rules, book.pages.get(deployment))
+            if until and instant(until) < now - FINEST:
                 asks.append(
                     Ask(what="metrics", deployment=deployment, window=_reaching(until, now))
                 )
@@ -75,6 +80,23 @@ def questions(
         if _health_due(rules, book, deployment, now) is not None:
             asks.append(Ask(what="health", deployment=deployment))
     return asks
+
+
+URGENCY: Final = 3
+"""How many times longer a deployment counts as waiting while something fires or is pending there.
+So it comes before what the last run did not reach, and that before all else; yet where time never
+suffices for all, nobody waits for ever."""
+
+
+def by_urgency(deployments: Iterable[str], book: Book, now: datetime) -> list[str]:
+    """Deployments, whoever waits most urgently first; new ones have waited longest of all."""
+    at = micros(now)
+
+    def waited(deployment: str) -> int:
+        page = book.pages.get(deployment, _BLANK)
+        return (at - page.asked) * (URGENCY if page.urgent else 1)
+
+    return sorted(deployments, key=waited, reverse=True)
 
 
 def _judged_until(rules: Sequence[Rule], page: Page | None) -> int | None:
@@ -105,25 +127,47 @@ def _health_due(rules: Iterable[Rule], book: Book, deployment: str, now: datetim
     return None
 
 
-def gather(answers: Sequence[Answer], rules: Sequence[Rule], book: Book, now: datetime) -> Gathered:
-    """Sort answers by what they mean."""
+def gather(
+    answers: Sequence[Answer],
+    rules: Sequence[Rule],
+    book: Book,
+    now: datetime,
+    resting: Collection[str] = (),
+) -> Gathered:
+    """Sort answers by what they mean.
+
+    Args:
+        answers: what came back.
+        rules: what is judged.
+        book: what was judged before.
+        now: the run's time.
+        resting: deployments that need not have metrics.
+    """
     found = Gathered()
     skipped: dict[str, list[str]] = {}
     for answer in answers:
         deployment = answer.ask.deployment
         if isinstance(answer.error, NotAsked):
-            skipped.setdefault(str(answer.error), []).append(deployment)
             if answer.error.silent:
+                skipped.setdefault(str(answer.error), []).append(deployment)
                 found.silent.add(deployment)
+            else:
+                found.late.append(deployment)
         elif answer.ask.what == "health":
             _health(found, answer, rules, book, now)
         elif answer.error is not None:
-            _unanswered(found, answer, answer.error)
+            _unanswered(found, answer, answer.error, resting)
         else:
             _answered(found, answer)
     found.silent -= set(found.answers)
-    found.problems += [_skipped(why, whom) for why, whom in skipped.items()]
+    found.late = list(dict.fromkeys(found.late))
+    found.problems += [
+        Problem(deployment="", message=f"{some(whom)}: {why}") for why, whom in skipped.items()
+    ]
     _count_missing(found, answers, book, micros(now))
+    for answer in answers:
+        if not isinstance(answer.error, NotAsked):
+            book.page(answer.ask.deployment).asked = micros(now)
     return found
 
 
@@ -141,10 +185,13 @@ def _answered(found: Gathered, answer: Answer) -> None:
     found.answers.setdefault(deployment, []).append(segment)
 
 
-def _unanswered(found: Gathered, answer: Answer, error: Exception) -> None:
+def _unanswered(
+    found: Gathered, answer: Answer, error: Exception, resting: Collection[str]
+) -> None:
     deployment = answer.ask.deployment
-    message = f"no metrics of the last {answer.ask.window}: {type(error).__name__}: {error}"
-    found.problems.append(Problem(deployment=deployment, message=message, error=error))
+    if not (isinstance(error, RefusedInput) and deployment in resting):
+        message = f"no metrics of the last {answer.ask.window}: {type(error).__name__}: {error}"
+        found.problems.append(Problem(deployment=deployment, message=message, error=error))
     if isinstance(error, RefusedInput):
         found.refused[deployment] = f"the Platform has no metrics: {error.said or error}"
     elif not isinstance(error, NotFound):
@@ -169,10 +216,17 @@ def _health(
         )
 
 
-def _skipped(why: str, whom: Sequence[str]) -> Problem:
-    names = sorted(set(whom))
-    told = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")  # noqa: PLR2004 - enough to recognise
-    return Problem(deployment="", message=f"{told}: {why}")
+def some(deployments: Iterable[str]) -> str:
+    """A few of them by name, and how many more.
+
+    >>> some(["a/1", "a/2", "a/3", "a/4", "a/5"])
+    'a/1, a/2, a/3 and 2 more'
+    """
+    names = sorted(set(deployments))
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")  # noqa: PLR2004 - enough to recognise
+
+
+_BLANK: Final = Page()
 
 
 def _count_missing(found: Gathered, answers: Sequence[Answer], book: Book, now: int) -> None:
@@ -184,5 +238,4 @@ def _count_missing(found: Gathered, answers: Sequence[Answer], book: Book, now: 
             page.missed = page.missed_at = 0
         elif deployment in missing and now - page.missed_at >= GONE_APART:
             page.missed, page.missed_at = min(page.missed + 1, GONE_AFTER), now
-        if page.missed >= GONE_AFTER:
-            found.gone[deployment] = GONE
+    found.gone = {d: GONE for d, page in book.pages.items() if page.missed >= GONE_AFTER}

@@ -12,6 +12,11 @@ from driftline._clock import Clock, SystemClock
 from driftline.records import Change, Store
 
 
+def somebody() -> str:
+    """A name for who is at work, for people and unlike any other."""
+    return f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
+
+
 class Keep:
     """A lease that is renewed on the way; what is written under it, an overtaken run cannot write."""
 
@@ -25,14 +30,32 @@ class Keep:
         self._clock = clock
         self._duration = duration
         self._watch = SystemClock()
-        holder = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
-        self._lease = store.acquire(name, holder=holder, now=clock.now(), duration=duration)
+        self._lease = store.acquire(name, holder=somebody(), now=clock.now(), duration=duration)
         self._renewed = self._watch.monotonic()
 
     @property
     def due(self) -> bool:
         """Whether a third of the lease is over."""
         return self._watch.monotonic() - self._renewed > self._duration.total_seconds() / 3
+
+    def taken(self) -> frozenset[str]:
+        """Deployments that another worker is at: none, nobody else works."""
+        return frozenset()
+
+    def claim(self, deployments: Sequence[str]) -> frozenset[str]:
+        """Take deployments on; answer those that are ours now: all of them."""
+        return frozenset(deployments)
+
+    def secure(self) -> bool:
+        """Take the right to write; answer whether others may have written since we read."""
+        return False
+
+    def settled(self) -> list[Change]:
+        """What to write when the deployments taken on are judged."""
+        return []
+
+    def yield_turn(self) -> None:
+        """Let others write, between two rounds; there are none."""
 
     def touch(self) -> None:
         """Renew the lease when that is due.

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
+from itertools import chain
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from driftline._draw import Shown, View
 from driftline.monitor import _views
@@ -182,6 +183,9 @@ class Run(Shown):
         dead: how many dead letters there are in all, until somebody revives or drops them.
         unjudged: time that could not be judged.
         problems: what else did not work, such as a deployment that could not be asked.
+        unreached: deployments that were not asked because time was used up; next time they are
+            the first, after what fires or is pending.
+        unlisted: deployments of a `driftline.monitor.Fleet` that no listing showed.
     """
 
     monitor: str
@@ -196,6 +200,8 @@ class Run(Shown):
     dead: int = 0
     unjudged: tuple[Unjudged, ...] = ()
     problems: tuple[Problem, ...] = ()
+    unreached: tuple[str, ...] = ()
+    unlisted: int = 0
 
     @property
     def ok(self) -> bool:
@@ -245,6 +251,24 @@ class Run(Shown):
 
     def _view(self) -> View:
         return _views.view_of_run(self)
+
+
+def merged(rounds: Sequence[Run]) -> Run:
+    """The rounds of one run as one report."""
+    if len(rounds) == 1:
+        return rounds[0]
+    return evolve(
+        rounds[-1],
+        at=rounds[0].at,
+        judged=sum(run.judged for run in rounds),
+        transitions=tuple(chain(*(run.transitions for run in rounds))),
+        alerts=tuple(chain(*(run.alerts for run in rounds))),
+        delivered=tuple(chain(*(run.delivered for run in rounds))),
+        failed=tuple(chain(*(run.failed for run in rounds))),
+        dead_letters=tuple(chain(*(run.dead_letters for run in rounds))),
+        unjudged=tuple(chain(*(run.unjudged for run in rounds))),
+        problems=tuple(chain(*(run.problems for run in rounds))),
+    )
 
 
 def place(deployment: str, labels: Mapping[str, str]) -> str:

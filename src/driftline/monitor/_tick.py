@@ -1,7 +1,7 @@
-"""One run, as a conversation: it yields questions to the platform, is sent answers, and reports.
+"""One round, as a conversation: it yields questions to the platform, is sent answers, and reports.
 
 Nothing here knows whether the platform is asked in threads or awaited; both drivers are in
-`driftline.monitor._monitor`.
+`driftline.monitor._drive`.
 """
 
 from __future__ import annotations
@@ -15,14 +15,17 @@ import numpy as np
 from attrs import evolve, frozen
 
 from driftline.monitor._book import Book
+from driftline.monitor._claims import Claims
+from driftline.monitor._clients import Clients
 from driftline.monitor._codec import (
     alert_from_json,
     alert_to_json,
     samples_to_json,
     series_to_json,
 )
-from driftline.monitor._engine import Findings, Observations, Place, judge
-from driftline.monitor._gather import Gathered, gather, questions
+from driftline.monitor._engine import UNWATCHED, Findings, Observations, Place, judge
+from driftline.monitor._fleet import Watched
+from driftline.monitor._gather import Gathered, gather
 from driftline.monitor._groups import Grouping, Groups
 from driftline.monitor._intake import Intake
 from driftline.monitor._keep import Keep
@@ -48,6 +51,7 @@ from driftline.rules import Inhibition, Phase, Rule
 from driftline.rules._state import Step
 from driftline.rules._time import instant, micros, span, starts_of
 
+Right: TypeAlias = Keep | Claims
 Conversation: TypeAlias = Generator[Sequence[Ask], Sequence[Answer], Run]
 
 LOGS_ASKED: Final = 200
@@ -69,49 +73,83 @@ class Parts:
     name: str
     space: str
     rules: Sequence[Rule]
-    deployments: Sequence[str]
+    watched: Watched
+    clients: Clients
     inhibitions: Sequence[Inhibition]
     store: Store
     outbox: Outbox
     grouping: Grouping | None
-    from_platform: bool
     forward: bool
     log_lines: int
     delivery_seconds: float
 
 
+@frozen(kw_only=True)
+class Round:
+    """What one round is about.
+
+    Attributes:
+        asks: what is asked.
+        watched: everybody who is watched, asked in this round or not.
+        resting: of these, who need not have metrics.
+        first: whether it is the run's first one, to which belongs what is done once.
+        samples: the caller's numbers.
+        changes: what is to be written besides.
+        problems: what is wrong already.
+        now: its time.
+    """
+
+    asks: Sequence[Ask]
+    watched: frozenset[str]
+    resting: frozenset[str]
+    first: bool
+    samples: Iterable[Sample]
+    changes: Sequence[Change]
+    problems: Sequence[Problem]
+    now: datetime
+
+    @property
+    def asked(self) -> tuple[str, ...]:
+        """Who is asked, in order."""
+        return tuple(dict.fromkeys(ask.deployment for ask in self.asks))
+
+
 def tick(
     parts: Parts,
-    samples: Iterable[Sample],
-    keep: Keep,
-    now: datetime,
+    this: Round,
+    book: Book,
+    keep: Right,
     loop: asyncio.AbstractEventLoop | None,
 ) -> Conversation:
-    """The run."""
-    book = Book.load(parts.store, parts.space)
+    """The round."""
+    now = this.now
+    answers: Sequence[Answer] = ()
+    if this.asks:
+        answers = yield this.asks
+    if keep.secure():
+        book = Book.load(parts.store, parts.space)
     kept = f"{parts.space}/samples"
     intake = Intake.load(kept, parts.store.scan(kept))
-    answers: Sequence[Answer] = ()
-    if parts.from_platform:
-        answers = yield questions(parts.rules, parts.deployments, book, now, numbers=parts.forward)
-    gathered = gather(answers, parts.rules, book, now)
-    fresh, problems = intake.add([*samples, *gathered.samples])
-    found = judge(_observations(parts, book, intake, gathered, micros(now)))
+    gathered = gather(answers, parts.rules, book, now, this.resting)
+    fresh, problems = intake.add([*this.samples, *gathered.samples])
+    found = judge(_observations(parts, this, book, intake, gathered))
     lines: dict[str, list[LogLine]] = {}
-    if asks := _log_questions(parts, found, gathered):
+    if asks := _log_questions(parts, this, found, gathered):
         lines = _log_lines((yield asks), problems)
     groups = Groups(monitor=parts.name, space=f"{parts.space}/groups", grouping=parts.grouping)
     groups.load({d.key: d.value for d in parts.store.scan(groups.space)})
     alerts = groups.merge(_word(parts, found, book, lines, micros(now)), micros(now))
     columns = _columns(gathered, fresh, book) if parts.forward else []
-    columns += _heartbeat(parts, found, now) if parts.forward else []
+    columns += _heartbeat(parts, found, now) if parts.forward and this.first else []
     book.take(found)
     _trim(parts, intake, found)
     # From here on nothing is lost: what happened and what is to be told are durable, together,
     # before anything is sent.
     keep.write(
         [
+            *this.changes,
             *book.changes(found),
+            *book.forgotten(this.watched, now),
             *intake.changes(),
             *book.expired_silences(now),
             *_transition_lines(parts, found),
@@ -119,50 +157,56 @@ def tick(
             *groups.changes(),
             *parts.outbox.tell(alerts, now),
             *parts.outbox.forward(columns, now),
+            *keep.settled(),
         ]
     )
     done = parts.outbox.deliver(
         seconds=parts.delivery_seconds,
         write=keep.write,
-        repeats=_repeats(found, groups, alerts, now),
+        repeats=_repeats(found, groups, alerts, now) if this.first else (),
         loop=loop,
     )
-    problems = [*gathered.problems, *problems]
-    return _report(parts, found, done, now=now, alerts=alerts, problems=problems)
+    problems = [*this.problems, *gathered.problems, *problems]
+    run = _report(parts, found, done, now=now, alerts=alerts, problems=problems)
+    return evolve(run, unreached=tuple(gathered.late))
 
 
 def _observations(
-    parts: Parts, book: Book, intake: Intake, gathered: Gathered, now: int
+    parts: Parts, this: Round, book: Book, intake: Intake, gathered: Gathered
 ) -> Observations:
+    passed = intake.series()
+    seen = this.watched | {subject.deployment for subject in passed}
+    left = {d: UNWATCHED for d, page in book.pages.items() if page.asked and d not in seen}
     return Observations(
         monitor=parts.name,
         rules=parts.rules,
-        deployments=parts.deployments,
+        deployments=this.watched,
+        asked=this.asked,
         answers=gathered.answers,
         refused=gathered.refused,
         silent=frozenset(gathered.silent),
-        gone=gathered.gone,
-        passed=intake.series(),
+        gone=left | gathered.gone,
+        passed=passed,
         states=book.states(),
         memories=book.memories,
         silences=tuple(book.silences.values()),
         inhibitions=parts.inhibitions,
         acknowledged=book.acknowledged,
-        now=now,
-        from_platform=parts.from_platform,
+        now=micros(this.now),
+        from_platform=parts.clients.given,
     )
 
 
-def _log_questions(parts: Parts, found: Findings, gathered: Gathered) -> list[Ask]:
+def _log_questions(parts: Parts, this: Round, found: Findings, gathered: Gathered) -> list[Ask]:
     """The logs of each deployment of which something is told that fires, if it can be asked."""
-    if not parts.from_platform or not parts.log_lines:
+    if not parts.clients.given or not parts.log_lines:
         return []
     wanted = dict.fromkeys(
         telling.place[1].deployment
         for telling in found.tellings
         if telling.notice.status is AlertStatus.FIRING
     )
-    can = set(parts.deployments) - gathered.silent - set(gathered.gone)
+    can = this.watched - gathered.silent - set(gathered.gone)
     asks = [Ask(what="logs", deployment=d, limit=LOGS_ASKED) for d in wanted if d in can]
     return asks[:LOGS_OF]
 

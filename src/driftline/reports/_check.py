@@ -17,7 +17,7 @@ from attrs import field, frozen
 from driftline._clock import SystemClock, as_utc
 from driftline._draw import Shown, Table, View
 from driftline.errors import DriftlineError
-from driftline.monitor import AsyncPlatform, Monitor, Platform
+from driftline.monitor import Monitor
 from driftline.platform import PlatformClient, Retry
 from driftline.platform._setup import KEY_VARIABLE
 from driftline.records import AlertSink, Metric, MetricSink
@@ -227,7 +227,7 @@ def _parts(monitor: Monitor) -> Iterator[Finding]:
 
 
 def _watched(area: str, monitor: Monitor) -> Iterator[Finding]:
-    platform: Platform | AsyncPlatform | None = monitor.platform
+    platform: object = monitor.platform
     look = getattr(platform, "deployment", None)
     if platform is None:
         yield Finding(area=area, what="platform", ok=None, told="none: all numbers come from you")

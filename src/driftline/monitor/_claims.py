@@ -1,0 +1,161 @@
+"""The right of one worker among several: each deployment is asked by one, and one writes at a time.
+
+A claim is a lease on one deployment: a document with an end, taken and renewed by compare and swap,
+so that a hundred cost one transaction. It keeps two workers from asking the same thing and no more.
+What keeps an alert from being told twice or not at all is the monitor's own lease: whoever has
+answers takes it for as long as judging, writing and sending last, and reads anew what the others
+have written. So a worker that was suspended and overtaken finds that everything is judged already.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any, Final
+
+from driftline._clock import Clock, SystemClock
+from driftline.errors import StoreBusy, StoreConflict
+from driftline.monitor._keep import Keep, somebody
+from driftline.records import Change, Put, Remove, Store
+from driftline.rules._time import micros, span
+
+_POLL_SECONDS: Final = 0.1
+_PATIENCE_SECONDS: Final = 5.0
+
+
+class Claims:
+    """Claims on deployments, and for a while the monitor's lease; the verbs of `Keep`."""
+
+    def __init__(self, store: Store, name: str, clock: Clock, duration: timedelta) -> None:
+        """Keep where claims are; nothing is taken yet."""
+        self._store = store
+        self._name = name
+        self._space = f"{name}/claims"
+        self._clock = clock
+        self._duration = duration
+        self._watch = SystemClock()
+        self._holder = somebody()
+        self._mine: dict[str, int] = {}
+        self._renewed = 0.0
+        self._turn: Keep | None = None
+
+    # --- deployments -------------------------------------------------------------------------
+
+    def taken(self) -> frozenset[str]:
+        """Deployments that another worker is at."""
+        return frozenset(self._others(self._read()))
+
+    def claim(self, deployments: Sequence[str]) -> frozenset[str]:
+        """Take deployments on; answer those that are ours now: others may have been quicker."""
+        wanted = list(deployments)
+        while wanted:
+            found = self._read()
+            wanted = [d for d in wanted if d not in self._others(found)]
+            versions = {d: found[d][1] if d in found else 0 for d in wanted}
+            if self._swap(versions):
+                return frozenset(wanted)
+        return frozenset()
+
+    def settled(self) -> list[Change]:
+        """What to write when the deployments taken on are judged: they are free again."""
+        return [Remove(space=self._space, key=deployment) for deployment in self._mine]
+
+    def _read(self) -> dict[str, tuple[dict[str, Any], int]]:
+        return {d.key: (dict(d.value), d.version) for d in self._store.scan(self._space)}
+
+    def _others(self, found: dict[str, tuple[dict[str, Any], int]]) -> set[str]:
+        now = micros(self._clock.now())
+        return {
+            deployment
+            for deployment, (claim, _) in found.items()
+            if claim["by"] != self._holder and claim["until"] > now
+        }
+
+    def _swap(self, versions: dict[str, int]) -> bool:
+        """Take or renew claims at these versions; answer whether nobody came between."""
+        until = micros(self._clock.now()) + span(self._duration)
+        value = {"by": self._holder, "until": until}
+        try:
+            self._store.write(
+                [
+                    Put(space=self._space, key=deployment, value=value, version=version)
+                    for deployment, version in versions.items()
+                ]
+            )
+        except StoreConflict:
+            return False
+        self._mine = {deployment: version + 1 for deployment, version in versions.items()}
+        self._renewed = self._watch.monotonic()
+        return True
+
+    # --- the turn ----------------------------------------------------------------------------
+
+    def secure(self) -> bool:
+        """Wait for the monitor's lease; others may have written since we read.
+
+        Raises:
+            StoreBusy: somebody keeps it for longer than a worker that died could.
+        """
+        deadline = self._watch.monotonic() + self._duration.total_seconds() + _PATIENCE_SECONDS
+        while self._turn is None:
+            try:
+                self._turn = Keep(self._store, self._name, self._clock, self._duration)
+            except StoreBusy:
+                if self._watch.monotonic() > deadline:
+                    raise
+                self.touch()
+                self._watch.sleep(_POLL_SECONDS)
+        return True
+
+    def yield_turn(self) -> None:
+        """Let others write."""
+        if self._turn is not None:
+            self._turn.release()
+            self._turn = None
+        self._mine = {}
+
+    def write(self, changes: Sequence[Change]) -> None:
+        """Write under the monitor's lease.
+
+        Raises:
+            StoreBusy: it has been taken over; nothing was written.
+        """
+        assert self._turn is not None
+        self._turn.write(changes)
+
+    @property
+    def due(self) -> bool:
+        """Whether something is to be renewed."""
+        if self._turn is not None:
+            return self._turn.due
+        return self._watch.monotonic() - self._renewed > self._duration.total_seconds() / 3
+
+    def touch(self) -> None:
+        """Renew the lease, or the claims, when that is due.
+
+        Claims that somebody else took over meanwhile are let go: nothing depends on them.
+
+        Raises:
+            StoreBusy: the lease has been taken over.
+        """
+        if self._turn is not None:
+            self._turn.touch()
+        elif self._mine and self.due and not self._swap(self._mine):
+            self._mine = {}
+
+    def release(self) -> None:
+        """Give everything back."""
+        if self._mine:
+            self._free()
+        self.yield_turn()
+
+    def _free(self) -> None:
+        """Free claims that were not judged; whoever took one over keeps it."""
+        found = self._read()
+        self._store.write(
+            [
+                Remove(space=self._space, key=deployment)
+                for deployment in self._mine
+                if deployment in found and found[deployment][0]["by"] == self._holder
+            ]
+        )
