@@ -27,7 +27,7 @@ MAIN, CANARY, DATASET, OLD = "acme/line-3", "acme/line-3-next", "acme/frames", "
 FACTOR = 0.15
 DRIFT = darken(FACTOR)
 START = datetime(2026, 11, 2, tzinfo=UTC)
-RULE = PromotionRule(golden_margin=0.05)  # 60 frames show no less
+RULE = PromotionRule(golden_margin=0.05, replicates=200)  # 60 frames show no less
 ARGS = TrainArgs(epochs=5, imgsz=128)
 DECISION = Decision(
     action=Action.RETRAIN,
@@ -88,7 +88,7 @@ def golden(n=60):
 class Week:
     """A week of dark frames as the reservoir saw them, and people who know what is in them."""
 
-    def __init__(self, detector, n=160, seed=2):
+    def __init__(self, detector, n=120, seed=2):
         self.reservoir = FrameReservoir(uncertain=20, uniform=8)
         self.truth = {}
         for k, frame in enumerate(scenes(seed).frames(n)):
@@ -102,7 +102,7 @@ class Week:
                 frame=content,
             )
 
-    def select(self, budget=100):
+    def select(self, budget=64):
         pool = [*self.reservoir.uncertain(), *self.reservoir.uniform()]
         return Selection.of(pool, budget=budget).frames
 
@@ -178,14 +178,3 @@ def make(local, platform, folder, store, week, **options):
             **options,
         },
     )
-
-
-def run(loop, local, *, until=lambda status: status.over, calls=200, pause=30.0):
-    """A scheduler: call, and let time pass, until something is so."""
-    status = loop.status()
-    for _ in range(calls):
-        if until(status):
-            return status
-        status = loop.advance()
-        local.clock.advance(timedelta(seconds=pause))
-    raise AssertionError(str(status))

@@ -102,4 +102,6 @@ def announce(parts: Parts, state: State, _frames: Sequence[LoopFrame]) -> Answer
         except DeliveryRefused as exc:
             refused.append(str(exc))
     more = "".join(f"; {one}" for one in refused)
-    return Done(said=f"told {len(parts.sinks) - len(refused)} sinks{more}")
+    return Done(
+        said=f"{said}; told {len(parts.sinks) - len(refused)} of {len(parts.sinks)} sinks{more}"
+    )

@@ -81,9 +81,17 @@ def show(
     return Found(detections=found, settings=settings_of(detector))
 
 
-def score(frames: Sequence[LabelledFrame], found: Found, names: Mapping[int, str]) -> Evaluation:
+def score(
+    frames: Sequence[LabelledFrame], found: Found, names: Mapping[int, str], *, replicates: int
+) -> Evaluation:
     """Score what a model found."""
-    return evaluate(frames, found.detections, class_names=names, settings=found.settings)
+    return evaluate(
+        frames,
+        found.detections,
+        class_names=names,
+        settings=found.settings,
+        replicates=replicates,
+    )
 
 
 def settings_of(detector: object) -> Settings:

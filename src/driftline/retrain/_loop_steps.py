@@ -231,14 +231,22 @@ def validate(parts: Parts, state: State, frames: Frames) -> Answer:
                 return Wait(f"{role} on {name} frames: {found}")
             answers[name, role] = found
     scores = {
-        name: {role: score(shown, answers[name, role], parts.class_names) for role in ROLES}
+        name: {
+            role: score(
+                shown, answers[name, role], parts.class_names, replicates=parts.rule.replicates
+            )
+            for role in ROLES
+        }
         for name, shown in sets.items()
     }
     return _judged(parts, scores)
 
 
 def _judged(parts: Parts, scores: Mapping[str, Mapping[str, Evaluation]]) -> Answer:
-    compared = {name: two["candidate"].compare(two["incumbent"]) for name, two in scores.items()}
+    compared = {
+        name: two["candidate"].compare(two["incumbent"], replicates=parts.rule.replicates)
+        for name, two in scores.items()
+    }
     promotion = parts.rule.judge(golden=compared["golden"], recent=compared["recent"])
     facts = {
         "scores": {
@@ -293,7 +301,7 @@ def stop(parts: Parts, state: State, _frames: Frames) -> Answer:
         status = rollout.status()
     except ConfigError:  # none has begun
         status = None
-    if status is None or status.candidate != state.candidate:
+    if status is None or status.candidate != rollout.candidate:
         said = f"no rollout of {state.candidate} is there to go back"
         return Done(said=said, to=Move.ABORTED, reasons=state.reasons)
     status = rollout.roll_back("; ".join(state.reasons), wait=False)

@@ -32,12 +32,14 @@ class PromotionRule:
         class_margin: average precision that no class may lose, on either set, 0 to 1.
         class_objects: labelled objects below which a class is not judged by itself.
         strict: the guide's wording: better on both.
+        replicates: bootstrap resamples.
     """
 
     golden_margin: float = 0.01
     class_margin: float = 0.05
     class_objects: int = 50
     strict: bool = False
+    replicates: int = 1000
 
     def __attrs_post_init__(self) -> None:
         """Refuse margins that are none."""

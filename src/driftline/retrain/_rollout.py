@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final, Literal, Protocol, TypeAlias
 
-from attrs import evolve, field, frozen
+from attrs import evolve, frozen
 
 from driftline._clock import Clock
 from driftline._draw import Shown, View, plot
@@ -95,7 +95,7 @@ class Proposal:
 Approve: TypeAlias = Callable[[Proposal], bool]
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, repr=False)
 class RolloutStatus(Shown):
     """Where a rollout stands.
 
@@ -124,13 +124,13 @@ class RolloutStatus(Shown):
     previous: str
     phase: Phase
     stage: int
-    stages: tuple[Stage, ...] = field(repr=False)
+    stages: tuple[Stage, ...]
     since: datetime
     at: datetime
     share: float
     frames: int
-    judgement: Judgement = field(repr=False)
-    steps: tuple[Step, ...] = field(repr=False)
+    judgement: Judgement
+    steps: tuple[Step, ...]
     approved: str = ""
     late: int = 0
     note: str = ""
@@ -255,6 +255,11 @@ class Rollout(RolloutRouter):
         self._salt = f"{self._deployment}:{self._candidate}" if name is None else name
 
     # --- what people ask ----------------------------------------------------------------------
+
+    @property
+    def candidate(self) -> str:
+        """``"project/model"`` that is to serve."""
+        return self._candidate
 
     def status(self) -> RolloutStatus:
         """Where the rollout stands, read from the store.

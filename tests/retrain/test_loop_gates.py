@@ -1,0 +1,278 @@
+"""Who may let a retraining go on, what stops it, and what it never does by itself."""
+
+from datetime import timedelta
+
+import pytest
+from attrs import evolve
+from loop_kit import DECISION, OLD, START
+from loop_signs import Callers, asking, drive, small_retraining
+
+from driftline.errors import ConfigError, InputError
+from driftline.retrain import Action, Move
+
+
+def test_opened_once(tmp_path):
+    """A decision opens one loop; another one waits until that is over; watching opens none."""
+    other = evolve(DECISION, at=START + timedelta(days=7))
+    with small_retraining(tmp_path) as (_local, loop, _signs):
+        with pytest.raises(ConfigError, match="open"):
+            loop.status()
+        first = loop.open(DECISION)
+        again = loop.open(DECISION)
+        meanwhile = loop.open(other)
+        with pytest.raises(InputError, match="watch"):
+            loop.open(evolve(DECISION, action=Action.WATCH))
+        loop.abort("not now")
+        after = loop.open(DECISION)
+        second = loop.open(other)
+        loop.abort("not now")
+        old = loop.open(DECISION)
+
+        assert first.id == again.id == meanwhile.id == after.id == old.id
+        assert Move.ABORTED is after.move
+        assert Move.ABORTED is old.move
+        assert second.id != first.id
+        assert Move.SAMPLE is second.move
+
+
+def test_nothing_without_a_yes(tmp_path):
+    """Nothing is paid or moved without a yes, and a yes to something else is none."""
+    with small_retraining(tmp_path) as (local, loop, signs):
+        loop.open(DECISION)
+        with pytest.raises(ConfigError, match="asks for no"):
+            loop.approve("money", by="Ana")
+        held = drive(loop, local, signs, until=asking("review"))
+        status = drive(loop, local, signs, until=asking("money"))
+        for _ in range(3):
+            loop.advance()
+        with pytest.raises(InputError, match="names a person"):
+            loop.approve("money", by=" ")
+
+        assert "0 of 16 frames reviewed" in held.waits_for
+        assert status.asks.most_cents == 500
+        assert "$5.00" in str(status)
+        assert not [call for call in local.calls if call.path == "/api/training/start"]
+        assert local.deployment("line-3-next").model == OLD
+
+
+def test_approve_function(tmp_path):
+    """A function is asked at each gate, with what it would say yes to."""
+    asked = []
+
+    def approve(ask):
+        asked.append(ask.gate)
+        return ask.gate == "money" and ask.most_cents <= 500
+
+    with small_retraining(tmp_path, approve=approve) as (local, loop, signs):
+        loop.open(DECISION)
+        status = drive(loop, local, signs, until=asking("rollout"))
+
+        assert {"review", "money", "rollout"} == set(asked)
+        assert {"money": "the approve function"} == status.approved
+
+
+def test_review_that_stops_early(tmp_path):
+    """A yes ends the review as it is, but never with a part of the random frames."""
+    with small_retraining(tmp_path) as (local, loop, signs):
+        loop.open(DECISION)
+        drive(loop, local, signs, until=asking("review"))
+        loop.approve("review", by="Ana")
+        early = loop.advance()
+        batch = loop.review()
+        chosen = [one for one in batch.frames if one.probability is None]
+        for one in [one for one in batch.frames if one not in chosen[3:]]:
+            batch.label(one.id, one.proposal)
+        taken = loop.advance()
+        status = drive(loop, local, signs, until=asking("money"))
+
+        assert "0 of 8 random frames" in early.waits_for
+        assert "by Ana" in taken.did
+        assert 3 == status.facts["dataset"]["added"]
+
+
+def test_labels_from_elsewhere(tmp_path):
+    """Labels that a tool exported as files are taken, every frame counting as reviewed."""
+    exported = tmp_path / "exported"
+    exported.mkdir()
+    with small_retraining(tmp_path / "loop") as (local, loop, signs):
+        loop.open(DECISION)
+        drive(loop, local, signs, until=asking("review"))
+        for name in loop.review().files:
+            (exported / name).with_suffix(".txt").write_text("2 0.5 0.5 0.25 0.25\n")
+        progress = loop.import_labels(exported)
+        taken = loop.advance()
+
+        assert progress.asks is None
+        assert "16 frames with 16 boxes reviewed, by people, every frame" in taken.did
+
+
+def test_training_that_failed(tmp_path):
+    """A failed training is not repeated without another yes; the second makes a new model."""
+    with small_retraining(tmp_path) as (local, loop, signs):
+        loop.open(DECISION)
+        drive(loop, local, signs, until=asking("money"))
+        local.break_next_training("CUDA out of memory", epoch=2)
+        loop.approve("money", by="Ana")
+        again = drive(
+            loop,
+            local,
+            signs,
+            until=lambda s: s.asks is not None and "attempt 2" in s.asks.said,
+        )
+        trained = drive(loop, local, signs, until=lambda s: s.move is Move.VALIDATE)
+
+        assert "CUDA out of memory" in str(again)
+        assert "money" not in again.approved
+        assert trained.candidate.endswith("-2")
+
+
+def test_degrades_in_mid_rollout(tmp_path):
+    """A candidate that was better on frames and fails in traffic goes back by itself."""
+    with small_retraining(tmp_path) as (local, loop, signs):
+        loop.open(DECISION)
+        back = drive(loop, local, signs, Callers(loop, local, errors=0.5))
+
+        assert Move.ROLLED_BACK is back.move
+        assert "errors" in back.reasons[0]
+        assert local.deployment("line-3").model == OLD
+        assert "[!] 6 deploy" in str(back)
+
+
+MOVES = [Move.SAMPLE, Move.ANNOTATE, Move.REVIEW, Move.START, Move.TRAIN, Move.VALIDATE]
+
+
+@pytest.mark.parametrize("move", MOVES)
+def test_abort(tmp_path, move):
+    """Wherever it stands it can be stopped: trainings end, the incumbent serves."""
+    with small_retraining(tmp_path) as (local, loop, signs):
+        loop.open(DECISION)
+        drive(loop, local, signs, until=lambda status: status.move is move)
+        aborted = loop.abort("the camera was replaced")
+        training = [call for call in local.calls if call.method == "DELETE"]
+
+        assert Move.ABORTED is aborted.move
+        assert ("the camera was replaced",) == aborted.reasons
+        assert local.deployment("line-3").model == OLD
+        assert (move is Move.TRAIN) == bool(training)
+        with pytest.raises(ConfigError, match="aborted"):
+            loop.abort("again")
+
+
+@pytest.mark.parametrize("move", [Move.ROLL_OUT, Move.BASELINE, Move.DONE])
+def test_rolled_back(tmp_path, move):
+    """Traffic that was moved, a little or all of it, is moved back to the model of before."""
+    with small_retraining(tmp_path) as (local, loop, signs):
+        loop.open(DECISION)
+        callers = Callers(loop, local)
+        drive(
+            loop,
+            local,
+            signs,
+            callers,
+            until=lambda s: (
+                s.move is move and (move is not Move.ROLL_OUT or "rollout" in s.approved)
+            ),
+        )
+        loop.advance()
+        loop.abort("customers complain")
+        back = drive(loop, local, signs, callers)
+
+        assert Move.ROLLED_BACK is back.move
+        assert local.deployment("line-3").model == OLD
+        assert "customers complain" in back.reasons
+
+
+def test_abort_while_a_training_starts(tmp_path):
+    """A step that was overtaken by an abort leaves no training behind."""
+    with small_retraining(tmp_path) as (local, loop, signs):
+        loop.open(DECISION)
+        drive(loop, local, signs, until=asking("money"))
+        loop.approve("money", by="Ana")
+        train = loop._backend.train
+
+        def overtaken(key, request):
+            loop.abort("changed my mind")
+            return train(key, request)
+
+        loop._backend.train = overtaken
+        status = loop.advance()
+        model = f"vision/retrain-{status.id}-1"
+
+        assert Move.ABORTED is status.move
+        assert "cancelled" == loop._backend._platform.training.status(model).status.value
+
+
+def test_direct_handover(tmp_path):
+    """Without a rollout a function brings the model to its users, and the old one back."""
+    served = []
+    with small_retraining(tmp_path, deploy=served.append) as (local, loop, signs):
+        loop.open(DECISION)
+        done = drive(loop, local, signs)
+        back = loop.abort("customers complain")
+
+        assert Move.DONE is done.move
+        assert Move.ROLLED_BACK is back.move
+        assert OLD == served[-1]
+        assert done.candidate == served[0]
+
+
+def test_frames_known_already(tmp_path):
+    """A frame of the holdout is not learned from, one that was learned from not evaluated on."""
+    with small_retraining(tmp_path) as (local, loop, signs):
+        loop.open(DECISION)
+        done = drive(loop, local, signs, Callers(loop, local))
+        swapped = [
+            evolve(
+                one,
+                source="uncertain" if one.source == "uniform" else "uniform",
+                inclusion_probability=None if one.source == "uniform" else 0.5,
+            )
+            for one in signs.sample()
+        ]
+        loop._sample, loop._holdout = lambda: swapped, done.holdout
+        loop.open(evolve(DECISION, at=START + timedelta(days=30)))
+        known = loop.advance()
+
+        assert "0 frames to learn from and 0 to evaluate on were sampled" == known.waits_for
+
+
+def test_nothing_sampled(tmp_path):
+    """Without frames the loop waits, and says so."""
+    with small_retraining(tmp_path, sample=tuple) as (_local, loop, _signs):
+        loop.open(DECISION)
+        status = loop.advance()
+
+        assert "0 frames to learn from" in status.waits_for
+        assert Move.SAMPLE is status.move
+
+
+def test_no_old_frames(tmp_path):
+    """A training on drifted frames alone is refused: it forgets."""
+    with small_retraining(tmp_path) as (local, loop, signs):
+        local.add_dataset("empty", class_names=["circle", "square", "triangle"])
+        loop._backend._dataset = "acme/empty"
+        loop.open(DECISION)
+        with pytest.raises(ConfigError, match="forgets"):
+            drive(loop, local, signs, until=asking("money"))
+
+
+def test_broken_part(tmp_path):
+    """An error of a part changes nothing: the next call does the same again."""
+    with small_retraining(tmp_path) as (local, loop, signs):
+        loop.open(DECISION)
+        before = drive(loop, local, signs, until=asking("money"))
+        loop.approve("money", by="Ana")
+        local.fault(400, on="training-start")
+        with pytest.raises(Exception, match="400"):
+            loop.advance()
+        started = loop.advance()
+
+        assert before.id == started.id
+        assert Move.TRAIN is started.move
+
+
+@pytest.mark.parametrize("wrong", [{"baseline_days": 0}, {"patience": timedelta(0)}])
+def test_refused(tmp_path, wrong):
+    """A number that makes no sense is refused when the loop is made."""
+    with pytest.raises(InputError), small_retraining(tmp_path, **wrong):
+        pass
