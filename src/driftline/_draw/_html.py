@@ -80,9 +80,22 @@ class View:
     tables: tuple[Table, ...] = field(default=(), converter=tuple[Table, ...])
     notes: tuple[str, ...] = field(default=(), converter=_strings)
 
+    @property
+    def conclusion(self) -> str:
+        """What there is to know in one sentence, the verdict first."""
+        said = self.headline or next((one.title for one in self.pictures), self.kind)
+        repeated = said.lower().startswith(self.verdict.lower())
+        return said if repeated else f"{self.verdict}: {said}"
+
+    def __str__(self) -> str:
+        """The view as plain text, without its pictures."""
+        lines = [*self.lines, *(f"{name}: {value}" for name, value in self.facts)]
+        lines += ["  ".join(row) for one in self.tables for row in one.rows]
+        return "\n  ".join([self.conclusion, *lines, *self.notes])
+
 
 class Shown:
-    """Gives a result its looks in notebooks and in terminals that use rich."""
+    """Gives a result its looks in notebooks and in terminals that use rich, and a short repr."""
 
     __slots__ = ()
 
@@ -92,13 +105,18 @@ class Shown:
         lines = [line.strip() for line in more]
         return View(kind=type(self).__name__, headline=first, lines=lines)
 
+    def __repr__(self) -> str:
+        """What it is and concludes; a class that says more has its own."""
+        return f"<{type(self).__name__} {self._view().conclusion}>"
+
     def _repr_html_(self) -> str:
         """The result as HTML, light and dark, without scripts."""
         return html(self._view())
 
     def __rich__(self) -> str:
-        """The result as console markup of rich."""
-        return rich(self._view().tone, str(self))
+        """The result as console markup of rich: its own text where it has one."""
+        view = self._view()
+        return rich(view.tone, str(view if type(self).__str__ is object.__str__ else self))
 
 
 def escaped(text: object) -> str:

@@ -31,7 +31,24 @@ LETTER: Final = 6.7
 LONGEST: Final = 30
 """Letters of a row's name that are shown."""
 _DECADES: Final = 2.0
-_STEPS_OF_TIME: Final = (1 / 24, 0.125, 0.25, 0.5, 1, 2, 7, 14, 28, 91, 182, 365)
+_STEPS_OF_TIME: Final = (
+    1 / 1440,
+    1 / 288,
+    1 / 96,
+    1 / 48,
+    1 / 24,
+    0.125,
+    0.25,
+    0.5,
+    1,
+    2,
+    7,
+    14,
+    28,
+    91,
+    182,
+    365,
+)
 
 
 def svg(picture: Picture, *, width: int = WIDTH) -> str:

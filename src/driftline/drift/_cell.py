@@ -48,7 +48,7 @@ def _number() -> float:
     return field(default=math.nan, eq=_unless_nan)
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, repr=False)
 class Cell(Shown):
     """What was found for one feature, camera and class.
 
@@ -125,7 +125,7 @@ class Cell(Shown):
     phi: float = 1.0
     flagged: bool = False
     reason: str = ""
-    curve: Curve | None = field(default=None, repr=False)
+    curve: Curve | None = None
 
     @property
     def tested(self) -> bool:

@@ -50,7 +50,7 @@ class CalibrationBin:
         return f"{self.low:.1f} to {self.high:.1f}: said {confidence}, right {self.precision} (n={self.n})"
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, repr=False)
 class Calibration(Shown):
     """Confidence against precision in ten bins.
 

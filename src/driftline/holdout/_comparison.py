@@ -69,7 +69,7 @@ class Change:
         return f"{self.name}: {self.difference}{told}"
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, repr=False)
 class Comparison(Shown):
     """One evaluation held against another; every difference is the first less the other.
 

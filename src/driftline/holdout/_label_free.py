@@ -41,7 +41,7 @@ ASSUMPTION: Final = (
 CANNOT_SEE: Final = "missed objects, new kinds of false alarms with high confidence, and boxes that sit worse are invisible to it"
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, repr=False)
 class PrecisionEstimate(Shown):
     """Precision of a period.
 

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from attrs import field, frozen
 
+from driftline._draw import Shown
 from driftline._stats.average_precision import ApMethod
 from driftline._stats.bootstrap import group_index, half_samples
 from driftline._stats.intervals import Estimate, Interval, bias_corrected
@@ -74,7 +75,7 @@ class OperatingPoint:
 
 
 @frozen(kw_only=True)
-class Score:
+class Score(Shown):
     """How well one part of the holdout is detected: all of it, a class, a size or a tag.
 
     Attributes:

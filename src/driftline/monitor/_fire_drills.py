@@ -36,7 +36,7 @@ class Predicts(Protocol):
         ...
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, repr=False)
 class FireDrill(Shown):
     """What came of a drill against a deployment.
 

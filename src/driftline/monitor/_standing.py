@@ -7,6 +7,7 @@ from datetime import datetime
 
 from attrs import field, frozen
 
+from driftline._draw import Shown
 from driftline.monitor._engine import Place
 from driftline.monitor._run import place as in_words
 from driftline.monitor._subjects import dedup_key
@@ -17,7 +18,7 @@ from driftline.rules._time import instant
 
 
 @frozen(kw_only=True)
-class Standing:
+class Standing(Shown):
     """Where a rule stands on a subject.
 
     Attributes:

@@ -10,8 +10,9 @@ import numpy as np
 import numpy.typing as npt
 from attrs import evolve, field, frozen
 
+from driftline._draw import Shown, View
 from driftline.errors import ContextMismatch, InputError, UnreadableData
-from driftline.profiles import _parquet
+from driftline.profiles import _parquet, _views
 from driftline.profiles._bulk import Cameras, FrameTimes, count_many
 from driftline.profiles._cells import (
     BOXES,
@@ -74,7 +75,7 @@ def _features(value: Iterable[Feature]) -> tuple[Feature, ...]:
 
 
 @frozen(kw_only=True, eq=False, repr=False)
-class Profile:
+class Profile(Shown):
     """Detections of some time, as histograms: integer counts that merge by addition.
 
     Make one with `ProfileBuilder`, `Profile.from_arrays`, `Profile.from_counts` or
@@ -719,6 +720,9 @@ class Profile:
         )
         lines += [f"  {name}: {_many(n, 'box')}" for name, n in totals.items()]
         return "\n".join(lines)
+
+    def _view(self) -> View:
+        return _views.view(self)
 
 
 def _many(n: int, noun: str) -> str:

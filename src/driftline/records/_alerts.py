@@ -10,6 +10,8 @@ from typing import Protocol, runtime_checkable
 from attrs import field, frozen
 
 from driftline._clock import as_utc
+from driftline._draw import Shown, View
+from driftline.records import _views
 from driftline.records._samples import Sample
 
 
@@ -51,8 +53,8 @@ class LogLine:
     http_status: int | None = None
 
 
-@frozen(kw_only=True)
-class Alert:
+@frozen(kw_only=True, repr=False)
+class Alert(Shown):
     """What went wrong, what was expected, over which time, since when, and what to do.
 
     Attributes:
@@ -103,6 +105,9 @@ class Alert:
     logs: tuple[LogLine, ...] = ()
     labels: Mapping[str, str] = field(factory=dict)
     test: bool = False
+
+    def _view(self) -> View:
+        return _views.view_of_alert(self)
 
 
 @frozen(kw_only=True)

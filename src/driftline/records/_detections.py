@@ -9,8 +9,9 @@ import numpy as np
 import numpy.typing as npt
 from attrs import field, frozen
 
+from driftline._draw import Shown, View
 from driftline.errors import InputError
-from driftline.records import _adapters
+from driftline.records import _adapters, _views
 from driftline.records._adapters import BoxFormat
 
 FloatArray = npt.NDArray[np.float64]
@@ -58,7 +59,7 @@ def _is_size(value: tuple[int, int]) -> bool:
 
 
 @frozen(kw_only=True, eq=False, repr=False)
-class Detections:
+class Detections(Shown):
     """The boxes of one frame; a frame without any is `Detections` with empty arrays.
 
     The ``from_*`` methods read what others write; none of their packages is imported. Oriented
@@ -259,6 +260,9 @@ class Detections:
                 annotations, image_size=image_size, confidence=confidence, categories=categories
             )
         )
+
+    def _view(self) -> View:
+        return _views.view_of_detections(self)
 
 
 @frozen(kw_only=True)

@@ -5,13 +5,19 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 from attrs import field, frozen
 
 from driftline._clock import as_utc
+from driftline._draw import Shown, View, plot
 from driftline.errors import InputError
+from driftline.records import _views
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 Times = npt.NDArray[np.datetime64]
 Values = npt.NDArray[np.float64]
@@ -52,7 +58,7 @@ class Sample:
 
 
 @frozen(kw_only=True, eq=False)
-class Series:
+class Series(Shown):
     """One metric of one deployment over time, as arrays.
 
     Attributes:
@@ -121,6 +127,20 @@ class Series:
             )
             for at, value in zip(self.times, self.values, strict=True)
         )
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """The numbers over time; buckets that are still filling are rings.
+
+        Args:
+            ax: where to draw; None makes a figure of its own.
+
+        Raises:
+            MissingExtra: matplotlib is not installed.
+        """
+        return plot(_views.series(self), ax)
+
+    def _view(self) -> View:
+        return _views.view_of_series(self)
 
 
 def as_datetime64(value: datetime) -> np.datetime64:

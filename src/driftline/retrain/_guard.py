@@ -186,7 +186,7 @@ class Difference:
         )
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, repr=False)
 class Judgement(Shown):
     """What a guard concludes from what it has seen so far.
 
