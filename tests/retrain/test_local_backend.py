@@ -444,9 +444,9 @@ def test_a_row_that_is_half_written_is_no_row(tmp_path):
     """Progress is read while ultralytics writes."""
     folder = TrainingFolder(tmp_path)
     (tmp_path / "run").mkdir()
-    (tmp_path / "run" / "results.csv").write_text(" epoch, time\n1,0.5\n2,")
+    (tmp_path / "run" / "results.csv").write_text(" epoch, time\n1,0.5\n1,0.7\n2,")
 
-    assert [{"epoch": 1.0, "time": 0.5}] == folder.rows()
+    assert [{"epoch": 1.0, "time": 0.7}] == folder.rows()
 
 
 def test_what_cannot_be_trained_is_refused(trainer, tmp_path):

@@ -90,12 +90,17 @@ class TrainingFolder:
         return path.read_text(encoding="ascii").split() if path.is_file() else []
 
     def rows(self) -> list[dict[str, float]]:
-        """One row an epoch, as ultralytics wrote them: what could be read, the last row may be half."""
+        """One row an epoch, as ultralytics writes them; one that is half written is left out.
+
+        A row comes before the checkpoint: an epoch whose checkpoint was lost is trained again, and
+        its second row counts.
+        """
         path = self.folder / "run" / "results.csv"
         if not path.is_file():
             return []
         with path.open(encoding="utf-8", newline="") as file:
-            return [row for raw in csv.DictReader(file) if (row := _numbers(raw))]
+            rows = [row for raw in csv.DictReader(file) if (row := _numbers(raw))]
+        return list({row["epoch"]: row for row in rows}.values())
 
     def said(self) -> str:
         """The end of what the process said."""
@@ -187,6 +192,7 @@ def _json(path: Path) -> dict[str, Any]:
 def _numbers(raw: Mapping[str | None, Any]) -> dict[str, float]:
     """A row of numbers; empty where one is missing or half."""
     try:
-        return {str(name).strip(): float(value) for name, value in raw.items()}
+        row = {str(name).strip(): float(value) for name, value in raw.items()}
     except (TypeError, ValueError):
         return {}
+    return row if "epoch" in row else {}
