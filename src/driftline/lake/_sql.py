@@ -72,22 +72,17 @@ class Text:
 
     def counts(self) -> str:
         """One row a count: cam, period, cls, k (what), bin, n."""
-        return f"""{self._judged()},
-sized AS ({self._sized()}),
-binned AS ({self._binned()}),
-framed AS ({self._framed()}),
-frame_bins AS ({self._frame_bins()})
-SELECT cam, period, cls, k, bin, COUNT(*) AS n FROM binned GROUP BY cam, period, cls, k, bin
+        return f"""SELECT cam, period, cls, k, bin, COUNT(*) AS n
+FROM ({self._binned()}) AS binned GROUP BY cam, period, cls, k, bin
 UNION ALL
-SELECT cam, period, 0 AS cls, k, bin, COUNT(*) AS n FROM frame_bins GROUP BY cam, period, k, bin"""
+SELECT cam, period, 0 AS cls, k, bin, COUNT(*) AS n
+FROM ({self._frame_bins()}) AS frame_bins GROUP BY cam, period, k, bin"""
 
     def close_calls(self) -> str:
         """One row a box that `counts` gave the bin `CLOSE`: its block, k, the box and how often."""
         box = "cam, period, cls, k, xa, ya, xb, yb, w, h"
-        return f"""{self._judged()},
-sized AS ({self._sized()}),
-binned AS ({self._binned()})
-SELECT {box}, COUNT(*) AS n FROM binned WHERE bin = {CLOSE} GROUP BY {box}"""
+        return f"""SELECT {box}, COUNT(*) AS n
+FROM ({self._binned()}) AS binned WHERE bin = {CLOSE} GROUP BY {box}"""
 
     def contexts(self) -> str:
         """Every setting the log was made under."""
@@ -104,15 +99,9 @@ SELECT {box}, COUNT(*) AS n FROM binned WHERE bin = {CLOSE} GROUP BY {box}"""
         zero, most = self.double(0.0), self.double(LARGEST_PX)
         area = f"w > {zero} AND w <= {most} AND h > {zero} AND h <= {most}"
         anchor, period = self.double(float(self.anchor)), self.double(float(self.period))
-        return f"""WITH named AS (
-SELECT {c.camera} AS cam, {self.double(self.words.micros.format(c.timestamp))} AS taken,
-{c.frame_id} AS fid, {c.class_id} AS cls, {self.double(c.confidence)} AS conf,
-{self.double(c.x1)}{across} AS xa, {self.double(c.y1)}{down} AS ya,
-{self.double(c.x2)}{across} AS xb, {self.double(c.y2)}{down} AS yb,
-{self.double(c.width)} AS w, {self.double(c.height)} AS h
-FROM {self.table} AS detections),
-judged AS (
-SELECT named.*, {self.whole(f"(taken - {anchor}) / {period}")} AS period,
+        return f"""
+SELECT cam, taken, fid, cls, conf, xa, ya, xb, yb, w, h,
+{self.whole(f"(taken - {anchor}) / {period}")} AS period,
 CASE WHEN {area} THEN 1 ELSE 0 END AS good,
 CASE WHEN conf IS NULL THEN {CLOSE}
 WHEN conf >= {zero} AND conf <= {self.double(1.0)} THEN
@@ -121,58 +110,76 @@ AND -{most} <= ya AND ya <= yb AND yb <= {most} THEN
 CASE WHEN xb >= {zero} AND yb >= {zero} AND xa <= w AND ya <= h AND {area} THEN
 CASE WHEN cls >= 0 AND cls < {CLASSES} THEN 0 ELSE 4 END
 ELSE 3 END ELSE 2 END ELSE 1 END AS fault
-FROM named)"""
+FROM (
+SELECT {c.camera} AS cam, {self.double(self.words.micros.format(c.timestamp))} AS taken,
+{c.frame_id} AS fid, {c.class_id} AS cls, {self.double(c.confidence)} AS conf,
+{self.double(c.x1)}{across} AS xa, {self.double(c.y1)}{down} AS ya,
+{self.double(c.x2)}{across} AS xb, {self.double(c.y2)}{down} AS yb,
+{self.double(c.width)} AS w, {self.double(c.height)} AS h
+FROM {self.table} AS detections) AS named"""
 
-    def _sized(self) -> str:
-        """The boxes; the logarithms of those that are countable."""
+    def _scaled(self) -> str:
+        """The boxes; each feature of the countable ones in bins, not yet cut (`_position`)."""
         least = self.double(SMALLEST_SIDE_PX)
         width, height = self.greatest("xb - xa", least), self.greatest("yb - ya", least)
+        half = self.double(0.5)
+        positions = "".join(
+            f",\nCASE WHEN fault = 0 THEN {self._position(feature, _value(feature, half))} END AS f{k}"
+            for k, feature in self._numbered
+        )
         return f"""
-SELECT cam, period, CASE WHEN fault = 0 THEN cls ELSE 0 END AS cls, fault, conf, xa, ya, xb, yb, w, h,
+SELECT cam, period, CASE WHEN fault = 0 THEN cls ELSE 0 END AS cls, fault,
+xa, ya, xb, yb, w, h{positions}
+FROM (
+SELECT cam, period, cls, fault, conf, xa, ya, xb, yb, w, h,
 CASE WHEN fault = 0 THEN {self.log2(f"{width} / w")} END AS log_w,
 CASE WHEN fault = 0 THEN {self.log2(f"{height} / h")} END AS log_h,
 CASE WHEN fault = 0 THEN {self.log2("w / h")} END AS log_frame
-FROM judged WHERE fault >= 0"""
+FROM ({self._judged()}) AS judged WHERE fault >= 0) AS sized"""
 
     def _binned(self) -> str:
         """A row a box and feature, so that one pass over the log counts them all."""
-        bins = "\n".join(
-            f"WHEN {k} THEN {self.bin(feature, _value(feature, self.double(0.5)))}"
-            for k, feature in enumerate(self.features, start=BOXES + 1)
-        )
+        bins = "".join(f"\nWHEN {k} THEN {self._cut(f, f'f{k}')}" for k, f in self._numbered)
+        kinds = [BOXES, *(k for k, _ in self._numbered)]
         return f"""
-SELECT cam, period, cls, k, xa, ya, xb, yb, w, h, CASE k WHEN {BOXES} THEN fault
-{bins} END AS bin
-FROM sized CROSS JOIN ({_numbers(range(BOXES, len(self.features) + 1))}) AS kinds
+SELECT cam, period, cls, k, xa, ya, xb, yb, w, h, CASE k WHEN {BOXES} THEN fault{bins} END AS bin
+FROM ({self._scaled()}) AS scaled CROSS JOIN ({_numbers(kinds)}) AS kinds
 WHERE k = {BOXES} OR fault = 0"""
 
-    def _framed(self) -> str:
-        """A row a frame: whether it has an area, its countable boxes, their confidence added up."""
-        units = f"FLOOR(conf * {self.double(UNITS)})"
-        return f"""
-SELECT cam, period, MIN(good) AS good, SUM(CASE WHEN fault = 0 THEN 1 ELSE 0 END) AS boxes,
-SUM(CASE WHEN fault = 0 THEN {units} ELSE {self.double(0.0)} END) AS units
-FROM judged GROUP BY cam, period, taken, fid"""
-
     def _frame_bins(self) -> str:
+        """A row a frame and what is counted of it."""
+        units = f"FLOOR(conf * {self.double(UNITS)})"
         mean = f"units / {self.double(UNITS)} / {self.double('boxes')}"
+        position = self._position(FRAME_CONFIDENCE, mean)
         return f"""
 SELECT cam, period, k, CASE k WHEN {FRAMES} THEN 1 - good WHEN {PER_FRAME} THEN boxes
-ELSE {self.bin(FRAME_CONFIDENCE, mean)} END AS bin
-FROM framed CROSS JOIN ({_numbers((FRAMES, PER_FRAME, MEAN))}) AS kinds
+ELSE {self._cut(FRAME_CONFIDENCE, position)} END AS bin
+FROM (
+SELECT cam, period, MIN(good) AS good, SUM(CASE WHEN fault = 0 THEN 1 ELSE 0 END) AS boxes,
+SUM(CASE WHEN fault = 0 THEN {units} ELSE {self.double(0.0)} END) AS units
+FROM ({self._judged()}) AS judged GROUP BY cam, period, taken, fid) AS framed
+CROSS JOIN ({_numbers((FRAMES, PER_FRAME, MEAN))}) AS kinds
 WHERE k = {FRAMES} OR (good = 1 AND (k = {PER_FRAME} OR boxes > 0))"""
 
-    def bin(self, feature: Feature, value: str) -> str:
-        """The bin of a value, as `Feature.bin_numbers` tells it, or `CLOSE`."""
+    @property
+    def _numbered(self) -> list[tuple[int, Feature]]:
+        return list(enumerate(self.features, start=BOXES + 1))
+
+    def _position(self, feature: Feature, value: str) -> str:
+        """Where a value lies among the bins, by the sums and products of `Feature.bin_numbers`."""
         assert feature.affine is not None
         per_unit, first_edge = feature.affine
         scaled = f"({value}) * {self.double(per_unit)} + {self.double(1.0 - first_edge * per_unit)}"
         above = self.greatest(scaled, self.double(0.5))
-        inside = f"{self.words.least}({above}, {self.double(feature.n_bins - 0.5)})"
+        return f"{self.words.least}({above}, {self.double(feature.n_bins - 0.5)})"
+
+    def _cut(self, feature: Feature, position: str) -> str:
+        """The bin of a position, or `CLOSE`."""
+        bin_number = self.whole(position)
         if feature.name not in LOGARITHMS:
-            return self.whole(inside)
-        off = f"ABS({inside} - FLOOR({inside} + {self.double(0.5)}))"
-        return f"CASE WHEN {off} < {self.double(NEAR)} THEN {CLOSE} ELSE {self.whole(inside)} END"
+            return bin_number
+        off = f"ABS({position} - FLOOR({position} + {self.double(0.5)}))"
+        return f"CASE WHEN {off} < {self.double(NEAR)} THEN {CLOSE} ELSE {bin_number} END"
 
     def double(self, value: float | str) -> str:
         """A double: of an expression, or a constant to the last bit.
