@@ -192,8 +192,12 @@ def table(one: Table) -> str:
         for row in one.rows
     )
     caption = f"<caption>{escaped(one.caption)}</caption>" if one.caption else ""
+    # What scrolls must be reached by the keyboard, and say what it is (WCAG 2.2, 2.1.1).
+    region = (
+        f'tabindex="0" role="region" aria-label="{escaped(one.caption or ", ".join(one.head))}"'
+    )
     return (
-        f'<div class="dl-wide"><table>{caption}<thead><tr>{head}</tr></thead>'
+        f'<div class="dl-wide" {region}><table>{caption}<thead><tr>{head}</tr></thead>'
         f"<tbody>{rows}</tbody></table></div>"
     )
 
