@@ -150,10 +150,10 @@ def retraining(folder, *, detector=None, trainer=learn, store=None, week=None, *
         local.add_deployment("line-3-next", model=OLD)
         local.add_dataset("frames", frames=scenes(3).frames(40))
         with PlatformClient(local.api_key, local.url, clock=local.clock) as platform:
-            yield local, make(local, platform, folder, store or MemoryStore(), week, **options)
+            yield local, make(platform, folder, store or MemoryStore(), week, **options)
 
 
-def make(local, platform, folder, store, week, **options):
+def make(platform, folder, store, week, **options):
     backend = PlatformBackend(
         platform,
         dataset=DATASET,
@@ -171,10 +171,10 @@ def make(local, platform, folder, store, week, **options):
             "sample": (lambda: ()) if week is None else week.select,
             "holdout": golden(),
             "args": ARGS,
-            "deploy": rolling_out(platform, store, local.clock),
+            "deploy": rolling_out(platform, store, platform.clock),
             "folder": folder,
             "rule": RULE,
-            "clock": local.clock,
+            "clock": platform.clock,
             **options,
         },
     )

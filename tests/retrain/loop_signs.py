@@ -100,9 +100,8 @@ class Signs:
         for frame in batch.frames:
             batch.label(frame.id, self.truth[images[frame.image.read_bytes()].tobytes()])
 
-    def loop(self, local, platform, folder, store, **options):
+    def loop(self, platform, folder, store, **options):
         return make(
-            local,
             platform,
             folder,
             store,
@@ -119,7 +118,7 @@ def small_retraining(folder, *, store=None, trainer=None, **options):
     with signs.platform(learned, deploy_seconds=5, epoch_seconds=10) as local:
         add_old_frames(local)
         with client(local.url, local.api_key, clock=local.clock) as platform:
-            loop = signs.loop(local, platform, folder, store or MemoryStore(), **options)
+            loop = signs.loop(platform, folder, store or MemoryStore(), **options)
             yield local, loop, signs
 
 
@@ -161,7 +160,7 @@ def asking(gate):
 class Callers:
     """Traffic: frames that are dealt by the rollout, and what comes of them."""
 
-    def __init__(self, loop, local, *, errors=0.0):
+    def __init__(self, loop, *, errors=0.0):
         self.deploy = loop._deploy
         self.errors = {"incumbent": 0.0, "candidate": errors}
         self.rng = np.random.default_rng(1)

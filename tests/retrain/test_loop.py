@@ -65,7 +65,7 @@ def test_from_decision_to_baseline(tmp_path, week):
     options = {"sinks": [markers, Closed()], "baseline": days}
     with retraining(tmp_path, week=week, **options) as (local, loop):
         loop.open(DECISION)
-        callers = Callers(loop, local)
+        callers = Callers(loop)
         served = drive(loop, local, week, callers, until=lambda s: s.move is Move.BASELINE)
         before = loop.advance()
         local.clock.advance(timedelta(days=7))

@@ -1,12 +1,17 @@
 """A retraining killed anywhere goes on where it was: one version, one training, one rollout."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import httpx
 import pytest
 from loop_kit import DECISION
 from loop_signs import Callers, Signs, add_old_frames, client, drive
 
 from driftline.retrain import Move
-from driftline.stores import MemoryStore
+from driftline.stores import MemoryStore, SqlStore
 
 SIGNS = Signs()
 
@@ -65,15 +70,15 @@ def a_whole_run(folder, fuse):
             except Killed:
                 to_the_end(local, store, folder, wire)
             with client(local.url, local.api_key, clock=local.clock) as platform:
-                check_once(local, SIGNS.loop(local, platform, folder, store).status())
+                check_once(local, SIGNS.loop(platform, folder, store).status())
 
 
 def to_the_end(local, store, folder, wire):
     """What one process does: everything, unless it dies."""
     with client(local.url, local.api_key, clock=local.clock, http_client=wire) as platform:
-        loop = SIGNS.loop(local, platform, folder, store)
+        loop = SIGNS.loop(platform, folder, store)
         loop.open(DECISION)
-        drive(loop, local, SIGNS, Callers(loop, local))
+        drive(loop, local, SIGNS, Callers(loop))
 
 
 def check_once(local, status):
@@ -109,8 +114,8 @@ def test_killed_at_a_call_or_write(tmp_path):
     """Whatever call or write is the last before death, the next process makes nothing twice."""
     count = things_that_happen(tmp_path / "whole")
 
-    a_run_killed_at(tmp_path / "before", range(2, count, 12), after=False)
-    a_run_killed_at(tmp_path / "after", range(7, count, 12), after=True)
+    a_run_killed_at(tmp_path / "before", range(3, count, 20), after=False)
+    a_run_killed_at(tmp_path / "after", range(13, count, 20), after=True)
 
 
 @pytest.mark.slow
@@ -120,3 +125,27 @@ def test_killed_at_every_call_and_write(tmp_path, after):
     count = things_that_happen(tmp_path / "whole")
 
     a_run_killed_at(tmp_path, range(count), after=after)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="kill -9 needs a POSIX system")
+def test_kill_minus_nine(tmp_path):
+    """Real processes that share a database and a folder, killed one after the other."""
+    quick = {"deploy_seconds": 0.1, "epoch_seconds": 0.02, "ingest_seconds": 0.1}
+    database = f"sqlite:///{tmp_path}/loop.db"
+    with SIGNS.platform(lambda *_: SIGNS.seeing, **quick) as local:
+        add_old_frames(local)
+        worker = [sys.executable, Path(__file__).with_name("loop_worker.py")]
+        done = subprocess.run(
+            [*worker, local.url, local.api_key, database, tmp_path],
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        with SqlStore(database) as store, client(local.url, local.api_key) as platform:
+            status = SIGNS.loop(platform, tmp_path, store).status()
+
+        assert 0 == done.returncode, done.stderr
+        print(done.stdout)
+        assert not done.stdout.startswith("0 killed")
+        check_once(local, status)

@@ -130,7 +130,7 @@ def test_degrades_in_mid_rollout(tmp_path):
     """A candidate that was better on frames and fails in traffic goes back by itself."""
     with small_retraining(tmp_path) as (local, loop, signs):
         loop.open(DECISION)
-        back = drive(loop, local, signs, Callers(loop, local, errors=0.5))
+        back = drive(loop, local, signs, Callers(loop, errors=0.5))
 
         assert Move.ROLLED_BACK is back.move
         assert "errors" in back.reasons[0]
@@ -163,7 +163,7 @@ def test_rolled_back(tmp_path, move):
     """Traffic that was moved, a little or all of it, is moved back to the model of before."""
     with small_retraining(tmp_path) as (local, loop, signs):
         loop.open(DECISION)
-        callers = Callers(loop, local)
+        callers = Callers(loop)
         drive(
             loop,
             local,
@@ -220,7 +220,7 @@ def test_frames_known_already(tmp_path):
     """A frame of the holdout is not learned from, one that was learned from not evaluated on."""
     with small_retraining(tmp_path) as (local, loop, signs):
         loop.open(DECISION)
-        done = drive(loop, local, signs, Callers(loop, local))
+        done = drive(loop, local, signs, Callers(loop))
         swapped = [
             evolve(
                 one,

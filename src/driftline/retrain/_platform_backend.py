@@ -90,7 +90,8 @@ class PlatformBackend:
         self._platform = platform
         self._dataset, self._project = dataset, project
         self._deployment, self._canary = deployment, canary
-        self._budget_cents, self._gpu, self._direct = budget_cents, gpu, direct
+        self._gpu: Gpu = gpu
+        self._budget_cents, self._direct = budget_cents, direct
 
     def incumbent(self) -> str:
         """The model that the deployment serves: ``"project/model"``.
