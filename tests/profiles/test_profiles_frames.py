@@ -1,6 +1,5 @@
 """Frames for labels: bounded, seeded, fair where it says so, and unsure where it says so."""
 
-import itertools
 import math
 import threading
 from collections import Counter
@@ -284,34 +283,6 @@ def test_a_builder_without_reservoir_says_so():
 # Choosing ------------------------------------------------------------------------------------
 
 
-def test_select_is_three_quarters_unsure_and_one_quarter_random():
-    """The random ones have a probability, the chosen ones have none: never evaluate on these."""
-    reservoir = filled(stream(1, 600, step=timedelta(minutes=9)))
-    sampled = reservoir.select(40)
-
-    assert Counter(uncertain=30, uniform=10) == Counter(s.source for s in sampled)
-    assert len(set(names(sampled))) == 40
-    for s in sampled:
-        assert (s.inclusion_probability is None) == (s.source == "uncertain")
-        assert s.inclusion_probability is None or 0 < s.inclusion_probability <= 1
-    assert sampled == reservoir.select(40) or names(sampled) == names(reservoir.select(40))
-
-
-def test_select_of_regions():
-    """The unsure ones are of the regions; the random ones of everywhere."""
-    reservoir = filled(stream(1, 600, step=timedelta(minutes=9)), uncertain=60)
-    region = Region(camera="cam-1", class_id=2, feature="confidence", high=0.5)
-    unsure = [s for s in reservoir.select(24, regions=[region]) if s.source == "uncertain"]
-
-    assert 18 == len(unsure)
-    for s in unsure:
-        assert "cam-1" == s.camera
-        assert ((s.detections.class_id == 2) & (s.detections.confidence < 0.5)).any()
-    assert {"cam-0", "cam-1", "cam-2"} == {
-        s.camera for s in reservoir.select(24, regions=[region]) if s.source == "uniform"
-    }
-
-
 @pytest.mark.parametrize(
     ("region", "frames"),
     [
@@ -372,53 +343,6 @@ def test_regions_of_drifted_cells(cell, region):
     assert region == Region.of(SimpleNamespace(**made))
 
 
-def test_select_of_a_drift_report():
-    """One call: the flagged cells say where, the report says when."""
-    reservoir = filled(stream(1, 24 * 12, cameras=2), uncertain=30)
-    flagged = SimpleNamespace(
-        feature="confidence",
-        camera="cam-1",
-        class_name="2",
-        direction="lower",
-        at=0.5,
-        flagged=True,
-    )
-    calm = SimpleNamespace(
-        feature="area", camera="cam-0", class_name=None, direction="", at=0.0, flagged=False
-    )
-    report = SimpleNamespace(
-        cells=(flagged, calm), start=MONDAY + timedelta(days=3), end=MONDAY + timedelta(days=10)
-    )
-    sampled = reservoir.select(20, drift=report)
-    unsure = [s for s in sampled if s.source == "uncertain"]
-
-    assert 15 == len(unsure)
-    assert {"cam-1"} == {s.camera for s in unsure}
-    assert all(report.start <= s.at < report.end for s in sampled)
-    for s in unsure:
-        assert (s.detections.confidence[s.detections.class_id == 2] < 0.5).any()
-
-
-def test_select_of_a_time():
-    """Both parts are of the week that was asked for."""
-    reservoir = filled(stream(1, 24 * 12, cameras=2))
-    start, end = MONDAY + timedelta(days=3), MONDAY + timedelta(days=5)
-    sampled = reservoir.select(20, start=start, end=end)
-
-    assert 20 == len(sampled)
-    assert all(start <= s.at < end for s in sampled)
-
-
-def test_frames_of_one_camera_are_apart():
-    """Neighbouring frames show the same; the queue has no two within the gap."""
-    reservoir = filled(stream(1, 2000, cameras=2, step=timedelta(seconds=5)), uncertain=200)
-    unsure = [s for s in reservoir.select(60, uniform_share=0) if s.camera == "cam-0"]
-    times = sorted(s.at for s in unsure)
-
-    assert len(times) > 10
-    assert min(b - a for a, b in itertools.pairwise(times)) >= timedelta(seconds=60)
-
-
 def test_uniform_keeps_the_proportions_of_traffic():
     """A camera with three times the frames gets three times the places."""
     busy = [(one_box(), "busy", MONDAY + timedelta(seconds=i)) for i in range(300)]
@@ -427,32 +351,6 @@ def test_uniform_keeps_the_proportions_of_traffic():
 
     assert Counter(busy=30, quiet=10) == Counter(s.camera for s in sampled)
     assert {0.1} == {s.inclusion_probability for s in sampled}
-
-
-def test_a_quota_gives_way_before_the_budget():
-    """Where one camera and day have nearly all the frames, they get more than twice their part."""
-    seen = [(one_box(), "busy", MONDAY + timedelta(minutes=2 * i)) for i in range(50)]
-    seen += [(one_box(), "quiet", MONDAY + timedelta(days=i)) for i in range(9)]
-    chosen = filled(seen, uniform=0).select(40, uniform_share=0)
-
-    assert 40 == len(chosen)
-
-
-def test_a_budget_larger_than_what_there_is():
-    """Everything is given, once."""
-    reservoir = filled(stream(1, 6), uniform=2)
-    sampled = reservoir.select(1000, gap=timedelta(0))
-
-    assert len(set(names(sampled))) == len(sampled) <= 6
-    assert () == reservoir.select(0)
-    assert () == FrameReservoir().select(10)
-
-
-@pytest.mark.parametrize(("budget", "share"), [(-1, 0.2), (5, 1.5), (5, float("nan"))])
-def test_wrong_budgets_are_refused(budget, share):
-    """A negative number of frames, or a share that is none."""
-    with pytest.raises(InputError, match="budget"):
-        FrameReservoir().select(budget, uniform_share=share)
 
 
 # The pure parts ------------------------------------------------------------------------------

@@ -160,6 +160,27 @@ def test_every_frame_of_production_is_as_likely():
     assert 1 == len(probabilities)
 
 
+def test_a_quota_gives_way_before_the_budget():
+    """Where one camera and day have nearly all the frames, they get more than twice their part."""
+    rng = np.random.default_rng(1)
+    times = [("busy", MONDAY + timedelta(minutes=2 * i)) for i in range(50)]
+    times += [("quiet", MONDAY + timedelta(days=i)) for i in range(9)]
+    pool = [
+        SampledFrame(
+            frame=f"{i}",
+            camera=camera,
+            at=at,
+            detections=found(rng, 2),
+            score=1.0,
+            source="uncertain",
+            inclusion_probability=None,
+        )
+        for i, (camera, at) in enumerate(times)
+    ]
+
+    assert 40 == len(Selection.of(pool, budget=40, random_share=0).chosen)
+
+
 def test_a_report_says_where_and_when():
     """The chosen ones are of its flagged cells, all are of its week."""
     cell = SimpleNamespace(

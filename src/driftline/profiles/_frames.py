@@ -249,6 +249,8 @@ class _Stratum:
 class FrameReservoir:
     """A bounded sample of frames, by camera and time: the unsure ones, and some at random.
 
+    `driftline.retrain.Selection` makes a labelling queue of it.
+
     Give it to a `ProfileBuilder`, and a frame to each `ProfileBuilder.observe`. It keeps at most
     cameras x `keep` x (`uncertain` + `uniform`) frames. It is safe to share between threads.
 
@@ -396,49 +398,6 @@ class FrameReservoir:
             for n, (offered, frames) in zip(taken, strata, strict=True)
             for frame in frames[:n]
         )
-
-    def select(
-        self,
-        budget: int,
-        *,
-        drift: Drift | None = None,
-        regions: Collection[Region] = (),
-        start: datetime | None = None,
-        end: datetime | None = None,
-        uniform_share: float = 0.25,
-        gap: timedelta = timedelta(seconds=60),
-    ) -> tuple[SampledFrame, ...]:
-        """Frames for the labelling queue: unsure ones of the drifted regions, and some at random.
-
-        Three quarters are the frames that teach most: the most unsure of the regions, no two of a
-        camera within `gap`, no camera and day more than twice its part, then unlike one another
-        (greedy k-centre on what the detections look like). One quarter is random, of all cameras:
-        on these alone, weighted by the inverse of their inclusion probability, is the model
-        evaluated.
-
-        Args:
-            budget: how many frames at most.
-            drift: a report: the regions of its flagged cells, and its week, are looked at.
-            regions: further regions; where there are none in all, frames are of everywhere.
-            start: frames from this time on, aware; by default the start of the report's week.
-            end: frames before this time, aware; by default the end of the report's week.
-            uniform_share: part of the budget that is random, 0 to 1.
-            gap: least time between two unsure frames of one camera.
-
-        Returns:
-            The unsure ones, then the random ones; a frame that is both is random.
-        """
-        if budget < 0 or not 0 <= uniform_share <= 1:
-            msg = f"budget={budget} must be at least 0 and uniform_share={uniform_share} in [0, 1]"
-            raise InputError(msg)
-        if drift is not None:
-            regions = [*regions, *Region.of_drift(drift)]
-            start, end = start or drift.start, end or drift.end
-        random = self.uniform(round(budget * uniform_share), start=start, end=end)
-        taken = {frame.key for frame in random}
-        unsure = self.uncertain(regions=regions, start=start, end=end)
-        fresh = [frame for frame in unsure if frame.key not in taken]
-        return (*queue(fresh, budget - len(random), gap=gap), *random)
 
     def _randoms(
         self, detections: Detections, camera: str, at: datetime, frame: object
