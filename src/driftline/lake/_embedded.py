@@ -76,20 +76,19 @@ def profile_from_log(
         if place.remote:
             connection.register_filesystem(place.filesystem)
 
-        def execute(sql: str) -> Iterable[Sequence[Any]]:
+        def execute(sql: str) -> Iterator[Sequence[Any]]:
             try:
-                return _fetched(connection.execute(sql))
+                result = connection.execute(sql)
+                while rows := result.fetchmany(10_000):
+                    yield from rows
             except duckdb.Error as exc:
-                said = place.redacted(str(exc))
+                said = place.redacted(str(exc).partition("\n\nLINE ")[0])
+            else:
+                return
             msg = f"{place} cannot be read as a detection log: {said}"
             raise UnreadableData(msg)
 
         return query.profile(execute, context=context, invalid=invalid)
-
-
-def _fetched(result: Any) -> Iterator[Sequence[Any]]:
-    while rows := result.fetchmany(10_000):
-        yield from rows
 
 
 def _table(place: Location, timestamp: str, start: datetime | None, end: datetime | None) -> str:
