@@ -6,7 +6,7 @@ the colours, the escaping and the two renderers are here.
 
 from driftline._draw._axes import plot
 from driftline._draw._html import Shown, Table, View, body, escaped, figure, html, rich, table
-from driftline._draw._picture import Axis, Band, Bar, Dots, Line, Mark, Note, Picture, Rule, days
+from driftline._draw._picture import Axis, Band, Bar, Dots, Line, Mark, Picture, Rule, days
 from driftline._draw._svg import svg
 from driftline._draw._theme import DARK, LIGHT, STYLE, Palette, Role, Tone, contrast
 
@@ -20,7 +20,6 @@ __all__ = [
     "Dots",
     "Line",
     "Mark",
-    "Note",
     "Palette",
     "Picture",
     "Role",

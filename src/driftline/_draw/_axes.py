@@ -5,7 +5,7 @@ from __future__ import annotations
 from textwrap import fill
 from typing import TYPE_CHECKING
 
-from driftline._draw._picture import Axis, Band, Bar, Dots, Line, Mark, Note, Picture, Rule
+from driftline._draw._picture import Axis, Band, Bar, Dots, Line, Mark, Picture, Rule
 from driftline._draw._svg import shortened
 from driftline._draw._theme import DARK, LIGHT, Palette, luminance
 from driftline.errors import MissingExtra
@@ -52,10 +52,12 @@ def _new(picture: Picture) -> Axes:
 
 
 def _palette(ax: Axes) -> Palette:
-    from matplotlib.colors import to_hex  # noqa: PLC0415  heavy, and an extra
+    """The colours for what the axes stand on: their own ground, or the figure's through it."""
+    from matplotlib.colors import to_hex, to_rgba  # noqa: PLC0415  heavy, and an extra
 
-    ground = to_hex(ax.get_facecolor())
-    return DARK if luminance(ground) < _DARK_BELOW else LIGHT
+    grounds = [to_rgba(ax.get_facecolor()), to_rgba(ax.figure.get_facecolor())]
+    seen = next((ground for ground in grounds if ground[3]), (1.0, 1.0, 1.0, 1.0))
+    return DARK if luminance(to_hex(seen)) < _DARK_BELOW else LIGHT
 
 
 def _draw(mark: Mark, ax: Axes, palette: Palette) -> None:
@@ -99,19 +101,6 @@ def _draw(mark: Mark, ax: Axes, palette: Palette) -> None:
             )
         case Rule():
             _rule(mark, ax, colour)
-        case Note():
-            ax.text(
-                mark.x,
-                mark.y,
-                _plain(mark.text),
-                color=colour,
-                ha=_SIDES[mark.anchor],
-                va="center",
-                fontsize="small",
-            )
-
-
-_SIDES = {"start": "left", "middle": "center", "end": "right"}
 
 
 def _rule(rule: Rule, ax: Axes, colour: str) -> None:

@@ -18,7 +18,7 @@ from driftline._draw._svg import svg
 from driftline._draw._theme import STYLE, Tone, paint
 
 _NUMBER: Final = re.compile(r"[-+]?[\d,.]+( ?(%|ms|s|points?|h|days?))?|-|")
-_TAG: Final = re.compile(r"(\\*)(\[[a-z#/@][^[]*?])")
+_BRACKET: Final = re.compile(r"(\\*)\[(?=([a-z#/@][^[]*?])?)")
 _STYLES: Final[dict[Tone, str]] = {
     "good": "bold green",
     "warn": "bold yellow",
@@ -209,5 +209,13 @@ def _listed(lines: Sequence[str], kind: str = "dl-lines") -> str:
 
 def rich(tone: Tone, text: str) -> str:
     """Console markup: the first line in the colour of its tone, nothing else read as markup."""
-    first, *more = (_TAG.sub(r"\1\1\\\2", line) for line in text.splitlines() or [""])
-    return "\n".join([f"[{_STYLES[tone]}]{first}[/]", *more])
+    first, end, more = _BRACKET.sub(_kept, text).partition("\n")
+    slashes = "\\" * (len(first) - len(first.rstrip("\\")))  # or they would escape the closing tag
+    return f"[{_STYLES[tone]}]{first}{slashes}[/]{end}{more}"
+
+
+def _kept(bracket: re.Match[str]) -> str:
+    """A bracket that rich prints as it was: it halves backslashes before a tag, else drops one."""
+    slashes, is_tag = bracket[1], bracket[2] is not None
+    more = f"{slashes}\\" if is_tag else slashes[:1]
+    return f"{slashes}{more}["

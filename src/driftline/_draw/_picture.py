@@ -153,26 +153,7 @@ class Rule:
     text: str = ""
 
 
-@frozen(kw_only=True)
-class Note:
-    """A word in the picture.
-
-    Attributes:
-        x: place.
-        y: value.
-        text: the word.
-        role: its colour.
-        anchor: which end of it is at the place.
-    """
-
-    x: float
-    y: float
-    text: str
-    role: Role = "ink"
-    anchor: Literal["start", "middle", "end"] = "start"
-
-
-Mark: TypeAlias = Line | Band | Dots | Bar | Rule | Note
+Mark: TypeAlias = Line | Band | Dots | Bar | Rule
 
 
 @frozen(kw_only=True)
@@ -199,7 +180,7 @@ class Picture:
         return {
             mark.label: mark.role
             for mark in self.marks
-            if not isinstance(mark, Rule | Note) and mark.label
+            if not isinstance(mark, Rule) and mark.label
         }
 
     def limits(self) -> tuple[tuple[float, float], tuple[float, float]]:
@@ -222,8 +203,6 @@ def _places(mark: Mark) -> tuple[float, ...]:
             return (mark.start, mark.end)
         case Rule():
             return (mark.at,) if mark.across == "x" else ()
-        case Note():
-            return (mark.x,)
 
 
 def _values(mark: Mark) -> tuple[float, ...]:
@@ -236,8 +215,6 @@ def _values(mark: Mark) -> tuple[float, ...]:
             return (mark.row,)
         case Rule():
             return (mark.at,) if mark.across == "y" else ()
-        case Note():
-            return (mark.y,)
 
 
 def _limits(axis: Axis, values: list[float]) -> tuple[float, float]:
@@ -252,4 +229,5 @@ def _limits(axis: Axis, values: list[float]) -> tuple[float, float]:
     else:
         margin = 0.06 * (high - low) or 0.5
         low, high = low - margin, high + margin
-    return (low if axis.low is None else axis.low, high if axis.high is None else axis.high)
+    low, high = (low if axis.low is None else axis.low, high if axis.high is None else axis.high)
+    return low, high if high > low else low + 1

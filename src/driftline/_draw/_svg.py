@@ -16,7 +16,6 @@ from driftline._draw._picture import (
     Dots,
     Line,
     Mark,
-    Note,
     Picture,
     Rule,
     date,
@@ -112,10 +111,16 @@ def _log_ticks(low: float, high: float, most: int) -> list[float]:
 
 def _times(low: float, high: float, most: int) -> list[tuple[float, str]]:
     step = next((s for s in _STEPS_OF_TIME if (high - low) / s <= most), (high - low) / most)
-    form = "%b %-d" if step >= 1 else "%H:%M" if high - low <= 1 else "%b %-d %H:%M"
     first = math.ceil(low / step)
     places = [step * (first + i) for i in range(int((high - low) / step) + 2)]
-    return [(v, f"{date(v):{form}}") for v in places if v <= high]
+    return [(v, _moment(v, step, high - low)) for v in places if v <= high]
+
+
+def _moment(at: float, step: float, span: float) -> str:
+    """A time as precise as its axis needs."""
+    when = date(at)
+    day, clock = f"{when:%b} {when.day}", f"{when:%H:%M}"
+    return day if step >= 1 else clock if span <= 1 else f"{day} {clock}"
 
 
 @frozen(kw_only=True)
@@ -187,8 +192,6 @@ class _Frame:
                 )
             case Rule():
                 yield from self._rule(mark)
-            case Note():
-                yield _text(self.x(mark.x), self.y(mark.y) + 4, mark.text, mark.role, mark.anchor)
 
     def _points(self, xs: tuple[float, ...], ys: tuple[float, ...]) -> list[tuple[float, float]]:
         known = [(x, y) for x, y in zip(xs, ys, strict=True) if math.isfinite(x + y)]
