@@ -9,11 +9,13 @@ import signal
 import sys
 import time
 
+import scipy.special  # noqa: F401 - loaded once, not by every child
 from loop_kit import DECISION
 from loop_signs import Callers, Signs, client, drive
 
 from driftline.stores import SqlStore
 
+SIGNS = Signs()
 SHORTEST_SECONDS, LONGER_SECONDS, MOST = 0.15, 0.05, 60
 
 
@@ -28,11 +30,10 @@ class RealTime:
 
 def work(url, api_key, database, folder):
     """What one process does: everything, unless it dies."""
-    signs = Signs()
     with SqlStore(database) as store, client(url, api_key) as platform:
-        loop = signs.loop(platform, folder, store)
+        loop = SIGNS.loop(platform, folder, store)
         loop.open(DECISION)
-        drive(loop, RealTime, signs, Callers(loop), calls=10_000)
+        drive(loop, RealTime, SIGNS, Callers(loop), calls=10_000)
 
 
 def main():

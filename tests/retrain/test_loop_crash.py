@@ -146,6 +146,5 @@ def test_kill_minus_nine(tmp_path):
             status = SIGNS.loop(platform, tmp_path, store).status()
 
         assert 0 == done.returncode, done.stderr
-        print(done.stdout)
         assert not done.stdout.startswith("0 killed")
         check_once(local, status)

@@ -1,0 +1,197 @@
+"""The Platform as back end: found again by the key, bounded in money, never another's data."""
+
+import hashlib
+from contextlib import contextmanager
+from datetime import timedelta
+
+import numpy as np
+import pytest
+from loop_kit import CANARY, DATASET, MAIN, NAMES, OLD, png, scenes
+from loop_signs import SIZE, client
+
+from driftline.errors import (
+    ConfigError,
+    ContextMismatch,
+    InputError,
+    TransitionFailed,
+    UnreadableData,
+)
+from driftline.holdout import LabelledFrame
+from driftline.platform import TrainArgs
+from driftline.retrain import PlatformBackend, RetrainBackend, TrainingRequest, TrainingStatus
+from driftline.testing import LocalPlatform
+
+ARGS = TrainArgs(epochs=3, imgsz=64)
+
+
+@contextmanager
+def backend(**options):
+    with LocalPlatform(deployments=[], rate_limits=None, deploy_seconds=5, **options) as local:
+        for slug in ("line-3", "line-3-next"):
+            local.add_deployment(slug, model=OLD)
+        local.add_dataset("frames", frames=scenes(3).frames(4))
+        with client(local.url, local.api_key, clock=local.clock) as platform:
+            yield local, make(platform)
+
+
+def make(platform, **options):
+    return PlatformBackend(
+        platform,
+        **{
+            "dataset": DATASET,
+            "project": "vision",
+            "deployment": MAIN,
+            "canary": CANARY,
+            "budget_cents": 500,
+            **options,
+        },
+    )
+
+
+def labelled(folder, n, *, start=0):
+    """Frames as the loop hands them over: named by the digest of their file."""
+    found = []
+    for frame in scenes(8).frames(n, start=start):
+        content = png(frame.image)
+        digest = hashlib.sha256(content).hexdigest()
+        path = folder / f"{digest}.png"
+        path.write_bytes(content)
+        found.append(LabelledFrame(truth=frame.truth, image=path, id=digest))
+    return found
+
+
+def frozen(local, made, key, train, val):
+    """Ask until it is there."""
+    for _ in range(10):
+        version = made.dataset_version(key, train=train, val=val, class_names=NAMES)
+        if version is not None:
+            return version
+        local.clock.advance(timedelta(seconds=10))
+    raise AssertionError
+
+
+def test_a_back_end():
+    """It is one, in the eyes of a type checker and at run time."""
+    with backend() as (_local, made):
+        typed: RetrainBackend = made
+
+        assert OLD == typed.incumbent()
+
+
+def test_version_once(tmp_path):
+    """New frames join the old ones with split and labels; the same key finds the same version."""
+    train, val = labelled(tmp_path, 5), labelled(tmp_path, 2, start=5)
+    with backend() as (local, made):
+        version = frozen(local, made, "k", train, val)
+        again = frozen(local, make(made._platform), "k", train, val)
+        images = {image.name.split(".")[0]: image for image in local.dataset("frames").images}
+
+        assert (7, 4) == (version.added, version.replayed)
+        assert version == again
+        assert 1 == len(local.dataset("frames").versions)
+        assert made.trained_on() == {one.id for one in (*train, *val)}
+        assert {"train"} == {images[one.id].split for one in train}
+        assert {"val"} == {images[one.id].split for one in val}
+        for one in train:
+            np.testing.assert_allclose(images[one.id].truth.xyxy, one.truth.xyxy, atol=0.01)
+
+
+def test_unreadable_pictures(tmp_path):
+    """What the Platform cannot read is not sent again and again."""
+    good = labelled(tmp_path, 3)
+    path = tmp_path / "broken.png"
+    path.write_bytes(b"\x89PNG\r\n\x1a\n but no more")
+    broken = LabelledFrame(truth=good[0].truth, image=path, id="0" * 64)
+    with backend() as (local, made):
+        with pytest.raises(UnreadableData, match=r"could not read 1 picture"):
+            frozen(local, made, "k", [*good, broken], [])
+        uploads = [call for call in local.calls if call.path.endswith("/ingest")]
+
+        assert 1 == len(uploads)
+
+
+def test_other_classes(tmp_path):
+    """A dataset that numbers its classes otherwise takes nothing."""
+    with backend() as (_local, made), pytest.raises(ContextMismatch, match="classes"):
+        made.dataset_version("k", train=labelled(tmp_path, 1), val=[], class_names={0: "cup"})
+
+
+def request(version):
+    return TrainingRequest(base=OLD, dataset=version, args=ARGS)
+
+
+def test_training_once(tmp_path):
+    """One training a key, with what was asked for; it is cancelled by the key alone."""
+    with backend(epoch_seconds=60) as (local, made):
+        asked = request(frozen(local, made, "k", labelled(tmp_path, 3), []))
+        first, second = made.train("k-1", asked), make(made._platform).train("k-1", asked)
+        running = made.progress(first)
+        made.cancel("k-1")
+        made.cancel("k-1")
+        made.cancel("never-started")
+        starts = [call for call in local.calls if call.path == "/api/training/start"]
+
+        assert first.ref == second.ref
+        assert 1 == len(starts)
+        assert TrainingStatus.RUNNING is running.status
+        assert TrainingStatus.CANCELLED is made.progress(first).status
+
+
+def test_finished(tmp_path):
+    """A training that ended well names the model, which the canary then shows frames to."""
+    with backend(epoch_seconds=1) as (local, made):
+        run = made.train("k-1", request(frozen(local, made, "k", labelled(tmp_path, 3), [])))
+        local.clock.advance(timedelta(minutes=1))
+        done = made.progress(run)
+        coming = made.detector(done.model)
+        local.clock.advance(timedelta(minutes=1))
+        there = made.detector(done.model)
+        found = there.predict(np.zeros((*SIZE, 3), np.uint8))
+
+        assert TrainingStatus.FINISHED is done.status
+        assert coming is None
+        assert f"acme/{done.model}" == there.context.model
+        assert SIZE == found.image_size
+        assert local.deployment("line-3").model == OLD
+
+
+def test_failed(tmp_path):
+    """A training that failed says why."""
+    with backend(epoch_seconds=1) as (local, made):
+        version = frozen(local, made, "k", labelled(tmp_path, 3), [])
+        local.break_next_training("CUDA out of memory", epoch=1)
+        run = made.train("k-1", request(version))
+        local.clock.advance(timedelta(minutes=1))
+        failed = made.progress(run)
+
+        assert TrainingStatus.FAILED is failed.status
+        assert "CUDA out of memory" in str(failed)
+
+
+def test_budget(tmp_path):
+    """A training whose estimate is above the budget is cancelled at once."""
+    with backend(epoch_seconds=3600) as (local, made):
+        poor = make(made._platform, budget_cents=1)
+        asked = request(frozen(local, made, "k", labelled(tmp_path, 3), []))
+        with pytest.raises(TransitionFailed, match="cancelled"):
+            poor.train("k-1", asked)
+
+        assert "$0.01" in str(poor.cost(asked))
+        assert TrainingStatus.CANCELLED is poor.progress(poor.train("k-1", asked)).status
+
+
+def test_canary_that_sleeps():
+    """A canary that was stopped is not started: it costs, and that is the user's to say."""
+    with backend() as (local, made):
+        made._platform.stop(CANARY)
+        with pytest.raises(ConfigError, match=r"platform\.start"):
+            made.detector("vision/model-v2")
+
+        assert local.deployment("line-3-next").model == OLD
+
+
+@pytest.mark.parametrize("wrong", [{"canary": MAIN}, {"budget_cents": 0}])
+def test_refused(wrong):
+    """One deployment for both, or no budget, is refused when it is made."""
+    with backend() as (_local, made), pytest.raises(InputError, match="must be two"):
+        make(made._platform, **wrong)

@@ -1,0 +1,117 @@
+"""When a candidate may take the incumbent's place."""
+
+import numpy as np
+import pytest
+from attrs import evolve
+
+from driftline import Detections
+from driftline.errors import InputError
+from driftline.holdout import evaluate
+from driftline.retrain import Promotion, PromotionRule
+
+RULE = PromotionRule(replicates=200)
+RNG = np.random.default_rng(5)
+
+
+def world(n=120):
+    """Frames with two objects each, of two classes."""
+    corner = RNG.integers(0, 60, (n, 2, 2)).astype(float)
+    return [
+        Detections(
+            xyxy=np.hstack([c, c + 30]),
+            confidence=np.ones(2),
+            class_id=np.array([0, 1]),
+            image_size=(100, 100),
+        )
+        for c in corner
+    ]
+
+
+TRUTH = world()
+
+
+def model(jitter=0.0, *, blind_to=None, blind=0.0, seed=1):
+    """A detector that is off by some pixels, and misses a share of one class."""
+    rng = np.random.default_rng(seed)
+    found = []
+    for one in TRUTH:
+        keep = ~((one.class_id == blind_to) & (rng.random(2) < blind))
+        boxes = one.xyxy + rng.normal(0, jitter, one.xyxy.shape) if jitter else one.xyxy
+        found.append(
+            evolve(
+                one,
+                xyxy=boxes[keep],
+                confidence=0.5 + 0.5 * rng.random(int(keep.sum())),
+                class_id=one.class_id[keep],
+            )
+        )
+    return evaluate(TRUTH, found, class_names=["cup", "can"], replicates=200)
+
+
+PRESENT = model(2.0)
+BETTER, SAME, WORSE = model(0.5), model(2.0, seed=2), model(5.0)
+
+
+def judged(golden, recent, rule=RULE):
+    return rule.judge(
+        golden=golden.compare(PRESENT, replicates=200),
+        recent=recent.compare(PRESENT, replicates=200),
+    )
+
+
+def test_better_on_both():
+    """More on recent frames and no less on golden ones is a promotion, whatever the mode."""
+    assert judged(BETTER, BETTER).promote
+    assert judged(BETTER, BETTER, evolve(RULE, strict=True)).promote
+
+
+def test_same_on_golden():
+    """No change on golden frames passes with a margin that the holdout can show, not strictly."""
+    wide = evolve(RULE, golden_margin=0.1, class_margin=0.2)
+
+    assert judged(SAME, BETTER, wide).promote
+    assert not judged(SAME, BETTER, evolve(wide, strict=True)).promote
+
+
+@pytest.mark.parametrize("pair", [(WORSE, BETTER), (BETTER, WORSE), (BETTER, SAME)])
+def test_refused(pair):
+    """A loss on golden frames, or no gain on recent ones, is refused, and the reason names it."""
+    refused = judged(*pair)
+
+    assert not refused.promote
+    assert ("golden" if pair[0] is WORSE else "recent") in refused.reasons[0]
+    assert "not above" in str(refused)
+
+
+def test_one_class_pays():
+    """A gain in the mean does not pay for a class that is lost."""
+    uneven = model(0.3, blind_to=1, blind=0.5)
+    comparison = uneven.compare(PRESENT, replicates=200)
+    refused = judged(uneven, uneven)
+    spared = judged(uneven, uneven, evolve(RULE, class_objects=1000))
+
+    assert comparison.per_class["can"].difference.value < -0.05 < comparison.difference.value
+    assert any("class can" in reason for reason in refused.reasons)
+    assert not any("class can" in reason for reason in spared.reasons)
+
+
+def test_other_frames():
+    """Scores on different frames are no comparison."""
+    half = evaluate(TRUTH[:60], TRUTH[:60], class_names=["cup", "can"], replicates=50)
+
+    with pytest.raises(InputError, match="same frames"):
+        judged(half, BETTER)
+
+
+def test_kept():
+    """A verdict survives the store."""
+    verdict = judged(WORSE, BETTER)
+
+    assert verdict == Promotion.from_dict(verdict.to_dict())
+
+
+@pytest.mark.parametrize("wrong", [{"golden_margin": -0.1}, {"class_margin": 2.0}])
+def test_margins(wrong):
+    """A margin outside 0 to 1 is refused."""
+    with pytest.raises(InputError):
+        PromotionRule(**wrong)
