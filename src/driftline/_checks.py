@@ -140,6 +140,15 @@ def part(value: T, kind: Any, *, name: str, what: str) -> T:
     return value
 
 
+def a(kind: Any, what: str) -> Check:
+    """A validator: `part` for a field."""
+
+    def check(_instance: object, attribute: Attribute[Any], value: object) -> None:
+        part(value, kind, name=attribute.name, what=what)
+
+    return check
+
+
 def parts(values: Iterable[T], kind: Any, *, name: str, what: str) -> tuple[T, ...]:
     """`values`, each as in `part`.
 

@@ -94,11 +94,11 @@ def _cell(share: FloatArray) -> npt.NDArray[np.int64]:
     return np.clip((share * GRID).astype(np.int64), 0, GRID - 1)
 
 
-def proportional(sizes: Sequence[int], limits: Sequence[int], n: int) -> list[int]:
+def proportional(sizes: Sequence[float], limits: Sequence[int], n: int) -> list[int]:
     """How many of each part to take so that the parts keep their proportions (largest remainder).
 
     Args:
-        sizes: size of each part.
+        sizes: size of each part, 0 or more.
         limits: most that can be taken of each.
         n: how many to take in all; fewer where the limits do not allow it.
     """

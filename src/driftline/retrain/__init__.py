@@ -11,6 +11,7 @@ from driftline.retrain._backend import (
     TrainingRun,
     TrainingStatus,
 )
+from driftline.retrain._backtest import Backtest, BacktestRow, BacktestVariant
 from driftline.retrain._decision import Action, Collection, Decision, Finding, Strength
 from driftline.retrain._evidence import AccuracyFacts, AlertFacts, DriftFacts, Evidence, Shift
 from driftline.retrain._guard import Difference, Guard, Judgement, Verdict
@@ -38,6 +39,9 @@ __all__ = [
     "ApproveFunction",
     "Arm",
     "Ask",
+    "Backtest",
+    "BacktestRow",
+    "BacktestVariant",
     "Clause",
     "Collection",
     "Cost",

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from enum import Enum
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from attrs import asdict, field, frozen
 
+from driftline._checks import a, number, one_of, parts
 from driftline._draw import Shown, View
 from driftline.errors import InputError, UnreadableData
 from driftline.retrain import _views
 from driftline.retrain._plain import optional_utc, plain
 
+Size = Literal["", "small", "large"]
 Strength = Literal["strong", "moderate", "weak"]
 STRENGTHS: tuple[Strength, ...] = ("strong", "moderate", "weak")
+_TEXT = a(str, "text")
 
 
 class Action(Enum):
@@ -37,27 +40,35 @@ class Collection:
         frames: how many, at least 1.
         camera: of which camera, "" for all.
         class_name: that show which class, "" for all.
+        size: whether it is the small or the large boxes that matter, "" for all.
+        hours: of which hours of the day. A drift report compares like hours with like, so it
+            points to none; a clause of your own may.
         feature: the feature whose shift points there, "" where none does.
         why: what the labels will tell, in one line.
     """
 
-    frames: int
-    why: str
-    camera: str = ""
-    class_name: str = ""
-    feature: str = ""
+    frames: int = field(validator=number("a whole number, 1 or more", least=1, whole=True))
+    why: str = field(validator=_TEXT)
+    camera: str = field(default="", validator=_TEXT)
+    class_name: str = field(default="", validator=_TEXT)
+    size: Size = field(default="", validator=one_of(*get_args(Size)))
+    hours: str = field(default="all hours alike", validator=_TEXT)
+    feature: str = field(default="", validator=_TEXT)
 
     def __str__(self) -> str:
         """A request that can be sent to annotators as it is."""
         where = f" of camera {self.camera}" if self.camera else ""
-        what = f" that show {self.class_name}" if self.class_name else ""
-        return f"label {self.frames} frames{where}{what}: {self.why}"
+        sized = f"{self.size} boxes" if self.size else ""
+        shown = f"{sized} of {self.class_name}" if sized and self.class_name else sized
+        what = f" that show {shown or self.class_name}" if shown or self.class_name else ""
+        return f"label {self.frames} frames{where}{what}, {self.hours}: {self.why}"
 
 
-def _an_action(_instance: object, _attribute: object, value: Any) -> None:
-    if not isinstance(value, Action):
-        msg = f"action={value!r} must be one of {', '.join(map(str, Action))}"
-        raise InputError(msg)
+_ACTION = a(Action, f"one of {', '.join(map(str, Action))}")
+
+
+def _collected(values: Iterable[Collection]) -> tuple[Collection, ...]:
+    return parts(values, Collection, name="collect", what="a Collection(…)")
 
 
 @frozen(kw_only=True)
@@ -73,11 +84,11 @@ class Finding:
         collect: frames to label next.
     """
 
-    action: Action = field(validator=_an_action)
-    reason: str
-    runbook: str
-    strength: Strength = "moderate"
-    collect: tuple[Collection, ...] = ()
+    action: Action = field(validator=_ACTION)
+    reason: str = field(validator=_TEXT)
+    runbook: str = field(validator=_TEXT)
+    strength: Strength = field(default="moderate", validator=one_of(*STRENGTHS))
+    collect: tuple[Collection, ...] = field(default=(), converter=_collected)
 
     def __attrs_post_init__(self) -> None:
         """Refuse a finding nobody could act on."""
@@ -89,7 +100,19 @@ class Finding:
             raise InputError(msg)
 
 
-@frozen(kw_only=True)
+def _reasons(values: Iterable[str]) -> tuple[str, ...]:
+    reasons = parts(values, str, name="reasons", what="a sentence")
+    if not reasons:
+        msg = "reasons=() must not be empty: a decision has a reason"
+        raise InputError(msg)
+    return reasons
+
+
+def _findings(values: Iterable[Finding]) -> tuple[Finding, ...]:
+    return parts(values, Finding, name="also", what="a Finding(…)")
+
+
+@frozen(kw_only=True, repr=False)
 class Decision(Shown):
     """One action with its reasons.
 
@@ -103,12 +126,12 @@ class Decision(Shown):
         at: the time of the evidence, UTC; None where it carried none.
     """
 
-    action: Action
-    reasons: tuple[str, ...]
-    runbook: str
-    confidence: Strength
-    collect: tuple[Collection, ...] = ()
-    also: tuple[Finding, ...] = ()
+    action: Action = field(validator=_ACTION)
+    reasons: tuple[str, ...] = field(converter=_reasons)
+    runbook: str = field(validator=_TEXT)
+    confidence: Strength = field(validator=one_of(*STRENGTHS))
+    collect: tuple[Collection, ...] = field(default=(), converter=_collected)
+    also: tuple[Finding, ...] = field(default=(), converter=_findings)
     at: datetime | None = field(default=None, converter=optional_utc)
 
     @property

@@ -7,14 +7,16 @@ made again next year from what was written down, without the parts that measured
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from statistics import fmean
 from typing import Any, Literal, get_args
 
 from attrs import asdict, field, frozen
+from attrs.validators import optional
 
-from driftline._clock import as_duration
+from driftline._checks import a, not_negative, number, one_of, part, parts
+from driftline._clock import as_utc
 from driftline.drift import DriftReport
 from driftline.errors import InputError, UnreadableData
 from driftline.holdout import Comparison, ComparisonVerdict, Trend, TrendVerdict
@@ -26,25 +28,16 @@ AccuracyVerdict = Literal["holding", "falling", "too little data"]
 Concern = Literal["latency", "errors", "health", "traffic", "detections", "other"]
 
 
-def _one_of(*words: str) -> Callable[[object, object, str], None]:
-    """A validator: an unknown verdict must not pass for a calm one."""
-
-    def check(_instance: object, attribute: object, value: str) -> None:
-        if value not in words:
-            name = getattr(attribute, "name", "value")
-            msg = f"{name}={value!r} must be one of {', '.join(map(repr, words))}"
-            raise InputError(msg)
-
-    return check
-
-
-def _duration(_instance: object, attribute: object, value: timedelta | None) -> None:
-    if value is not None:
-        as_duration(value, name=getattr(attribute, "name", "duration"))
-
-
 BASELINE_WEEKS = 4
 """How many first weeks are the baseline, as in `driftline.holdout.Trend`."""
+
+_TEXT = a(str, "text")
+_SHARE = number("a number from 0 to 1", least=0, most=1)
+_POINTS = optional(number("from -1 to 1; 0.05 is 5 points", least=-1, most=1))
+_FINITE = optional(number("a finite number"))
+_COUNT = optional(number("a whole number, 0 or more", least=0, whole=True))
+_AGE = optional(not_negative)
+_KNOWN = optional(a(bool, "True, False or None"))
 
 NORMAL_95 = 1.96
 """Half-width of a 95 % interval in standard errors of a normal law."""
@@ -72,14 +65,19 @@ class Shift:
         effect: largest distance between the two distribution functions, 0 to 1.
         direction: where it moved, in the report's words.
         p_value: adjusted p-value; None where the method has none.
+        frames: frames of the week that the cell is about; None where not recorded.
+        at: threshold where the evidence is strongest, in the feature's own unit; None where there
+            is none.
     """
 
-    feature: str
-    effect: float
-    p_value: float | None = None
-    direction: str = ""
-    camera: str = ""
-    class_name: str = ""
+    feature: str = field(validator=_TEXT)
+    effect: float = field(validator=_SHARE)
+    p_value: float | None = field(default=None, validator=optional(_SHARE))
+    direction: str = field(default="", validator=_TEXT)
+    camera: str = field(default="", validator=_TEXT)
+    class_name: str = field(default="", validator=_TEXT)
+    frames: int | None = field(default=None, validator=_COUNT)
+    at: float | None = field(default=None, validator=_FINITE)
 
     def __str__(self) -> str:
         """The shift in a few words, with effect and p-value."""
@@ -88,6 +86,10 @@ class Shift:
         way = f" {self.direction}" if self.direction else ""
         chance = "" if self.p_value is None else f", p={self.p_value:.2g}"
         return f"{self.feature}{where}{what} moved{way} (D={self.effect:.3f}{chance})"
+
+
+def _shifts(values: Iterable[Shift]) -> tuple[Shift, ...]:
+    return parts(values, Shift, name="shifts", what="a Shift(…)")
 
 
 @frozen(kw_only=True)
@@ -101,10 +103,10 @@ class DriftFacts:
         frames: frames of the week under test.
     """
 
-    verdict: DriftVerdict = field(validator=_one_of(*get_args(DriftVerdict)))
-    shifts: tuple[Shift, ...] = ()
-    method: str = ""
-    frames: int | None = None
+    verdict: DriftVerdict = field(validator=one_of(*get_args(DriftVerdict)))
+    shifts: tuple[Shift, ...] = field(default=(), converter=_shifts)
+    method: str = field(default="", validator=_TEXT)
+    frames: int | None = field(default=None, validator=_COUNT)
 
 
 @frozen(kw_only=True)
@@ -123,14 +125,14 @@ class AccuracyFacts:
         basis: what the verdict rests on, in one line.
     """
 
-    verdict: AccuracyVerdict = field(validator=_one_of(*get_args(AccuracyVerdict)))
-    drop: float | None = None
-    drop_low: float | None = None
-    drop_high: float | None = None
-    latest: float | None = None
-    latest_drop: float | None = None
-    latest_drop_low: float | None = None
-    basis: str = ""
+    verdict: AccuracyVerdict = field(validator=one_of(*get_args(AccuracyVerdict)))
+    drop: float | None = field(default=None, validator=_POINTS)
+    drop_low: float | None = field(default=None, validator=_FINITE)
+    drop_high: float | None = field(default=None, validator=_FINITE)
+    latest: float | None = field(default=None, validator=optional(_SHARE))
+    latest_drop: float | None = field(default=None, validator=_POINTS)
+    latest_drop_low: float | None = field(default=None, validator=_FINITE)
+    basis: str = field(default="", validator=_TEXT)
 
     def __str__(self) -> str:
         """The drop with its interval."""
@@ -146,6 +148,10 @@ class AccuracyFacts:
         return f"mAP@0.5:0.95 {word} by {_points(abs(self.drop))} points{interval}"
 
 
+def _since(value: datetime) -> datetime:
+    return as_utc(value, name="since")
+
+
 @frozen(kw_only=True)
 class AlertFacts:
     """A firing alert, boiled down.
@@ -158,11 +164,11 @@ class AlertFacts:
         deployment: ``"owner/deployment"``, or "".
     """
 
-    concern: Concern = field(validator=_one_of(*get_args(Concern)))
-    rule: str
-    summary: str
-    since: datetime
-    deployment: str = ""
+    concern: Concern = field(validator=one_of(*get_args(Concern)))
+    rule: str = field(validator=_TEXT)
+    summary: str = field(validator=_TEXT)
+    since: datetime = field(converter=_since)
+    deployment: str = field(default="", validator=_TEXT)
 
 
 def _points(value: float) -> str:
@@ -172,10 +178,8 @@ def _points(value: float) -> str:
 def _drift(value: DriftReport | DriftFacts | None) -> DriftFacts | None:
     if value is None or isinstance(value, DriftFacts):
         return value
-    given: object = value
-    if not isinstance(given, DriftReport):
-        msg = f"drift={given!r} must be a DriftReport, as DriftDetector(...).compare() gives it"
-        raise InputError(msg)
+    what = "a DriftReport, as DriftDetector(...).compare() gives it"
+    part(value, DriftReport, name="drift", what=what)
     shifts = [
         Shift(
             feature=cell.feature,
@@ -184,6 +188,8 @@ def _drift(value: DriftReport | DriftFacts | None) -> DriftFacts | None:
             effect=cell.effect,
             direction=cell.direction,
             p_value=None if math.isnan(cell.p_value) else cell.p_value,
+            frames=cell.n_frames,
+            at=None if math.isnan(cell.at) else cell.at,
         )
         for cell in value.flags
     ]
@@ -200,11 +206,10 @@ def _accuracy(value: Trend | Comparison | AccuracyFacts | None) -> AccuracyFacts
         return _trend(value)
     if isinstance(value, Comparison):
         return _comparison(value)
-    given: object = value
-    if given is not None and not isinstance(given, AccuracyFacts):
-        msg = f"accuracy={given!r} must be a Trend, as Trend.of(evaluations) gives it, or a Comparison"
-        raise InputError(msg)
-    return value
+    if value is None:
+        return None
+    what = "a Trend, as Trend.of(evaluations) gives it, or a Comparison"
+    return part(value, AccuracyFacts, name="accuracy", what=what)
 
 
 def _trend(trend: Trend) -> AccuracyFacts:
@@ -271,19 +276,8 @@ def _golden(value: Trend | bool | None) -> bool | None:  # noqa: FBT001 - a conv
     return {"intact": True, "broken integrity": False}.get(value.verdict)
 
 
-def _known(_instance: object, attribute: object, value: bool | None) -> None:  # noqa: FBT001 - attrs passes a validator's value so
-    if value not in {True, False, None}:
-        msg = f"{getattr(attribute, 'name', 'value')}={value!r} must be True, False or None"
-        raise InputError(msg)
-
-
-def _share(_instance: object, attribute: object, value: float | None) -> None:
-    if value is not None and not -1 <= value <= 1:
-        msg = f"{getattr(attribute, 'name', 'value')}={value!r} must be from -1 to 1; 0.05 is 5 points"
-        raise InputError(msg)
-
-
 def _alerts(values: Iterable[Alert | AlertFacts]) -> tuple[AlertFacts, ...]:
+    given = parts(values, (Alert, AlertFacts), name="alerts", what="an Alert")
     return tuple(
         value
         if isinstance(value, AlertFacts)
@@ -294,7 +288,7 @@ def _alerts(values: Iterable[Alert | AlertFacts]) -> tuple[AlertFacts, ...]:
             since=value.since,
             deployment=value.deployment,
         )
-        for value in values
+        for value in given
         if isinstance(value, AlertFacts) or (value.status is AlertStatus.FIRING and not value.test)
     )
 
@@ -321,14 +315,16 @@ class Evidence:
 
     drift: DriftFacts | None = field(default=None, converter=_drift)
     accuracy: AccuracyFacts | None = field(default=None, converter=_accuracy)
-    golden_intact: bool | None = field(default=None, converter=_golden, validator=_known)
-    estimated_precision_drop: float | None = field(default=None, validator=_share)
+    golden_intact: bool | None = field(default=None, converter=_golden, validator=_KNOWN)
+    estimated_precision_drop: float | None = field(default=None, validator=_POINTS)
     alerts: tuple[AlertFacts, ...] = field(default=(), converter=_alerts)
-    healthy: bool | None = field(default=None, validator=_known)
-    holdout_age: timedelta | None = field(default=None, validator=_duration)
-    model_age: timedelta | None = field(default=None, validator=_duration)
-    since_retrain: timedelta | None = field(default=None, validator=_duration)
-    retrain_cost: float | None = None
+    healthy: bool | None = field(default=None, validator=_KNOWN)
+    holdout_age: timedelta | None = field(default=None, validator=_AGE)
+    model_age: timedelta | None = field(default=None, validator=_AGE)
+    since_retrain: timedelta | None = field(default=None, validator=_AGE)
+    retrain_cost: float | None = field(
+        default=None, validator=optional(number("0 or more", least=0))
+    )
     at: datetime | None = field(default=None, converter=optional_utc)
 
     @property

@@ -7,13 +7,16 @@ and lets the finding whose action ranks highest lead; the rest is told as well, 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
 
 from attrs import evolve, field, frozen
+from attrs.validators import optional
 
-from driftline._clock import as_duration
-from driftline.errors import InputError
+from driftline._checks import not_negative, number, part, parts, refuse_number
+from driftline.records import Entry
+from driftline.retrain._backtest import Backtest, Threshold, backtest, points
+from driftline.retrain._collect import spread
 from driftline.retrain._decision import STRENGTHS, Action, Collection, Decision, Finding
 from driftline.retrain._evidence import AccuracyFacts, AlertFacts, Concern, Evidence, Shift
 
@@ -35,6 +38,9 @@ PAIRED_MDE = 0.425
 about this over sqrt(n): .019 at 500 and .030 at 200 frames (simulation, mAP about .5, 6 objects a
 frame)."""
 
+SMALLEST_WORTH = 0.02
+"""Smallest change of mAP that labels are asked for: a point less asks for four times as many."""
+
 UNPAIRED_MDE = 0.755
 """The same for two independent sets of n frames: .034 at 500, .053 at 200."""
 
@@ -52,9 +58,7 @@ def frames_to_see(difference: float, *, paired: bool) -> int:
     >>> frames_to_see(0.02, paired=True)
     452
     """
-    if not difference > 0:
-        msg = f"difference={difference!r} must be above 0; 0.02 means two points of mAP"
-        raise InputError(msg)
+    refuse_number("difference", difference, "above 0; 0.02 means two points of mAP", above=0)
     return math.ceil(((PAIRED_MDE if paired else UNPAIRED_MDE) / difference) ** 2)
 
 
@@ -285,23 +289,9 @@ def _about(evidence: Evidence, *concerns: Concern) -> tuple[AlertFacts, ...]:
     return tuple(alert for alert in evidence.alerts if alert.concern in concerns)
 
 
-def _within(low: float, high: float, hint: str) -> Callable[[object, object, float | None], None]:
-    """A validator: from `low` up to, but not including, `high`; None passes."""
-
-    def check(_instance: object, attribute: object, value: float | None) -> None:
-        if value is not None and not low <= value < high:
-            name = getattr(attribute, "name", "value")
-            msg = f"{name}={value!r} must be {low:g} or more and less than {high:g}; {hint}"
-            raise InputError(msg)
-
-    return check
-
-
-def _not_negative(_instance: object, attribute: object, value: timedelta) -> None:
-    name = getattr(attribute, "name", "duration")
-    if as_duration(value, name=name) < timedelta(0):
-        msg = f"{name}={value} must not be negative"
-        raise InputError(msg)
+def _clauses(values: Iterable[Clause]) -> tuple[Clause, ...]:
+    what = "a function from Evidence and RetrainPolicy to a Finding or None"
+    return parts(values, Callable, name="clauses", what=what)
 
 
 @frozen(kw_only=True)
@@ -322,17 +312,19 @@ class RetrainPolicy:
     """
 
     minimum_gain: float = field(
-        default=0.01, validator=_within(0, 1, "mAP lies between 0 and 1, 0.01 is one point")
+        default=0.01,
+        validator=number("from 0 to less than 1 of mAP, 0.01 is one point", least=0, below=1),
     )
-    cooldown: timedelta = field(default=timedelta(days=14), validator=_not_negative)
+    cooldown: timedelta = field(default=timedelta(days=14), validator=not_negative)
     budget: float | None = field(
-        default=None, validator=_within(0, math.inf, "None means no bound")
+        default=None, validator=optional(number("0 or more, or None for no bound", least=0))
     )
-    holdout_lifetime: timedelta = field(default=timedelta(days=92), validator=_not_negative)
+    holdout_lifetime: timedelta = field(default=timedelta(days=92), validator=not_negative)
     holdout_frames: int = field(
-        default=300, validator=_within(1, math.inf, "the guide names 200 to 500 frames")
+        default=300,
+        validator=number("1 or more, the guide names 200 to 500 frames", least=1, whole=True),
     )
-    clauses: tuple[Clause, ...] = field(default=GUIDE_CLAUSES, converter=tuple, repr=False)
+    clauses: tuple[Clause, ...] = field(default=GUIDE_CLAUSES, converter=_clauses, repr=False)
 
     def decide(self, evidence: Evidence) -> Decision:
         """The decision that this evidence supports.
@@ -343,7 +335,8 @@ class RetrainPolicy:
         Returns:
             The action of the highest rank with its reasons; every other finding in ``also``.
         """
-        findings = [found for clause in self.clauses if (found := clause(evidence, self))]
+        part(evidence, Evidence, name="evidence", what="an Evidence(…)")
+        findings = [found for clause in self.clauses if (found := self._asked(clause, evidence))]
         if not findings:
             return Decision(
                 action=Action.NONE,
@@ -364,6 +357,49 @@ class RetrainPolicy:
             also=tuple(found for found in findings if found.action is not leading.action),
             at=evidence.at,
         )
+
+    @property
+    def trigger(self) -> str:
+        """When it asks for a retraining, in one sentence; clauses of your own are named."""
+        budget = "" if self.budget is None else f" and for at most {self.budget:g}"
+        guide = (
+            f"labels show mAP@0.5:0.95 to have fallen by {points(self.minimum_gain)} or more "
+            f"and not to be back, {self.cooldown.days} days or more after the last "
+            f"retraining{budget}"
+        )
+        own = [_name(clause) for clause in self.clauses if clause not in GUIDE_CLAUSES]
+        asks = [guide] if accuracy_fell in self.clauses else []
+        asks += [f"{name} asks for it" for name in own]
+        return f"retrain when {', or when '.join(asks)}" if asks else "never retrain"
+
+    def backtest(
+        self,
+        history: Iterable[Evidence | Entry],
+        *,
+        thresholds: Mapping[str, Sequence[Threshold]] | None = None,
+    ) -> Backtest:
+        """When this policy would have asked for a retraining, and what others would have done.
+
+        A retraining that was not made would have changed what came after it, and nobody knows
+        how: each policy is replayed as if a retraining changed nothing and as if it cured what it
+        was for, with cooldown and budget as they would have run (`Backtest.assumed`).
+
+        Args:
+            history: evidence of one deployment, each with its time, in any order; or what a store
+                kept of it: entries whose record is `Evidence.to_dict`.
+            thresholds: name of a field → values to try; every combination is replayed. None tries
+                gains of 0 to 5 points with cooldowns of one to eight weeks, {} this policy alone.
+
+        Raises:
+            InputError: there is no evidence, one has no time, or a threshold cannot be used.
+            UnreadableData: an entry of the store is no evidence.
+        """
+        return backtest(self, history, thresholds)
+
+    def _asked(self, clause: Clause, evidence: Evidence) -> Finding | None:
+        found = clause(evidence, self)
+        what = "a Finding or None: that is what a clause returns"
+        return None if found is None else part(found, Finding, name=_name(clause), what=what)
 
     def held_back(self, finding: Finding, evidence: Evidence) -> Finding | None:
         """`finding` turned into a watch when something speaks against retraining now, else None."""
@@ -396,30 +432,25 @@ class RetrainPolicy:
         return against
 
     def to_collect(self, shifts: tuple[Shift, ...]) -> tuple[Collection, ...]:
-        """The frames whose labels would decide: where it moved most, enough for a credible gain."""
-        worth = max(self.minimum_gain, 0.02)
-        frames = min(500, frames_to_see(worth, paired=True))
-        top = next((shift for shift in shifts if shift.camera), shifts[0] if shifts else None)
-        if top is None:
-            return (
-                Collection(frames=frames, why=f"shows a change of {100 * worth:.0f} points of mAP"),
-            )
-        return (
-            Collection(
-                frames=frames,
-                camera=top.camera,
-                class_name=top.class_name,
-                feature=top.feature,
-                why=f"shows whether {top.feature} moved because the model fails there",
-            ),
-        )
+        """The frames whose labels would decide: of all that moved, enough for a credible gain.
+
+        Every camera, class and size that moved gets a part, by how many of its frames moved.
+        """
+        worth = max(self.minimum_gain, SMALLEST_WORTH)
+        frames = frames_to_see(worth, paired=True)
+        why = f"{frames} in all show a change of {100 * worth:.3g} points of mAP"
+        return spread(shifts, frames, why) if shifts else (Collection(frames=frames, why=why),)
+
+
+def _name(clause: Clause) -> str:
+    return str(getattr(clause, "__name__", clause))
 
 
 def _distinct(groups: Iterable[tuple[Collection, ...]]) -> tuple[Collection, ...]:
     """One request a place: the largest, in the order they were asked for."""
-    largest: dict[tuple[str, str], Collection] = {}
+    largest: dict[tuple[str, str, str, str], Collection] = {}
     for item in (item for group in groups for item in group):
-        place = (item.camera, item.class_name)
+        place = (item.camera, item.class_name, item.size, item.hours)
         if place not in largest or item.frames > largest[place].frames:
             largest[place] = item
     return tuple(largest.values())

@@ -36,10 +36,20 @@ _ARMS: Final[Mapping[Role, str]] = {
 }
 
 
+_NEXT: Final = ("frames", "camera", "class", "size", "hours", "why")
+
+
 def view_of_decision(one: Decision) -> View:
     """A decision for a notebook."""
     rows = [
-        (item.frames, item.camera or "all", item.class_name or "all", item.why)
+        (
+            item.frames,
+            item.camera or "all",
+            item.class_name or "all",
+            item.size or "all",
+            item.hours,
+            item.why,
+        )
         for item in one.collect
     ]
     return View(
@@ -49,7 +59,7 @@ def view_of_decision(one: Decision) -> View:
         headline=one.reasons[0],
         lines=[f"First: {one.runbook}", *one.reasons[1:]],
         facts=[] if one.at is None else [("at", f"{one.at:%Y-%m-%d %H:%M} UTC")],
-        tables=[Table(head=("frames", "camera", "class", "why"), rows=rows, caption="label next")],
+        tables=[Table(head=_NEXT, rows=rows, caption="label next")],
         notes=[f"also {found.action.value}: {found.reason}" for found in one.also],
     )
 
