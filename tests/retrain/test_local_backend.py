@@ -467,3 +467,101 @@ def test_without_the_extra(backend, tmp_path):
     """The error names it."""
     with pytest.raises(MissingExtra, match="yolo"):
         backend.train("k", request(backend, tmp_path))
+
+
+# kill -9 within a call -------------------------------------------------------------------------
+
+CRASHES = """
+import os, sys, shutil
+from hashlib import sha256
+from pathlib import Path
+folder, data, new, packages, base, step = sys.argv[1:]
+sys.path[:0] = [packages]
+from driftline.errors import DriftlineError
+from driftline.holdout import Holdout, LabelledFrame
+from driftline.platform import TrainArgs
+from driftline.retrain import LocalBackend, TrainingRequest
+from driftline.retrain._local_training import TrainingFolder
+from driftline.testing import CLASS_NAMES
+
+frames = [
+    LabelledFrame(truth=one.truth, image=one.image, id=sha256(one.image.read_bytes()).hexdigest())
+    for one in Holdout.open(new)
+]
+
+def dying(function, left):
+    def call(*args, **kwargs):
+        left[0] -= 1
+        if left[0] == 0:
+            os._exit(9)
+        return function(*args, **kwargs)
+    return call
+
+def work(place):
+    backend = LocalBackend(place)
+    begun = backend.begin(data)
+    version = backend.dataset_version("k", train=frames, val=[], class_names=CLASS_NAMES)
+    args = TrainArgs(epochs=1, batch=1, imgsz=128)
+    run = backend.train("k", TrainingRequest(base=base, dataset=version, args=args))
+    return begun, version, run
+
+seen = set()
+n = 1 - int(step)
+while True:
+    n += int(step)
+    place = Path(folder) / str(n)
+    child = os.fork()
+    if child == 0:
+        left = [n]
+        for name in ("replace", "mkdir", "write_text", "hardlink_to", "unlink"):
+            setattr(Path, name, dying(getattr(Path, name), left))
+        for name in ("copyfile", "rmtree"):
+            setattr(shutil, name, dying(getattr(shutil, name), left))
+        work(place)
+        os._exit(0)
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    begun, version, run = work(place)
+    again = work(place)
+    backend = LocalBackend(place)
+    while str(backend.progress(run).status) == "running":
+        pass
+    training = TrainingFolder(Path(run.ref))
+    versions = len([*Path(place).glob("versions/*.json")])
+    seen.add((begun.digest, version.digest, version.added, version.replayed, versions))
+    assert (begun, version) == again[:2], n
+    assert [1] == [row["epoch"] for row in training.rows()], (n, training.said())
+    assert len(backend.trained_on()) == 3 + 1 + 1, n
+    assert len([*Path(place).glob("trainings/[!.]*")]) == 1, n
+    if code == 0:
+        break
+assert 1 == len(seen), seen
+print(n)
+"""
+
+
+@POSIX
+@pytest.mark.parametrize("step", [9, pytest.param(1, marks=pytest.mark.slow)])
+def test_killed_at_any_point_it_is_done_once(tmp_path, step):
+    """At its file operations in turn; called again, it ends where it would have ended."""
+    if find_spec("ultralytics") is not None:
+        pytest.skip("the real ultralytics is installed here, and would be found first")
+    write_yolo(tmp_path / "old", Scenes(seed=5).frames(3), "train")
+    data = write_yolo(tmp_path / "old", Scenes(seed=6).frames(1), "val")
+    new = write_yolo(tmp_path / "new", Scenes(seed=7).frames(1), "test")
+    (tmp_path / "base.pt").write_text("weights")
+    packages = put_ultralytics(tmp_path / "packages")
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            CRASHES,
+            *map(str, (tmp_path / "out", data, new, packages, tmp_path / "base.pt", step)),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+
+    assert 0 == done.returncode, done.stderr
+    assert int(done.stdout) > 50

@@ -235,6 +235,7 @@ def test_a_changed_label_file_is_a_reviewed_frame(batch):
     } == progress.by_class
     assert (3, 3) == (progress.edits.proposed, progress.edits.labelled)
     assert 0.5 == progress.edits.agreement
+    assert Edits(removed=1) == progress.random_edits
 
 
 def test_a_frame_left_as_it_was_counts_when_ticked_off(batch):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import sys
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -34,7 +33,7 @@ __all__ = ["LocalBackend"]
 _QUIET: Final[Mapping[str, object]] = {
     "plots": False,
     "verbose": False,
-    "workers": 0,  # further processes would have to be ended with the training
+    "workers": 0,  # as many as a GPU needs: TrainArgs(more={"workers": 8})
     "amp": False,  # the check for it downloads weights
 }
 _WARMUP: Final = 0.0
@@ -277,8 +276,6 @@ class LocalBackend:
             },
             "safe": not self.trust_pickle,
             "threads": self.threads,
-            # packages are found where this process finds them, the working directory left out
-            "paths": [path for path in sys.path if path and Path(path).is_absolute()],
         }
 
     def _ended(self, training: TrainingFolder, so_far: TrainingProgress) -> TrainingProgress | None:

@@ -29,6 +29,7 @@ __all__ = ["DatasetStore", "Entry", "Version", "named", "write_once"]
 Split: TypeAlias = Literal["train", "val"]
 SCHEMA: Final = "driftline.dataset/1"
 _MOST_BYTES = 4_000_000_000
+_PART = ".part"  # of a file that is being written
 
 
 @frozen(kw_only=True)
@@ -138,7 +139,8 @@ class DatasetStore:
 
     def pictures(self) -> frozenset[str]:
         """SHA-256 of every picture that any version holds."""
-        return frozenset(path.stem for path in self.folder.glob("pictures/*/*"))
+        found = self.folder.glob("pictures/*/*")
+        return frozenset(path.stem for path in found if path.suffix != _PART)
 
     def newest(self) -> Version | None:
         """The version that was made last; None before the first."""
@@ -193,7 +195,7 @@ class DatasetStore:
         if target.is_file():
             return
         target.parent.mkdir(parents=True, exist_ok=True)
-        part = target.with_name(f"{token_hex(8)}.part")
+        part = target.with_name(f"{token_hex(8)}{_PART}")
         try:
             shutil.copyfile(origin, part)
             if (digest := sha256_of(part).removeprefix("sha256:")) != frame.id:
@@ -224,7 +226,7 @@ def write_once(path: Path, text: str) -> None:
 
 
 def _replace(path: Path, text: str) -> None:
-    part = path.with_name(f"{path.name}.{token_hex(4)}.part")
+    part = path.with_name(f"{path.name}.{token_hex(4)}{_PART}")
     with part.open("w", encoding="utf-8") as file:
         file.write(text)
         file.flush()

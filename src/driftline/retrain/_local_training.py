@@ -142,7 +142,7 @@ class TrainingFolder:
         before, request = self.attempts, self.request
         with (self.folder / "log").open("ab") as log:
             child = subprocess.Popen(  # noqa: S603 - our own file, no shell
-                [sys.executable, "-I", str(_CHILD), str(self.folder)],
+                [sys.executable, "-I", str(_CHILD), str(self.folder), *_paths()],
                 cwd=self.folder / "cwd",
                 env=child_environment(
                     self.folder / "home",
@@ -182,6 +182,11 @@ class TrainingFolder:
                 msg = f"the training in {str(self.folder)!r} (process {self.pid}) does not end"
                 raise ModelError(msg)
             time.sleep(_POLL_SECONDS)
+
+
+def _paths() -> list[str]:
+    """Packages are found where this process finds them, the working directory left out."""
+    return [path for path in sys.path if path and Path(path).is_absolute()]
 
 
 def _json(path: Path) -> dict[str, Any]:

@@ -295,6 +295,9 @@ class Review:
             missing=tuple(name for name in batch.files if name not in self.labels),
             random_reviewed=sum(name in self.labels for name in at_random),
             random_of=len(at_random),
+            random_edits=sum(
+                (one for name in at_random for one in self.edits.get(name, {}).values()), Edits()
+            ),
             by_class=by_class,
             unreviewed=dict(waiting),
         )

@@ -90,6 +90,8 @@ class ReviewProgress:
         missing: files of the frames to do, in the order they should be done.
         random_reviewed: frames of the random part that somebody looked at.
         random_of: frames of the random part.
+        random_edits: edits of the random part: how well the model does on what cameras see. Fewer
+            than in the others say that choosing by uncertainty found what is worth labelling.
         by_class: name → edits of the reviewed frames. Kept, moved, renamed and removed boxes
             count for the class that was proposed, added ones for that of the object.
         unreviewed: name → boxes that wait in frames to do, as the model sees them.
@@ -100,6 +102,7 @@ class ReviewProgress:
     missing: tuple[str, ...]
     random_reviewed: int
     random_of: int
+    random_edits: Edits = field(factory=Edits)
     by_class: Mapping[str, Edits] = field(factory=dict, hash=False)
     unreviewed: Mapping[str, int] = field(factory=dict, hash=False)
 
@@ -117,6 +120,7 @@ class ReviewProgress:
         """A few lines for people."""
         at_random = f"{self.random_reviewed} of {self.random_of} random ones"
         lines = [f"{self.reviewed} of {self.of} frames reviewed ({at_random})"]
+        lines += [f"  random frames: {self.random_edits}"] if self.random_reviewed else []
         lines += [f"  {name}: {edits}" for name, edits in sorted(self.by_class.items())]
         waiting = sorted(self.unreviewed.items())
         lines += [f"  {name}: {boxes} proposed boxes to look at" for name, boxes in waiting]

@@ -104,7 +104,7 @@ def _result(model: Any, versions: dict[str, str]) -> dict[str, Any]:
     }
 
 
-def main(folder: Path) -> int:
+def main(folder: Path, paths: list[str]) -> int:
     """Do what ``request.json`` asks, unless another process does; tell in ``result.json``."""
     _leave_parent()
     if _hold_soon(folder / "lock") is None or (folder / "cancelled").exists():
@@ -115,7 +115,7 @@ def main(folder: Path) -> int:
         file.write(f"{os.getpid()}\n")
     _end_when_cancelled(folder)
     request = json.loads((folder / "request.json").read_text(encoding="utf-8"))
-    sys.path += [path for path in request["paths"] if path not in sys.path]
+    sys.path += [path for path in paths if path not in sys.path]
     from driftline.holdout._child import (  # noqa: PLC0415 - only now it is found
         RefusedError,
         close_network,
@@ -138,7 +138,7 @@ def main(folder: Path) -> int:
 
 
 if __name__ == "__main__":
-    code = main(Path(sys.argv[1]))
+    code = main(Path(sys.argv[1]), sys.argv[2:])
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)  # exit handlers of a dozen libraries have nothing to say here
