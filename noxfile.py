@@ -71,6 +71,15 @@ def demo(session: nox.Session) -> None:
 
 
 @nox.session
+def demo_retrain(session: nox.Session) -> None:
+    """Retrain a detector that no longer sees its world: really, on this machine, in minutes."""
+    _install(session, "demo", "yolo")
+    session.run(
+        *("python", "examples/demo_retrain.py", *session.posargs), env={"OMP_NUM_THREADS": "1"}
+    )
+
+
+@nox.session
 def tests(session: nox.Session) -> None:
     """All that needs no torch."""
     _servers(session)

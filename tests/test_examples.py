@@ -10,6 +10,7 @@ import pytest
 EXAMPLES = Path(__file__).parent.parent / "examples"
 OTHERWISE_TESTED = {
     "demo.py",  # nox -s demo
+    "demo_retrain.py",  # nox -s demo_retrain
     "weekly_holdout_cron.py",  # with its schedulers, in tests/holdout
     "apscheduler_job.py",
     "airflow_dag.py",
