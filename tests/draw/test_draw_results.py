@@ -38,7 +38,7 @@ def ax():
 
 
 def title(ax):
-    return ax.get_title(loc="left").replace("\n", " ")
+    return ax.get_title(loc="left").replace("\n", " ").replace("\N{NO-BREAK SPACE}", " ")
 
 
 def minutes(n):

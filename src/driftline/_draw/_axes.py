@@ -142,9 +142,7 @@ def _frame(picture: Picture, ax: Axes, palette: Palette) -> None:
 
 def _title(picture: Picture, ax: Axes, palette: Palette) -> None:
     """Conclusion, numbers and legend, from top to bottom, above the data and never on it."""
-    inches = ax.get_window_extent().width / ax.figure.dpi
-    longest = max((len(shortened(name)) for name in picture.y.names), default=0)
-    inches -= max(0.0, longest / _LETTERS_AN_INCH - 1)  # a layout makes room for names later
+    inches = _room(picture, ax)
     letters = max(24, int(_LETTERS_AN_INCH * inches))
     detail = fill(_plain(picture.detail), int(letters * 1.25))
     legend = 16 if picture.legend else 0
@@ -179,12 +177,22 @@ def _title(picture: Picture, ax: Axes, palette: Palette) -> None:
     )
 
 
+def _room(picture: Picture, ax: Axes) -> float:
+    """Inches from the left of the axes to the right of the paper, once the layout is done."""
+    names = max((len(shortened(name)) for name in picture.y.names), default=0) / _LETTERS_AN_INCH
+    figure = ax.get_figure(root=True)
+    if figure is not None and figure.get_layout_engine() is not None and len(figure.axes) == 1:
+        return float(figure.get_figwidth()) - max(0.8, 0.3 + names)
+    return float(ax.get_window_extent().width / ax.figure.dpi) - max(0.0, names - 1)
+
+
 def _scale(axis: Axis, ax: Axes, ticked: Ticked) -> None:
     from matplotlib.ticker import FuncFormatter, NullFormatter  # noqa: PLC0415  an extra
 
     horizontal = ticked is ax.xaxis
     if axis.scale == "names":
-        ticked.set_ticks(range(len(axis.names)), labels=[_plain(shortened(n)) for n in axis.names])
+        names = [_plain(shortened(name)) for name in axis.names]
+        ticked.set_ticks(range(len(names)), labels=names, fontsize="small")
     elif axis.scale == "time":
         from matplotlib.dates import AutoDateLocator, ConciseDateFormatter  # noqa: PLC0415
 

@@ -25,9 +25,11 @@ from driftline._draw._theme import Role, paint
 WIDTH: Final = 480
 HEIGHT: Final = 240
 ROW: Final = 20
-LETTER: Final = 6.7
+SMALL: Final = 11
+"""Height of the names of rows."""
+LETTER: Final = 6.5
 """Mean width of a letter at 12 units of height."""
-LONGEST: Final = 30
+LONGEST: Final = 34
 """Letters of a row's name that are shown."""
 _DECADES: Final = 2.0
 _STEPS_OF_TIME: Final = (
@@ -140,7 +142,8 @@ class _Frame:
         (x_low, x_high), (y_low, y_high) = picture.limits()
         rows = picture.y.scale == "names"
         named = ticks(picture.y, y_low, y_high, 5)
-        left = (14 if rows else 32) + LETTER * max((len(text) for _, text in named), default=1)
+        letter = LETTER * (SMALL / 12 if rows else 1)
+        left = (14 if rows else 32) + letter * max((len(text) for _, text in named), default=1)
         top, right = 12.0, width - 16.0
         bottom = top + (ROW * (y_high - y_low) if rows else HEIGHT - 60)
         ends = (top, bottom) if rows else (bottom, top)
@@ -160,7 +163,8 @@ class _Frame:
         for value, text in ticks(self.picture.y, y_low, y_high, 5):
             y = self.y(value)
             yield _line((self.left, y), (self.right, y), "grid", 1)
-            yield _text(self.left - 6, y + 4, text, "muted", "end")
+            size = SMALL if self.picture.y.scale == "names" else 12
+            yield _text(self.left - 6, y + 4, text, "muted", "end", size=size)
         most = 9 if self.picture.x.scale == "names" else 5
         for value, text in ticks(self.picture.x, x_low, x_high, most):
             x = self.x(value)
@@ -269,11 +273,13 @@ def _text(
     anchor: str = "middle",
     *,
     turned: bool = False,
+    size: int = 12,
 ) -> str:
     if not text:
         return ""
+    small = "" if size == 12 else f' font-size="{size}"'  # noqa: PLR2004  that of the picture
     turn = f' transform="rotate(-90 {x:.1f} {y:.1f})"' if turned else ""
     return (
-        f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}"{turn} '
+        f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}"{turn}{small} '
         f'style="fill:{paint(role)}">{escape(text)}</text>'
     )

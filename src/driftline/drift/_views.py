@@ -22,6 +22,7 @@ TONES: Final[Mapping[str, Tone]] = {
     "too little data": "unknown",
 }
 _LOG2: Final = "log2 of "
+_PER_CENT: Final = "\N{NO-BREAK SPACE}%"
 _MEANING: Final[Mapping[Role, str]] = {"bad": "flagged", "reference": "not flagged"}
 _CONCLUSION: Final[Mapping[str, str]] = {
     "calm": "No shift worth an alarm",
@@ -32,16 +33,15 @@ _CONCLUSION: Final[Mapping[str, str]] = {
 
 
 def headline(report: DriftReport) -> str:
-    """The verdict in one sentence, with what moved most."""
+    """The verdict in one sentence."""
     said = _CONCLUSION[report.verdict]
-    if not report.flags:
-        return f"{said}: {report.reason}" if report.reason else said
-    return f"{said}. {told(report.flags[0])}"
+    return f"{said}: {report.reason}" if report.reason else said
 
 
 def told(cell: Cell) -> str:
     """What a cell concludes, in words that need no statistics."""
     name = _named(cell)
+    name = name[:1].upper() + name[1:]
     if not cell.tested:
         return f"{name}: too little data, {cell.reason}"
     moved = f"is {cell.direction}" if cell.flagged and cell.direction else "holds"
@@ -113,7 +113,7 @@ def effects(report: DriftReport) -> Picture:
     order = sorted(tested, key=lambda cell: (not cell.flagged, -cell.effect))
     rows = [
         Row(
-            name=cell.name.replace("_", " "),
+            name=_named(cell),
             value=cell.effect,
             low=cell.effect_low,
             high=cell.effect_high,
@@ -197,8 +197,8 @@ def _counted(frames: int, boxes: int) -> str:
 def _named(cell: Cell) -> str:
     name = cell.name.replace("_", " ")
     if cell.feature == "class":
-        name = name.replace("class", "class mix", 1)
-    return name[:1].upper() + name[1:]
+        return name.replace("class", "class mix", 1)
+    return name
 
 
 def _class(curve: Curve, place: int) -> str:
@@ -217,8 +217,9 @@ def _value(cell: Cell, at: float) -> float:
 def _threshold(cell: Cell, place: int) -> str:
     assert cell.curve is not None
     value = _value(cell, cell.curve.at[place])
-    return f"{100 * value:.2g} %" if "share of" in cell.unit else f"{value:.3g}"
+    return f"{100 * value:.2g}{_PER_CENT}" if "share of" in cell.unit else f"{value:.3g}"
 
 
 def _share(share: float) -> str:
-    return f"{100 * share:.0f} %" if share >= 0.01 else f"{100 * share:.1f} %"  # noqa: PLR2004  one per cent
+    digits = 0 if share >= 0.01 else 1  # noqa: PLR2004  one per cent
+    return f"{100 * share:.{digits}f}{_PER_CENT}"
