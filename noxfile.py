@@ -107,6 +107,13 @@ def studies(session: nox.Session) -> None:
 
 
 @nox.session
+def fuzz(session: nox.Session) -> None:
+    """Coverage-guided fuzzing of every decoder, a few seconds each (`-- --seconds 600` by hand)."""
+    _install(session, "fuzz")
+    session.run("python", "fuzz/run.py", *session.posargs)
+
+
+@nox.session
 def typing(session: nox.Session) -> None:
     """Mypy strict and pyright."""
     _install(session, "typing")

@@ -128,6 +128,16 @@ def test_a_file_that_is_no_manifest(tmp_path, content):
         Manifest.load(tmp_path / "m.json")
 
 
+@pytest.mark.parametrize("tags", ["x", {"x": "cam-1"}, {"x": None}, [1]])
+def test_tags_that_are_none_are_no_manifest(tmp_path, tags):
+    """Tags are outside the digest, so that their form is looked at when they are read."""
+    file = Manifest(class_names={0: "a"}, frames={"x": Provenance()}).save(tmp_path / "m.json")
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"tags": tags}))
+
+    with pytest.raises(UnreadableData, match="no manifest"):
+        Manifest.load(file)
+
+
 def test_differences_name_what_differs():
     """What one of the two did not record does not differ."""
     a = Manifest(

@@ -185,7 +185,10 @@ class Manifest:
                 frames={
                     str(name): Provenance.from_dict(one) for name, one in content["frames"].items()
                 },
-                tags=content["tags"],
+                tags={
+                    str(frame): {str(key): str(value) for key, value in one.items()}
+                    for frame, one in content["tags"].items()
+                },
                 drawn=bool(content["drawn"]),
             )
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as exc:

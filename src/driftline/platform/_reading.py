@@ -49,6 +49,10 @@ def masked(text: str) -> str:
     return _KEY.sub("ul_***", whole)
 
 
+def _is_encodable(text: str) -> bool:
+    return text.isascii() or text == text.encode("utf-8", "replace").decode()
+
+
 def one_line(text: str, *, longest: int = 300) -> str:
     """The text as one printable line of bounded length, masked."""
     line = _CONTROL.sub(" ", masked(text[: 2 * longest])).strip()
@@ -155,8 +159,8 @@ class Node:
         return ""
 
     def raw_text(self) -> str:
-        """A string as it came."""
-        if isinstance(self._value, str):
+        """A string as it came, to go back as it is: half of a surrogate pair cannot."""
+        if isinstance(self._value, str) and _is_encodable(self._value):
             return self._value
         self._wrong("a string")
         return ""
