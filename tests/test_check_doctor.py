@@ -185,8 +185,8 @@ def test_parts():
             )
         )
 
-        assert found(seen, "acme/line-3").ok
-    assert "NotFound" in found(seen, "acme/nobody").told
+        assert found(seen, "deployment acme/line-3").ok
+    assert "NotFound" in found(seen, "deployment acme/nobody").told
     assert "nobody answers" in found(seen, "sink broken").told
     assert found(seen, "sink recording").ok is not False
 

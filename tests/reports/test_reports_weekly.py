@@ -114,6 +114,19 @@ def test_calm(week):
     assert "no history of alerts was handed in" not in calm.html
 
 
+def test_progress(week):
+    """Where a retraining stands is shown: its steps, and what it waits for."""
+    from driftline.retrain._loop_state import begin
+    from driftline.retrain._loop_status import status_of
+
+    state = begin(week.decision, name="line-3", incumbent="vision/v1", now=week.at)
+    status = status_of(state, now=week.at, waits_for="forty labels <b>")
+    page = weekly(progress=status, at=week.at)
+
+    assert "forty labels &lt;b&gt;" in page.html
+    assert "No rollout or retraining was handed in" not in page.html
+
+
 def test_self_contained(report):
     """No script, no link, no request: the page forbids them, and asks for none."""
     read = Read(report.html)

@@ -102,7 +102,7 @@ class Checkup(Shown):
 
     def __str__(self) -> str:
         """Everything, a line each."""
-        head = "all well" if self.ok else f"{len(self.wrong)} things to mend"
+        head = "all well" if self.ok else f"{len(self.wrong)} to mend"
         lines = [f"driftline, {self.at:%Y-%m-%d %H:%M} UTC: {head}"]
         for area, findings in self._areas().items():
             lines += [area, *(f"  {finding}" for finding in findings)]
@@ -117,7 +117,7 @@ class Checkup(Shown):
             facts=[("at", f"{self.at:%Y-%m-%d %H:%M} UTC")],
             tables=[
                 Table(
-                    head=("", "What", "Found", "Next"),
+                    head=("State", "What", "Found", "Next"),
                     rows=[(_MARKS[f.ok], f.what, f.told, f.next) for f in findings],
                     caption=area,
                 )
@@ -235,11 +235,11 @@ def _watched(area: str, monitor: Monitor) -> Iterator[Finding]:
         yield Finding(area=area, what="platform", ok=None, told=f"{platform!r} was not asked")
     else:
         for ref in monitor.deployments[:SHOWN]:
-            yield _tried(area, ref, partial(_stands, look, ref))
+            yield _tried(area, f"deployment {ref}", partial(_stands, look, ref))
 
 
 def _stands(look: Callable[[str], object], ref: str) -> str:
-    return str(look(ref))
+    return str(look(ref)).removeprefix(f"{ref}: ")
 
 
 def _sink(area: str, name: str, sink: AlertSink | MetricSink) -> Finding:
@@ -303,9 +303,10 @@ def trigger(policy: RetrainPolicy) -> str:
     if accuracy_fell not in policy.clauses:
         names = ", ".join(getattr(clause, "__name__", repr(clause)) for clause in policy.clauses)
         return f"retrain when one of your clauses says so: {names}"
+    least = f"{100 * policy.minimum_gain:.3g}"
     cost = "" if policy.budget is None else f", at a cost of at most {policy.budget:g}"
     return (
         "retrain when mAP@0.5:0.95 of the weekly holdout has credibly fallen, by at least "
-        f"{100 * policy.minimum_gain:.3g} points, and the last retraining is "
+        f"{least} {'point' if least == '1' else 'points'}, and the last retraining is "
         f"{policy.cooldown.days} days ago{cost}"
     )
