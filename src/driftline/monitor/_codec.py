@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from itertools import groupby
 from typing import Any
 
@@ -101,15 +102,15 @@ def _column(sample: Sample) -> tuple[str, str, tuple[tuple[str, str], ...], int]
 
 def samples_from_json(columns: Sequence[Mapping[str, Any]]) -> tuple[Sample, ...]:
     """The samples again."""
-    return tuple(
-        Sample(
+    found: list[Sample] = []
+    for column in columns:
+        of = partial(
+            Sample,
             metric=column["metric"],
-            value=value,
-            at=instant(at),
             width=timedelta(microseconds=column["width"]),
             deployment=column["deployment"],
             labels=column["labels"],
         )
-        for column in columns
-        for at, value in zip(column["t"], column["v"], strict=True)
-    )
+        times = map(instant, column["t"])
+        found += [of(value=v, at=at) for at, v in zip(times, column["v"], strict=True)]
+    return tuple(found)

@@ -143,6 +143,7 @@ def tick(
     columns += _heartbeat(parts, found, now) if parts.forward and this.first else []
     book.take(found)
     _trim(parts, intake, found)
+    history = _history(parts, found)
     # From here on nothing is lost: what happened and what is to be told are durable, together,
     # before anything is sent.
     keep.write(
@@ -152,7 +153,7 @@ def tick(
             *book.forgotten(this.watched, now),
             *intake.changes(),
             *book.expired_silences(now),
-            *_transition_lines(parts, found),
+            *history,
             *_acknowledged_over(parts, found, book),
             *groups.changes(),
             *parts.outbox.tell(alerts, now),
@@ -167,7 +168,7 @@ def tick(
         loop=loop,
     )
     problems = [*this.problems, *gathered.problems, *problems]
-    run = _report(parts, found, done, now=now, alerts=alerts, problems=problems)
+    run = _report(parts, found, done, history, now=now, alerts=alerts, problems=problems)
     return evolve(run, unreached=tuple(gathered.late))
 
 
@@ -308,7 +309,8 @@ def _trim(parts: Parts, intake: Intake, found: Findings) -> None:
 _NEVER: Final = 1 << 62
 
 
-def _transition_lines(parts: Parts, found: Findings) -> list[Change]:
+def _history(parts: Parts, found: Findings) -> list[Append]:
+    """What happened to alerts, as the history keeps it."""
     return [
         Append(
             space=f"{parts.space}/transitions",
@@ -391,6 +393,7 @@ def _report(
     parts: Parts,
     found: Findings,
     done: Deliveries,
+    history: Sequence[Append],
     *,
     now: datetime,
     alerts: Sequence[Alert],
@@ -400,12 +403,7 @@ def _report(
         monitor=parts.name,
         at=now,
         judged=found.judged,
-        transitions=tuple(
-            transition_from_json(
-                dedup_key(parts.name, *place), instant(step.at), transition_to_json(place, step)
-            )
-            for place, step in found.steps
-        ),
+        transitions=tuple(transition_from_json(e.key, e.at, e.record) for e in history),
         alerts=tuple(alerts),
         delivered=tuple(done.delivered),
         failed=tuple(done.failed),
