@@ -21,7 +21,7 @@ from driftline.retrain._loop_parts import ApproveFunction, Ask, Deploy, MarkSink
 from driftline.retrain._loop_state import Gate, Move, Note
 from driftline.retrain._loop_status import LoopStatus
 from driftline.retrain._platform_backend import PlatformBackend
-from driftline.retrain._policy import GUIDE_CLAUSES, Clause, RetrainPolicy, frames_to_see
+from driftline.retrain._policy import GUIDE_CLAUSES, Clause, RetrainPolicy
 from driftline.retrain._promotion import Promotion, PromotionRule
 from driftline.retrain._review import Review, ReviewBatch, ReviewFrame
 from driftline.retrain._review_edits import Edits, ReviewProgress
@@ -91,5 +91,4 @@ __all__ = [
     "TrainingRun",
     "TrainingStatus",
     "Verdict",
-    "frames_to_see",
 ]

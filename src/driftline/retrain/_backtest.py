@@ -36,7 +36,7 @@ THRESHOLDS: Final[Mapping[str, tuple[Threshold, ...]]] = {
     "cooldown": tuple(timedelta(days=n) for n in (7, 14, 28, 56)),
 }
 """What is tried unless something else is asked for: gains around the guide's one point, up to the
-five that 200 labelled frames show unpaired (`driftline.retrain.frames_to_see`); cooldowns from one
+five that 200 labelled frames show unpaired (`driftline.holdout.smallest_drop`); cooldowns from one
 weekly run to eight."""
 
 ASSUMED: Final = (

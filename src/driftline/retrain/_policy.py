@@ -6,14 +6,14 @@ and lets the finding whose action ranks highest lead; the rest is told as well, 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
 
 from attrs import evolve, field, frozen
 from attrs.validators import optional
 
-from driftline._checks import not_negative, number, part, parts, refuse_number
+from driftline._checks import not_negative, number, part, parts
+from driftline.holdout import frames_needed
 from driftline.records import Entry
 from driftline.retrain._backtest import Backtest, Threshold, backtest, points
 from driftline.retrain._collect import spread
@@ -33,33 +33,8 @@ RANK = (
 """Which finding leads. Labels that fell outrank all else; an endpoint that is not well explains
 missing traffic, so infra outranks investigate; a shift alone is only watched (the guide)."""
 
-PAIRED_MDE = 0.425
-"""Smallest mAP difference seen with 80 % power (one-sided 5 %), paired on the same n frames, is
-about this over sqrt(n): .019 at 500 and .030 at 200 frames (simulation, mAP about .5, 6 objects a
-frame)."""
-
 SMALLEST_WORTH = 0.02
 """Smallest change of mAP that labels are asked for: a point less asks for four times as many."""
-
-UNPAIRED_MDE = 0.755
-"""The same for two independent sets of n frames: .034 at 500, .053 at 200."""
-
-
-def frames_to_see(difference: float, *, paired: bool) -> int:
-    """How many labelled frames show a difference in mAP with 80 % power.
-
-    Args:
-        difference: in mAP, above 0 (0.02 is 2 points).
-        paired: whether both models see the same frames.
-
-    Raises:
-        InputError: the difference is not above 0.
-
-    >>> frames_to_see(0.02, paired=True)
-    452
-    """
-    refuse_number("difference", difference, "above 0; 0.02 means two points of mAP", above=0)
-    return math.ceil(((PAIRED_MDE if paired else UNPAIRED_MDE) / difference) ** 2)
 
 
 def broken_integrity(evidence: Evidence, _policy: RetrainPolicy) -> Finding | None:
@@ -437,7 +412,7 @@ class RetrainPolicy:
         Every camera, class and size that moved gets a part, by how many of its frames moved.
         """
         worth = max(self.minimum_gain, SMALLEST_WORTH)
-        frames = frames_to_see(worth, paired=True)
+        frames = frames_needed(worth, paired=True)
         why = f"{frames} in all show a change of {100 * worth:.3g} points of mAP"
         return spread(shifts, frames, why) if shifts else (Collection(frames=frames, why=why),)
 
