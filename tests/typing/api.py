@@ -1,6 +1,6 @@
 """What users' type checkers see; checked by mypy and pyright, never run."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import assert_type
@@ -36,7 +36,25 @@ from driftline import (
 )
 from driftline.holdout import Estimate, Interval
 from driftline.monitor import Run
-from driftline.platform import Deployment, DeploymentMetrics, Health, LogEntry, Prediction
+from driftline.platform import (
+    BatchRun,
+    Dataset,
+    DatasetImage,
+    DatasetUpload,
+    DatasetVersion,
+    Deployment,
+    DeploymentMetrics,
+    Health,
+    ImagePrediction,
+    Label,
+    LogEntry,
+    Model,
+    ModelFile,
+    Prediction,
+    TrainingJob,
+    TrainingStart,
+)
+from driftline.retrain import Backtest, Collection
 from driftline.sinks import LogSink
 from driftline.stores import MemoryStore, SqlStore
 from driftline.testing import FrozenClock, LocalPlatform, RecordingSink
@@ -80,6 +98,39 @@ async def aplatform(client: AsyncPlatformClient) -> None:
     """The async face gives the same records."""
     assert_type(await client.metrics("acme/line-3"), DeploymentMetrics)
     assert_type(await client.health("acme/line-3"), Health)
+
+
+def learn(client: PlatformClient, archive: Path) -> None:
+    """Datasets, models and trainings, as a program sees them."""
+    datasets, models, training = client.datasets, client.models, client.training
+    assert_type(datasets.create("frames", class_names=["car"]), Dataset)
+    upload = datasets.upload("frames", archive, split="train", wait=False)
+    assert_type(upload, DatasetUpload)
+    assert_type(datasets.freeze_version("frames"), DatasetVersion)
+    assert_type(datasets.export("frames"), bytes)
+    images = datasets.images("frames", split="val", labelled=True)
+    assert_type(images, Iterator[DatasetImage])
+    image = next(images)
+    labels = [Label(class_id=0, bbox=(0.5, 0.5, 0.1, 0.1))]
+    assert_type(datasets.save_labels(image, labels), tuple[Label, ...])
+    assert_type(datasets.predict_image(image, "line/v1"), ImagePrediction)
+    assert_type(datasets.predict_batch("frames", "line/v1", approve_cost=True), BatchRun)
+    assert_type(datasets.batch("frames"), BatchRun | None)
+    model = models.create("line/v2", task="detect")
+    assert_type(model, Model)
+    assert_type(models.files(model), tuple[ModelFile, ...])
+    start = training.start(model, data="frames", base="line/v1", epochs=10, approve_cost=True)
+    assert_type(start, TrainingStart)
+    assert_type(training.status(model), TrainingJob | None)
+    assert_type(training.wait(model, timeout=timedelta(hours=2)), TrainingJob)
+
+
+async def alearn(client: AsyncPlatformClient, archive: Path) -> None:
+    """The async face gives the same records."""
+    assert_type(await client.datasets.upload("frames", archive, split="val"), DatasetUpload)
+    assert_type(client.datasets.images("frames"), AsyncIterator[DatasetImage])
+    assert_type(await client.models.get("line/v1"), Model)
+    assert_type(await client.training.status("line/v1"), TrainingJob | None)
 
 
 def watch(client: PlatformClient, clock: FrozenClock) -> None:
@@ -133,6 +184,10 @@ def decide(report: DriftReport, trend: Trend) -> Action:
     evidence = Evidence(drift=report, accuracy=trend, holdout_age=timedelta(days=3))
     decision = RetrainPolicy().decide(evidence)
     assert_type(decision, Decision)
+    assert_type(decision.collect, tuple[Collection, ...])
+    backtest = RetrainPolicy().backtest([evidence], thresholds={"minimum_gain": [0.01, 0.03]})
+    assert_type(backtest, Backtest)
+    assert_type(backtest.own.retrainings, tuple[datetime, ...])
     return decision.action
 
 
