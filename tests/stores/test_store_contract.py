@@ -129,8 +129,11 @@ class TestWrite:
         assert ({"x": 3}, 1) == (store.get("a", "k").value, store.get("a", "k").version)
 
     def test_nothing(self, store):
-        """Writing nothing is allowed."""
+        """Writing nothing is allowed, and leaves everything as it is."""
+        store.write([Put(space="a", key="k", value={"x": 1})])
         store.write([])
+
+        assert [("k", {"x": 1}, 1)] == [(d.key, d.value, d.version) for d in store.scan("a")]
 
     def test_many(self, store):
         """A thousand documents go in one write."""
