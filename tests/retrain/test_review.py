@@ -346,6 +346,47 @@ def test_a_yolo_export_comes_back(batch, tmp_path):
     assert {"circle": Edits(kept=1), "square": Edits(removed=1)} == review.progress.by_class
 
 
+def test_a_label_studio_export_comes_back(batch, tmp_path):
+    """Classes sorted by name, in a list; digits before the name of each file."""
+    out = tmp_path / "export"
+    (out / "labels").mkdir(parents=True)
+    (out / "classes.txt").write_text("square\ntriangle\ncircle\n")
+    stem = Path(batch.files[1]).stem
+    (out / "labels" / f"3f2a1b2c-{stem}.txt").write_text("1 0.078125 0.104167 0.125 0.166667\n")
+    content = json.loads((batch.folder / "annotations.json").read_text())
+    for image in content["images"]:
+        image["file_name"] = f"images\\3f2a1b2c-{image['file_name']}"
+    (tmp_path / "result.json").write_text(json.dumps(content))
+
+    assert {"triangle": Edits(kept=1)} == batch.read(out, whole=True).progress.by_class
+    assert 4 == batch.read(tmp_path / "result.json", whole=True).progress.edits.kept
+
+
+def test_a_cvat_export_comes_back(batch, tmp_path):
+    """Its YOLO 1.1: a list of names, a folder of labels of its own."""
+    out = tmp_path / "export"
+    (out / "obj_train_data").mkdir(parents=True)
+    (out / "obj.names").write_text("triangle\r\nsquare\r\ncircle\r\n")
+    (out / "train.txt").write_text("data/obj_train_data/a.png\n")
+    for name in batch.files[1:3]:
+        (out / "obj_train_data" / name).with_suffix(".txt").write_text("")
+    (out / "obj_train_data" / batch.files[1]).with_suffix(".txt").write_text(
+        "0 0.078125 0.104167 0.125 0.166667\n"
+    )
+    review = batch.read(out, whole=True)
+
+    assert batch.files[1:3] == tuple(review.labels)
+    assert {"triangle": Edits(kept=1)} == review.progress.by_class
+
+
+def test_classes_that_a_tool_renumbered_in_place(batch):
+    """Some labels are by the old numbers and some by the new: nobody can tell which."""
+    (batch.folder / "labels" / "classes.txt").write_text("square\ncircle\ntriangle\n")
+
+    with pytest.raises(ContextMismatch, match="start labelImg"):
+        batch.read()
+
+
 def test_a_copy_that_was_ticked_off_comes_back(batch, tmp_path):
     """The folder was sent away, worked in, and sent back."""
     shutil.copytree(batch.folder, tmp_path / "copy")

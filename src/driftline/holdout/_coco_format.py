@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,9 @@ __all__ = ["read_coco"]
 _MOST_BYTES = 1_000_000_000
 
 
-def read_coco(path: Path, *, images: Path | None = None) -> Parsed:
+def read_coco(
+    path: Path, *, images: Path | None = None, rename: Callable[[str], str] | None = None
+) -> Parsed:
     """Read a COCO file of ground truth.
 
     Classes are numbered from 0 in the order of the categories' ids, for COCO's own ids have gaps.
@@ -30,6 +32,7 @@ def read_coco(path: Path, *, images: Path | None = None) -> Parsed:
         path: the JSON.
         images: folder that the file names are below; None: ``images`` beside the JSON where it
             exists, else the folder of the JSON.
+        rename: gives the name below that folder of each file that is named; None: its own.
 
     Raises:
         InputError: there is no such file, or a name leads out of the folder.
@@ -42,7 +45,10 @@ def read_coco(path: Path, *, images: Path | None = None) -> Parsed:
     numbers, names = _categories(content["categories"], path)
     by_image = _by_image(content, problems)
     frames = []
-    for image in content["images"]:
+    for listed in content["images"]:
+        image = dict(listed)
+        if rename is not None:
+            image["file_name"] = rename(str(image.get("file_name", "")))
         try:
             frames.append(_frame(image, by_image[image["id"]], root, numbers, names))
         except UnreadableData as exc:

@@ -31,6 +31,7 @@ from driftline.profiles import SampledFrame
 from driftline.records import Detections
 from driftline.retrain._review_edits import Edits, ReviewProgress, edits_of
 from driftline.retrain._review_files import (
+    CLASSES_NAME,
     COCO_NAME,
     LIST_NAME,
     coco_of,
@@ -421,6 +422,8 @@ def _write(
             raise UnreadableData(msg)
         label = (root / "labels" / name).with_suffix(".txt")
         label.write_text(label_lines(LabelledFrame(truth=frame.proposal)), encoding="ascii")
+    lines = "".join(f"{name}\n" for _, name in sorted(class_names.items()))
+    (root / "labels" / CLASSES_NAME).write_text(lines, encoding="utf-8")
     proposals = [(name, frame.proposal) for name, frame in zip(files, frames, strict=True)]
     to_json(root / COCO_NAME, coco_of(proposals, class_names))
     write_list(root / LIST_NAME, _rows(files, frames, set()))

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections.abc import Mapping, Sequence
 from io import StringIO
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, Final
 
 import numpy as np
@@ -29,6 +30,8 @@ __all__ = [
 
 LIST_NAME: Final = "review.csv"
 COCO_NAME: Final = "annotations.json"
+CLASSES_NAME: Final = "classes.txt"
+"""Beside the labels: without it labelImg opens none of them."""
 _COLUMNS: Final = (
     "rank", "file", "camera", "taken_at", "score_bits", "why", "proposed_boxes", "reviewed",
 )  # fmt: skip
@@ -143,13 +146,13 @@ def read_yolo_labels(
     if not folder.is_dir():
         msg = f"no folder of labels at {str(folder)!r}"
         raise InputError(msg)
-    theirs = _names_in(folder) or dict(class_names)
-    numbers = _numbers(theirs, class_names, str(folder))
     root = folder / "labels" if (folder / "labels").is_dir() else folder
+    theirs = _names_in(folder, root) or dict(class_names)
+    numbers = _numbers(theirs, class_names, str(folder))
     stems = {PurePosixPath(name).stem: name for name in sizes}
     problems, found = Problems(str(folder)), dict[str, Truth]()
     for path in sorted(root.rglob("*.txt")):
-        name, where = stems.get(path.stem), path.relative_to(folder).as_posix()
+        name, where = stems.get(_original(path.stem)), path.relative_to(folder).as_posix()
         if name is None:
             if path.stem.lower() not in _NOT_LABELS:
                 problems.add(where, "labels of a frame that is not in this batch")
@@ -178,7 +181,7 @@ def read_coco_labels(
         UnreadableData: with the image that does not parse or is not in the batch.
         ContextMismatch: a category has a name that the batch does not know.
     """
-    parsed = read_coco(path, images=images)
+    parsed = read_coco(path, images=images, rename=lambda name: _own_name(name, files))
     numbers = _numbers(parsed.class_names, class_names, str(path))
     problems, known = Problems(str(path)), set(files)
     for frame in parsed.frames:
@@ -188,16 +191,44 @@ def read_coco_labels(
     return {frame.id: _renumbered(frame.truth, numbers, class_names) for frame in parsed.frames}
 
 
-def _names_in(folder: Path) -> dict[int, str] | None:
-    found = sorted([*folder.glob("*.yaml"), *folder.glob("*.yml")])
-    return read_class_names(found[0]) if found else None
+def _original(name: str) -> str:
+    """Label Studio puts eight hexadecimal digits before the name of an uploaded file."""
+    return re.sub(r"^[0-9a-f]{8}-", "", name)
+
+
+def _own_name(name: str, files: Sequence[str]) -> str:
+    """The file of the batch that an export names, wherever it says that it is."""
+    own = _original(PureWindowsPath(name).name)
+    return own if own in files else name
+
+
+def _names_in(folder: Path, labels: Path) -> dict[int, str] | None:
+    """The classes by all files that number them; None where there is none.
+
+    Raises:
+        ContextMismatch: two of them disagree.
+    """
+    found = {path: read_class_names(path) for path in sorted(folder.glob("*.y*ml"))}
+    lists = {folder / "classes.txt", folder / "obj.names", labels / CLASSES_NAME}
+    for path in sorted(one for one in lists if one.is_file()):
+        lines = text_of(path, most_bytes=_MOST_LIST_BYTES).split("\n")
+        found[path] = dict(enumerate(line.strip() for line in lines if line.strip()))
+    different = [path for path in found if found[path] != next(iter(found.values()))]
+    if different:
+        first = next(iter(found))
+        msg = (
+            f"{str(first)!r} numbers the classes {found[first]}, {str(different[0])!r} "
+            f"{found[different[0]]}: which numbers the labels have is not known; start labelImg with "
+            f"the classes of the batch (labelImg images labels/{CLASSES_NAME} labels)"
+        )
+        raise ContextMismatch(msg, fields=("class_names",))
+    return next(iter(found.values()), None)
 
 
 def _numbers(theirs: Mapping[int, str], ours: Mapping[int, str], source: str) -> dict[int, int]:
     """Their number of a class → ours, by name: tools sort classes as they like."""
     index_of = {name: index for index, name in ours.items()}
-    unknown = sorted(set(theirs.values()) - index_of.keys())
-    if unknown:
+    if unknown := sorted(set(theirs.values()) - index_of.keys()):
         msg = (
             f"{source} has the classes {unknown}, which this batch does not; it has "
             f"{sorted(index_of)}: rename them in the tool, or begin a batch with them"
