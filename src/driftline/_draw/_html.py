@@ -13,7 +13,7 @@ from typing import Final
 
 from attrs import field, frozen
 
-from driftline._draw._picture import Picture
+from driftline._draw._picture import Dots, Line, Mark, Picture
 from driftline._draw._svg import svg
 from driftline._draw._theme import STYLE, Tone, paint
 
@@ -166,12 +166,22 @@ def figures(pictures: Sequence[Picture]) -> str:
 def figure(picture: Picture) -> str:
     """A picture under its conclusion and its legend."""
     keys = "".join(
-        f'<span class="dl-key"><i style="background:{paint(role)}"></i>{escaped(name)}</span>'
-        for name, role in picture.legend.items()
+        f'<span class="dl-key"><i style="{_key(mark)}"></i>{escaped(name)}</span>'
+        for name, mark in picture.legend.items()
     )
     details = [escaped(picture.detail), keys]
     told = "".join(f'<span class="dl-detail">{detail}</span>' for detail in details if detail)
     return f"<figure><figcaption>{escaped(picture.title)}{told}</figcaption>{svg(picture)}</figure>"
+
+
+def _key(mark: Mark) -> str:
+    """How a mark looks in a legend."""
+    colour = paint(mark.role)
+    if isinstance(mark, Line) and mark.dashed:
+        return f"background:repeating-linear-gradient(90deg,{colour} 0 4px,transparent 4px 6px)"
+    if isinstance(mark, Dots) and mark.hollow:
+        return f"box-shadow:inset 0 0 0 2px {colour};border-radius:50%"
+    return f"background:{colour}"
 
 
 def table(one: Table) -> str:

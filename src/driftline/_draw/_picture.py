@@ -175,12 +175,10 @@ class Picture:
     detail: str = ""
 
     @property
-    def legend(self) -> dict[str, Role]:
-        """Names that need a colour beside them, in order."""
+    def legend(self) -> dict[str, Mark]:
+        """Names that need a key beside them, with the mark each is of, in order."""
         return {
-            mark.label: mark.role
-            for mark in self.marks
-            if not isinstance(mark, Rule) and mark.label
+            mark.label: mark for mark in self.marks if not isinstance(mark, Rule) and mark.label
         }
 
     def limits(self) -> tuple[tuple[float, float], tuple[float, float]]:

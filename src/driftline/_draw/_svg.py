@@ -22,14 +22,14 @@ from driftline._draw._picture import (
 )
 from driftline._draw._theme import Role, paint
 
-WIDTH: Final = 480
-HEIGHT: Final = 240
+WIDTH: Final = 420
+HEIGHT: Final = 230
 ROW: Final = 20
 SMALL: Final = 11
 """Height of the names of rows."""
 LETTER: Final = 6.5
 """Mean width of a letter at 12 units of height."""
-LONGEST: Final = 34
+LONGEST: Final = 32
 """Letters of a row's name that are shown."""
 _DECADES: Final = 2.0
 _STEPS_OF_TIME: Final = (

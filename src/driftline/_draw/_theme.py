@@ -104,9 +104,9 @@ white-space:nowrap;print-color-adjust:exact}}
 .driftline dt{{color:var(--dl-muted);font-weight:400}}
 .driftline dd{{margin:0;overflow-wrap:anywhere}}
 .driftline .dl-notes{{color:var(--dl-muted)}}
-.driftline .dl-figures{{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(22rem,100%),1fr));
+.driftline .dl-figures{{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(25rem,100%),1fr));
 gap:1rem 1.5rem;margin:.8rem 0}}
-.driftline figure{{margin:0;max-width:36rem;break-inside:avoid}}
+.driftline figure{{margin:0;max-width:31rem;break-inside:avoid}}
 .driftline figcaption{{font-weight:650;margin-bottom:.2rem}}
 .driftline .dl-detail{{color:var(--dl-muted);font-weight:400;font-size:.9em;display:block}}
 .driftline .dl-key{{white-space:nowrap;margin-right:.9rem}}
