@@ -2,6 +2,7 @@
 
 from driftline.rules._controls import INHIBITIONS, Inhibition, Silence
 from driftline.rules._errors import ErrorRate
+from driftline.rules._examples import constant
 from driftline.rules._health import EndpointHealth
 from driftline.rules._judgement import Gap, Judgement, Reading
 from driftline.rules._latency import LatencyBudget
@@ -29,4 +30,5 @@ __all__ = [
     "Rule",
     "Silence",
     "Threshold",
+    "constant",
 ]
