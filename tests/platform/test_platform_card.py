@@ -203,7 +203,7 @@ def test_async_watch(local):
             with pytest.raises(asyncio.CancelledError):
                 await task
         ours = {t.name for t in set(threading.enumerate()) - before}
-        return len(shown), [name for name in ours if "process_request" not in name]  # the server's
+        return len(shown), [name for name in ours if "_converse" not in name]  # the server's
 
     assert (1, []) == asyncio.run(main())
 
