@@ -28,7 +28,9 @@ from driftline.stores import SqlStore
 NAMES = [f"acme/line-{i}" for i in range(24)]
 RULES = [latency()]
 LAST = 3
-LEASE = timedelta(seconds=0.5)
+LEASE = timedelta(minutes=1)
+SHORT = timedelta(seconds=0.5)
+"""In a tick in which somebody dies: the other goes on when the dead one's time is over."""
 CADENCE = 5 * MINUTE
 
 
@@ -71,7 +73,7 @@ def noted(path: Path, line) -> None:
         os.fsync(file.fileno())
 
 
-def work(worker: int, tick: int, url: str, folder: Path, dies_at: int | None) -> None:
+def work(worker, tick, url, folder, *, lease, dies_at=None) -> None:
     """One worker's run."""
     passed = 0
 
@@ -123,16 +125,16 @@ def work(worker: int, tick: int, url: str, folder: Path, dies_at: int | None) ->
     table = paint(Shared(clock, NAMES))
     Monitor(
         table, deployments=NAMES, rules=RULES, sinks=[Sink()], store=Watched(url), clock=clock,
-        lease=LEASE, cadence=CADENCE, log_lines=0, workers=2,
+        lease=lease, cadence=CADENCE, log_lines=0, workers=2,
     ).run_once()  # fmt: skip
 
 
-def fork(worker, tick, url, folder, dies_at):
+def fork(*who, **how):
     child = os.fork()
     if child:
         return child
     try:
-        work(worker, tick, url, folder, dies_at)
+        work(*who, **how)
     except BaseException:
         import traceback
 
@@ -148,18 +150,23 @@ def main() -> None:
         import psycopg  # noqa: F401 - once, not in each child
     with SqlStore(url) as store:
         store.scan("tables are made before two workers need them")
-    killed = []
+    killed, hunted = [], []
     for tick in range(ticks):
         victim = int(rng.integers(0, 2)) if 0 < tick < ticks - LAST and rng.random() < 0.8 else None
         at = int(rng.integers(1, 45))
-        children = [fork(w, tick, url, folder, at if w == victim else None) for w in (0, 1)]
+        lease = LEASE if victim is None else SHORT
+        children = [
+            fork(w, tick, url, folder, lease=lease, dies_at=at if w == victim else None)
+            for w in (0, 1)
+        ]
+        hunted += [] if victim is None else [tick]
         for child in children:
             _, status = os.waitpid(child, 0)
             if os.WIFSIGNALED(status):
                 killed.append(tick)
             elif os.WEXITSTATUS(status):
                 sys.exit(f"a worker of tick {tick} failed")
-    print(json.dumps(killed))
+    print(json.dumps([killed, hunted]))
 
 
 if __name__ == "__main__":

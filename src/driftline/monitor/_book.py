@@ -145,7 +145,11 @@ class Book:
             if 0 < page.asked < old and deployment not in watched
         }
         return [
-            *(Remove(space=f"{self.space}/state", key=deployment) for deployment in gone),
+            *(
+                Remove(space=f"{self.space}/{kind}", key=deployment)
+                for deployment in gone
+                for kind in ("state", "claims")
+            ),
             *(
                 Remove(space=f"{self.space}/memory", key=memory_key(place))
                 for place in self.memories

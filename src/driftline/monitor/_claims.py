@@ -10,13 +10,14 @@ have written. So a worker that was suspended and overtaken finds that everything
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import timedelta
-from typing import Any, Final
+from typing import Final
 
 from driftline._clock import Clock, SystemClock
 from driftline.errors import StoreBusy, StoreConflict
 from driftline.monitor._keep import Keep, somebody
-from driftline.records import Change, Put, Remove, Store
+from driftline.records import Change, Put, Store
 from driftline.rules._time import micros, span
 
 _POLL_SECONDS: Final = 0.1
@@ -35,6 +36,7 @@ class Claims:
         self._duration = duration
         self._watch = SystemClock()
         self._holder = somebody()
+        self._seen: dict[str, int] = {}
         self._mine: dict[str, int] = {}
         self._renewed = 0.0
         self._turn: Keep | None = None
@@ -42,46 +44,33 @@ class Claims:
     # --- deployments -------------------------------------------------------------------------
 
     def taken(self) -> frozenset[str]:
-        """Deployments that another worker is at."""
-        return frozenset(self._others(self._read()))
+        """Deployments that another worker is at; to be asked before what they wrote is read."""
+        now = micros(self._clock.now())
+        found = self._store.scan(self._space)
+        self._seen = {document.key: document.version for document in found}
+        return frozenset(d.key for d in found if d.value["until"] > now)
 
-    def claim(self, deployments: Sequence[str]) -> frozenset[str]:
-        """Take deployments on; answer those that are ours now: others may have been quicker."""
-        wanted = list(deployments)
-        while wanted:
-            found = self._read()
-            wanted = [d for d in wanted if d not in self._others(found)]
-            versions = {d: found[d][1] if d in found else 0 for d in wanted}
-            if self._swap(versions):
-                return frozenset(wanted)
-        return frozenset()
+    def claim(self, deployments: Sequence[str]) -> bool:
+        """Take deployments on; False when somebody has claimed one since `taken` was asked.
+
+        A claim is never deleted while its deployment is watched, so that its version tells
+        whether another worker took it, and perhaps finished with it, in between.
+        """
+        return self._swap({name: self._seen.get(name, 0) for name in deployments})
 
     def settled(self) -> list[Change]:
         """What to write when the deployments taken on are judged: they are free again."""
-        return [Remove(space=self._space, key=deployment) for deployment in self._mine]
+        return [self._claim(deployment, until=0) for deployment in self._mine]
 
-    def _read(self) -> dict[str, tuple[dict[str, Any], int]]:
-        return {d.key: (dict(d.value), d.version) for d in self._store.scan(self._space)}
-
-    def _others(self, found: dict[str, tuple[dict[str, Any], int]]) -> set[str]:
-        now = micros(self._clock.now())
-        return {
-            deployment
-            for deployment, (claim, _) in found.items()
-            if claim["by"] != self._holder and claim["until"] > now
-        }
+    def _claim(self, deployment: str, *, until: int, version: int | None = None) -> Put:
+        value = {"by": self._holder, "until": until}
+        return Put(space=self._space, key=deployment, value=value, version=version)
 
     def _swap(self, versions: dict[str, int]) -> bool:
         """Take or renew claims at these versions; answer whether nobody came between."""
         until = micros(self._clock.now()) + span(self._duration)
-        value = {"by": self._holder, "until": until}
         try:
-            self._store.write(
-                [
-                    Put(space=self._space, key=deployment, value=value, version=version)
-                    for deployment, version in versions.items()
-                ]
-            )
+            self._store.write([self._claim(d, until=until, version=v) for d, v in versions.items()])
         except StoreConflict:
             return False
         self._mine = {deployment: version + 1 for deployment, version in versions.items()}
@@ -145,17 +134,9 @@ class Claims:
 
     def release(self) -> None:
         """Give everything back."""
-        if self._mine:
-            self._free()
+        if self._mine:  # not judged; whoever has taken over meanwhile keeps them
+            with suppress(StoreConflict):
+                self._store.write(
+                    [self._claim(d, until=0, version=v) for d, v in self._mine.items()]
+                )
         self.yield_turn()
-
-    def _free(self) -> None:
-        """Free claims that were not judged; whoever took one over keeps it."""
-        found = self._read()
-        self._store.write(
-            [
-                Remove(space=self._space, key=deployment)
-                for deployment in self._mine
-                if deployment in found and found[deployment][0]["by"] == self._holder
-            ]
-        )

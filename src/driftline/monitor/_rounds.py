@@ -60,7 +60,9 @@ def rounds(
         now = clock.now()
         open_ = [d for d in watched if d not in others and _due(book, d, due)]
         waiting = _asks(parts, open_, book, now)
-        asks = _claimed(keep, parts.clients.round(waiting))
+        asks = parts.clients.round(waiting)
+        if not keep.claim(list(dict.fromkeys(ask.deployment for ask in asks))):
+            continue  # another worker was quicker: look again at what is left
         if reports and not asks:
             break
         this = Round(
@@ -118,11 +120,6 @@ def _asks(parts: Parts, waiting: Collection[str], book: Book, now: datetime) -> 
         return []
     ordered = by_urgency(waiting, book, now)
     return questions(parts.rules, ordered, book, now, numbers=parts.forward)
-
-
-def _claimed(keep: Right, asks: Sequence[Ask]) -> list[Ask]:
-    ours = keep.claim(list(dict.fromkeys(ask.deployment for ask in asks)))
-    return [ask for ask in asks if ask.deployment in ours]
 
 
 def _cut_short(run: Run, waiting: Iterable[Ask]) -> Run:
