@@ -15,7 +15,7 @@ from driftline.drift import DriftDetector
 from driftline.drift._curves import Grid, curves, thresholds, together, unshared, weights_of
 from driftline.drift._days import Days, part_length
 from driftline.drift._guard import Inflation, chi_square_quantile
-from driftline.drift._plain import effective_size
+from driftline.drift._plain import effective_sizes
 from driftline.errors import InputError
 
 DAY = np.timedelta64(1, "D")
@@ -199,20 +199,20 @@ class TestDays:
 class TestEffectiveSize:
     def test_clusters(self):
         """Days that repeat one box a thousand times are worth one box each."""
-        by_day = np.zeros((30, 20))
-        by_day[np.arange(30), np.random.default_rng(0).integers(0, 20, 30)] = 1000
+        by_day = np.zeros((30, 1, 20))
+        by_day[np.arange(30), 0, np.random.default_rng(0).integers(0, 20, 30)] = 1000
 
-        assert effective_size(by_day) == pytest.approx(30, rel=0.1)
+        assert effective_sizes(by_day)[0] == pytest.approx(30, rel=0.1)
 
     def test_independent(self):
         """Independent boxes are worth nearly themselves."""
         by_day = np.random.default_rng(1).multinomial(2000, np.ones(20) / 20, size=30)
 
-        assert effective_size(by_day.astype(float)) > 0.7 * 60_000
+        assert effective_sizes(by_day[:, None].astype(float))[0] > 0.7 * 60_000
 
     def test_unknown(self):
         """One day says nothing about days."""
-        assert np.isnan(effective_size(np.ones((1, 5))))
+        assert np.isnan(effective_sizes(np.ones((1, 1, 5)))[0])
 
 
 class TestGuard:

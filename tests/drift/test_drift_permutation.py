@@ -86,7 +86,7 @@ class TestStudentised:
         rng = np.random.default_rng(2)
         current, strata = site()
         values, weights = rng.normal(size=(35, 3)), rng.uniform(0.2, 1, size=35)
-        difference, error = contrast(values, weights, strata=strata, current=current)
+        difference, error = contrast(values, weights[:, None], strata=strata, current=current)
 
         for j in range(3):
             expected = least_squares(values[:, j], weights, strata, current)

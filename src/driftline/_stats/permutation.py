@@ -146,21 +146,20 @@ def contrast(
 
     Args:
         values: ``(n_blocks, n_columns)``.
-        weights: ``(n_blocks,)`` at least 0.
+        weights: ``(n_blocks, n_columns)`` or ``(n_blocks, 1)`` at least 0.
         strata: ``(n_blocks,)`` labels.
         current: ``(n_blocks,)`` which blocks are under test.
 
     Returns:
         ``(n_columns,)`` differences, and their standard errors from the scatter within groups.
     """
-    weight = weights[:, None]
-    scaled, rss = _standardised(values, np.broadcast_to(weight, values.shape), strata)
+    scaled, rss = _standardised(values, np.broadcast_to(weights, values.shape), strata)
     marks = current[None].astype(np.float64)
-    information = float(_information(marks, weight, strata)[0, 0])
-    correlation = (marks @ scaled)[0] / math.sqrt(information)
+    information = _information(marks, weights, strata)[0]
+    correlation = (marks @ scaled)[0] / np.sqrt(information)
     difference = correlation * np.sqrt(rss / information)
     left = rss * np.maximum(1 - correlation**2, 1 - _NEARLY_ONE)
-    return difference, np.sqrt(left / float(_freedom(weight, strata)[0]) / information)
+    return difference, np.sqrt(left / _freedom(weights, strata) / information)
 
 
 def _standardised(

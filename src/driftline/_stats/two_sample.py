@@ -113,25 +113,55 @@ def ks_from_counts(reference: npt.ArrayLike, current: npt.ArrayLike) -> BinnedKS
     (0.5, -0.5, 1, 0.8)
     """
     a, b = _pair(reference, current)
-    n, m = int(a.sum()), int(b.sum())
-    f = np.concatenate([[0.0], np.cumsum(a) / n])
-    g = np.concatenate([[0.0], np.cumsum(b) / m])
-    gap = g - f
-    edge = int(np.abs(gap[1:-1]).argmax()) if len(a) > 1 else 0
-    signed = float(gap[1:-1][edge]) if len(a) > 1 else 0.0
-    high = float(max((f[1:] - g[:-1]).max(), (g[1:] - f[:-1]).max()))
-    low = abs(signed)
+    rows = ks_of_rows(a[None], b[None])
     return BinnedKS(
-        statistic=low,
-        low=low,
+        statistic=float(rows.statistic[0]),
+        low=float(rows.statistic[0]),
+        high=float(rows.high[0]),
+        signed=float(rows.signed[0]),
+        edge=int(rows.edge[0]),
+        p_value=float(rows.p_value[0]),
+        p_low=float(ks_p_value(rows.high[0], a.sum(), b.sum())),
+        n_reference=int(a.sum()),
+        n_current=int(b.sum()),
+    )
+
+
+@frozen(kw_only=True, eq=False)
+class KSRows:
+    """The statistics of many pairs of histograms; each ``(n_rows,)``, as in `BinnedKS`."""
+
+    statistic: FloatArray
+    high: FloatArray
+    signed: FloatArray
+    edge: IntArray
+    p_value: FloatArray
+
+
+def ks_of_rows(reference: FloatArray, current: FloatArray) -> KSRows:
+    """`ks_from_counts` of each row of two tables ``(n_rows, n_bins)``, none of them empty."""
+    n, m = reference.sum(axis=1), current.sum(axis=1)
+    f, g = _distribution(reference, n), _distribution(current, m)
+    inner = (g - f)[:, 1:-1] if f.shape[1] > 2 else np.zeros((len(f), 1))  # noqa: PLR2004  one bin
+    edge = np.abs(inner).argmax(axis=1)
+    signed = inner[np.arange(len(inner)), edge]
+    high = np.maximum((f[:, 1:] - g[:, :-1]).max(axis=1), (g[:, 1:] - f[:, :-1]).max(axis=1))
+    statistic = np.abs(signed)
+    return KSRows(
+        statistic=statistic,
         high=high,
         signed=signed,
         edge=edge,
-        p_value=float(ks_p_value(low, n, m)),
-        p_low=float(ks_p_value(high, n, m)),
-        n_reference=n,
-        n_current=m,
+        p_value=ks_p_value(statistic, n, m),
     )
+
+
+def _distribution(counts: FloatArray, total: FloatArray) -> FloatArray:
+    """``(n_rows, n_bins + 1)`` cumulative shares, from 0 to 1."""
+    shares = np.zeros((len(counts), counts.shape[1] + 1))
+    np.cumsum(counts, axis=1, out=shares[:, 1:])
+    shares[:, 1:] /= total[:, None]
+    return shares
 
 
 def wasserstein_from_counts(
@@ -152,20 +182,36 @@ def wasserstein_from_counts(
         The distance and the bound, both in the unit of `positions`.
     """
     a, b = _pair(reference, current)
-    x = np.asarray(positions, dtype=np.float64)
-    gap = np.abs(np.cumsum(a)[:-1] / a.sum() - np.cumsum(b)[:-1] / b.sum())
-    width = np.concatenate([np.diff(x), np.diff(x)[-1:]]) if len(x) > 1 else np.zeros(1)
-    held = (a / a.sum() + b / b.sum()) / 2
-    return float(gap @ np.diff(x)), float(held @ width)
+    distance, bound = wasserstein_of_rows(a[None], b[None], np.asarray(positions, dtype=np.float64))
+    return float(distance[0]), float(bound[0])
+
+
+def wasserstein_of_rows(
+    reference: FloatArray, current: FloatArray, positions: FloatArray
+) -> tuple[FloatArray, FloatArray]:
+    """`wasserstein_from_counts` of each row of two tables ``(n_rows, n_bins)``, none empty."""
+    n, m = reference.sum(axis=1), current.sum(axis=1)
+    step = np.diff(positions)
+    gap = np.abs(_distribution(reference, n) - _distribution(current, m))[:, 1:-1]
+    width = np.concatenate([step, step[-1:]]) if len(positions) > 1 else np.zeros(1)
+    held = (reference / n[:, None] + current / m[:, None]) / 2
+    return gap @ step, held @ width
 
 
 def standard_deviation(counts: npt.ArrayLike, positions: npt.ArrayLike) -> float:
     """Standard deviation of a histogram in the unit of `positions`; nan when it is empty."""
     c, x = np.asarray(counts, dtype=np.float64), np.asarray(positions, dtype=np.float64)
-    if c.sum() <= 0:
-        return math.nan
-    mean = c @ x / c.sum()
-    return float(math.sqrt(c @ (x - mean) ** 2 / c.sum()))
+    return float(standard_deviations(c[None], x)[0])
+
+
+def standard_deviations(counts: FloatArray, positions: FloatArray) -> FloatArray:
+    """`standard_deviation` of each row of a table ``(n_rows, n_bins)``."""
+    n = counts.sum(axis=1)
+    total = np.where(n > 0, n, np.nan)
+    mean = counts @ positions / total
+    square = (counts * (positions - mean[:, None]) ** 2).sum(axis=1) / total
+    result: FloatArray = np.sqrt(square)
+    return result
 
 
 def quantile_groups(reference: npt.ArrayLike, n_groups: int = 10) -> IntArray:

@@ -109,23 +109,26 @@ def judge(
     )
     alone = unadjusted(scores.t, observed)
     band = np.quantile(scores.t, CONFIDENCE_LEVEL, axis=0)
+    of_cell = np.repeat(np.arange(len(sizes)), sizes)
+    shown = np.concatenate([c.values for c in candidates], axis=1)
+    differences, errors = contrast(shown, weights[:, of_cell], strata=strata, current=sides.current)
+    reach = band[of_cell] * errors * np.sqrt(phi)[of_cell]
+    largest = np.maximum.reduceat(np.abs(differences), starts)
+    low = np.maximum.reduceat(np.maximum(np.abs(differences) - reach, 0.0), starts)
+    high = np.minimum(np.maximum.reduceat(np.abs(differences) + reach, starts), 1.0)
     result = []
     for i, candidate in enumerate(candidates):
         mine = slice(int(starts[i]), int(starts[i] + sizes[i]))
-        difference, error = contrast(
-            candidate.values, candidate.weight, strata=strata, current=sides.current
-        )
-        error = error * math.sqrt(phi[i])
+        difference = differences[mine]
         column = int(np.abs(scores.t_column[mine]).argmax())
-        effect = float(np.abs(difference).max())
         worth = _worth(candidate, difference, column, options.min_effect)
         result.append(
             Finding(
                 p_value=float(p_value[i]),
                 p_unadjusted=float(alone[i]),
-                effect=effect,
-                effect_low=float(np.maximum(np.abs(difference) - band[i] * error, 0.0).max()),
-                effect_high=float(min(1.0, (np.abs(difference) + band[i] * error).max())),
+                effect=float(largest[i]),
+                effect_low=float(low[i]),
+                effect_high=float(high[i]),
                 direction=_direction(
                     difference, column, ordered=sides.reference.ordered(candidate.feature)
                 ),

@@ -149,9 +149,10 @@ class Days:
         """Counts ``(n_units, feature bins)`` of all days together, every bin of the feature."""
         rows, n_bins = self.rows[feature], self.n_bins(feature)
         to = unit[rows.camera] if unit.ndim == 1 else unit[rows.camera, rows.class_index]
-        keep = to >= 0
-        index = to[keep] * n_bins + rows.bin[keep]
-        total = np.bincount(index, weights=rows.count[keep], minlength=n_units * n_bins)
+        index, count = to * n_bins + rows.bin, rows.count
+        if to.size and int(to.min()) < 0:
+            index, count = index[to >= 0], count[to >= 0]
+        total = np.bincount(index, weights=count, minlength=n_units * n_bins)
         return total.astype(np.int64).reshape(n_units, n_bins)
 
     def n_bins(self, feature: str) -> int:
@@ -162,11 +163,22 @@ class Days:
 
 
 def _by_feature(table: Table, layout: Layout, slot: IntArray) -> dict[str, Table]:
-    placed = evolve(table, period=slot[table.period] if len(slot) else table.period)
+    """The rows of each feature, brought together by one sort: numpy's is a radix sort for 16 bits."""
+    sizes = np.array(layout.sizes)
+    feature = np.repeat(np.arange(len(sizes), dtype=np.uint16), sizes)[table.bin]
+    order = np.argsort(feature, kind="stable")
+    ends = np.cumsum(np.bincount(feature, minlength=len(sizes))).tolist()
+    period = slot[table.period] if len(slot) else table.period
     result = {}
-    for name, offset, size in layout:
-        mine = placed.where((table.bin >= offset) & (table.bin < offset + size))
-        result[name] = evolve(mine, bin=mine.bin - offset)
+    for (name, offset, _), start, end in zip(layout, [0, *ends], ends, strict=False):
+        mine = order[start:end]
+        result[name] = Table(
+            period=period[mine],
+            camera=table.camera[mine],
+            class_index=table.class_index[mine],
+            bin=table.bin[mine] - offset,
+            count=table.count[mine],
+        )
     return result
 
 

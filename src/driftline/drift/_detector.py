@@ -253,20 +253,17 @@ class DriftDetector:
         cells: list[tuple[float, Cell]] = []
         for candidate in candidates:
             finding = found.get(id(candidate))
-            cell, plain = described.cell(candidate)
+            cell = described.cell(candidate)
             if finding is None:
-                known = _with_plain(cell, plain)
-                cells.append((0.0, evolve(known, reason=candidate.reason or reason)))
+                cells.append((0.0, evolve(cell, reason=candidate.reason or reason)))
             else:
-                cells.append(
-                    (finding.evidence, _judged(cell, candidate, finding, plain, described))
-                )
+                cells.append((finding.evidence, _judged(cell, candidate, finding, described)))
         return _ordered(cells), reason
 
     def _plainly(self, sides: Sides, described: Described) -> list[Cell]:
         scored: list[tuple[float, Cell]] = []
         for candidate in sides.cells():
-            cell, plain = described.cell(candidate)
+            cell, plain = described.cell(candidate), described.plain(candidate)
             if plain is None:
                 scored.append((0.0, evolve(cell, reason="one side is empty")))
                 continue
@@ -286,7 +283,7 @@ class DriftDetector:
         if self.method == "deff":
             p_value = effective_ks(plain.ks_statistic, n_before, n_now)
         cell = evolve(
-            _with_plain(cell, plain),
+            cell,
             statistic=statistic,
             statistic_error=hidden,
             p_value=p_value,
@@ -410,25 +407,11 @@ class DriftDetector:
         return [camera for camera in self.reference.cameras if camera not in seen]
 
 
-def _with_plain(cell: Cell, plain: Plain | None) -> Cell:
-    if plain is None:
-        return cell
-    return evolve(
-        cell,
-        ks_statistic=plain.ks_statistic,
-        ks_high=plain.ks_high,
-        ks_p_value=plain.ks_p_value,
-        wasserstein_sd=plain.wasserstein_sd,
-    )
-
-
-def _judged(
-    cell: Cell, candidate: Candidate, finding: Finding, plain: Plain | None, described: Described
-) -> Cell:
+def _judged(cell: Cell, candidate: Candidate, finding: Finding, described: Described) -> Cell:
     n_before, n_now = described.effective(candidate)
     pooled = candidate.camera < 0 and candidate.class_index < 0
     return evolve(
-        _with_plain(cell, plain),
+        cell,
         statistic=finding.effect,
         p_value=finding.p_value,
         p_unadjusted=finding.p_unadjusted,

@@ -27,6 +27,7 @@ from driftline.drift._curves import (
     weights_of,
 )
 from driftline.drift._days import CLASS_MIX, Days, index_of
+from driftline.drift._units import Level, Sizes, Units
 from driftline.profiles import Profile
 
 FloatArray: TypeAlias = npt.NDArray[np.float64]
@@ -119,6 +120,31 @@ class Reference:
         index = np.full(self.days.boxes.shape[1:], -1, dtype=np.int64)
         index[self.pairs[:, 0], self.pairs[:, 1]] = np.arange(len(self.pairs))
         return index
+
+    @cached_property
+    def units(self) -> Units:
+        """The units of the reference itself."""
+        return self.units_of(self.days, self.pair_of)
+
+    def units_of(self, days: Days, pair: IntArray) -> Units:
+        """The units of any side; `pair` as `pair_units` gives it."""
+        return Units.of(days, reference=self.days, pair=pair, n_pairs=len(self.pairs))
+
+    @cached_property
+    def sizes(self) -> Sizes:
+        """How much the reference holds."""
+        return Sizes.of(self.days, self.units)
+
+    def whole(self, feature: str, level: Level) -> IntArray:
+        """Counts ``(n_units, feature bins)`` of all days together; worked out once."""
+        key = (feature, level)
+        if key not in self._wholes:
+            self._wholes[key] = self.days.whole(feature, **self.units.by(level))
+        return self._wholes[key]
+
+    @cached_property
+    def _wholes(self) -> dict[tuple[str, Level], IntArray]:
+        return {}
 
     @cached_property
     def grids(self) -> dict[str, Grid]:

@@ -17,12 +17,12 @@ from driftline._stats.two_sample import (
     chi_square,
     grouped,
     jensen_shannon,
-    ks_from_counts,
+    ks_of_rows,
     ks_p_value,
     population_stability,
     quantile_groups,
-    standard_deviation,
-    wasserstein_from_counts,
+    standard_deviations,
+    wasserstein_of_rows,
 )
 from driftline.profiles import Feature
 
@@ -60,34 +60,58 @@ class Plain:
     wasserstein_error: float
 
 
-def compare_counts(feature: Feature, reference: IntArray, current: IntArray) -> Plain:
-    """Compare two histograms of one feature, neither of them empty."""
-    if feature.kind == "nominal":
-        gap = current / current.sum() - reference / reference.sum()
+def compare_rows(feature: Feature, reference: IntArray, current: IntArray) -> list[Plain | None]:
+    """Compare histograms of one feature, row by row ``(n_rows, n_bins)``; None where one is empty."""
+    filled = np.flatnonzero(reference.any(axis=1) & current.any(axis=1))
+    result: list[Plain | None] = [None] * len(reference)
+    some = (_classes if feature.kind == "nominal" else _histograms)(
+        feature, reference[filled].astype(np.float64), current[filled].astype(np.float64)
+    )
+    for row, plain in zip(filled.tolist(), some, strict=True):
+        result[row] = plain
+    return result
+
+
+def _classes(_feature: Feature, reference: FloatArray, current: FloatArray) -> list[Plain]:
+    result = []
+    for before, now in zip(reference, current, strict=True):
+        gap = now / now.sum() - before / before.sum()
         at = int(np.abs(gap).argmax())
         largest = float(abs(gap[at]))
-        return Plain(
-            ks_statistic=largest,
-            ks_high=largest,
-            ks_p_value=chi_square(reference, current)[1],
-            signed=float(gap[at]),
-            edge=at,
-            wasserstein_sd=math.nan,
-            wasserstein_error=0.0,
+        result.append(
+            Plain(
+                ks_statistic=largest,
+                ks_high=largest,
+                ks_p_value=chi_square(before, now)[1],
+                signed=float(gap[at]),
+                edge=at,
+                wasserstein_sd=math.nan,
+                wasserstein_error=0.0,
+            )
         )
-    ks = ks_from_counts(reference, current)
-    centers = feature.centers
-    distance, error = wasserstein_from_counts(reference, current, centers)
-    sd = standard_deviation(reference, centers)
-    return Plain(
-        ks_statistic=ks.statistic,
-        ks_high=ks.high,
-        ks_p_value=ks.p_value,
-        signed=ks.signed,
-        edge=ks.edge,
-        wasserstein_sd=distance / sd if sd > 0 else math.nan,
-        wasserstein_error=error / sd if sd > 0 else math.nan,
-    )
+    return result
+
+
+def _histograms(feature: Feature, reference: FloatArray, current: FloatArray) -> list[Plain]:
+    ks, centers = ks_of_rows(reference, current), feature.centers
+    distance, error = wasserstein_of_rows(reference, current, centers)
+    sd = standard_deviations(reference, centers)
+    sd = np.where(sd > 0, sd, np.nan)
+    columns = (ks.statistic, ks.high, ks.p_value, ks.signed, ks.edge, distance / sd, error / sd)
+    return [
+        Plain(
+            ks_statistic=statistic,
+            ks_high=high,
+            ks_p_value=p_value,
+            signed=signed,
+            edge=edge,
+            wasserstein_sd=moved,
+            wasserstein_error=hidden,
+        )
+        for statistic, high, p_value, signed, edge, moved, hidden in zip(
+            *(column.tolist() for column in columns), strict=True
+        )
+    ]
 
 
 def distance(
@@ -109,31 +133,35 @@ def distance(
     return plain.ks_statistic, plain.ks_p_value, plain.ks_high - plain.ks_statistic
 
 
-def effective_size(by_day: FloatArray) -> float:
+def effective_sizes(by_day: FloatArray) -> FloatArray:
     """Independent values that clustered ones are worth: N over Rao and Scott's design effect.
 
     With C_d the cumulative counts of day d, n_d its size, F the pooled curve and J days:
     U_d = C_d - n_d F, v = J / (J - 1) * sum of U_d^2 / N^2, and the design effect is the sum of
     v over the thresholds divided by that of F (1 - F) / N, at least 1 (Rao and Scott 1981,
-    first-order correction).
+    first-order correction). Thresholds in the far tails, which say nothing about clustering, are
+    left out.
 
     Args:
-        by_day: ``(n_days, n_bins)`` counts.
+        by_day: ``(n_days, n_units, n_bins)`` counts.
+
+    Returns:
+        ``(n_units,)``; nan where fewer than two days have counts, because one has no scatter.
     """
-    size = by_day.sum(axis=1)
-    days = size > 0
-    n, j = float(size.sum()), int(days.sum())
-    if j < 2 or n <= 0:  # noqa: PLR2004  one cluster has no scatter
-        return math.nan
-    cumulative = np.cumsum(by_day[days], axis=1)[:, :-1]
-    pooled = cumulative.sum(axis=0) / n
+    size = by_day.sum(axis=2)
+    days, n = (size > 0).sum(axis=0), size.sum(axis=0)
+    known = np.maximum(n, 1.0)
+    cumulative = np.cumsum(by_day, axis=2)[..., :-1]
+    pooled = cumulative.sum(axis=0) / known[:, None]
     free = pooled * (1 - pooled)
-    some = free > 1e-3  # noqa: PLR2004  thresholds in the far tails say nothing about clustering
-    if not some.any():
-        return n
-    residual = (cumulative - size[days][:, None] * pooled)[:, some]
-    variance = j / (j - 1) * (residual**2).sum(axis=0) / n**2
-    return n / max(1.0, float(variance.sum() / (free[some] / n).sum()))
+    free *= free > 1e-3  # noqa: PLR2004  the far tails
+    cumulative -= size[..., None] * pooled
+    square = np.einsum("dub,dub,ub->u", cumulative, cumulative, free > 0)
+    variance = days / np.maximum(days - 1, 1) * square / known**2
+    expected = free.sum(axis=1) / known
+    effect = np.divide(variance, expected, out=np.ones(len(n)), where=expected > 0)
+    result: FloatArray = np.where(days > 1, n / np.maximum(effect, 1.0), np.nan)
+    return result
 
 
 def effective_ks(statistic: float, n: float, m: float) -> float:
