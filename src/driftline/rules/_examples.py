@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 import numpy as np
 
-from driftline.records import Series, as_datetime64, as_timedelta64
+from driftline.records import Metric, Series, as_datetime64, as_timedelta64
 from driftline.rules._rule import Rule
 
 MINUTE = timedelta(minutes=1)
@@ -23,7 +23,7 @@ def lasting(rule: Rule, *, breach: bool, width: timedelta = MINUTE) -> timedelta
 
 def constant(
     rule: Rule,
-    values: Mapping[str, float],
+    values: Mapping[str, float] | Mapping[Metric, float],
     *,
     breach: bool,
     start: datetime,
