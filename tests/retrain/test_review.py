@@ -482,12 +482,17 @@ def test_a_list_of_another_batch(batch):
 
 
 def test_a_class_nobody_knows(batch, tmp_path):
-    """An export with a class that this batch does not have says so by name."""
+    """A label of a class that this batch does not have says so by name; a class without any may be."""
     content = json.loads((batch.folder / "annotations.json").read_text())
     content["categories"].append({"id": 77, "name": "zebra"})
     (tmp_path / "export.json").write_text(json.dumps(content))
+    assert 4 == batch.read(tmp_path / "export.json", whole=True).progress.reviewed
 
-    with pytest.raises(ContextMismatch, match="zebra"):
+    content["annotations"][0]["category_id"] = 77
+    (tmp_path / "export.json").write_text(json.dumps(content))
+    with pytest.raises(
+        ContextMismatch, match=rf"export\.json: image {batch.files[0]} has a 'zebra'"
+    ):
         batch.read(tmp_path / "export.json")
 
 
@@ -499,6 +504,16 @@ def test_a_coco_file_that_leads_elsewhere(batch, tmp_path, name):
     (tmp_path / "export.json").write_text(json.dumps(content))
 
     with pytest.raises((InputError, UnreadableData)):
+        batch.read(tmp_path / "export.json")
+
+
+def test_an_image_listed_twice(batch, tmp_path):
+    """Which of the two is meant?"""
+    content = json.loads((batch.folder / "annotations.json").read_text())
+    content["images"][1]["file_name"] = f"copy/{batch.files[0]}"
+    (tmp_path / "export.json").write_text(json.dumps(content))
+
+    with pytest.raises(UnreadableData, match="is listed twice"):
         batch.read(tmp_path / "export.json")
 
 

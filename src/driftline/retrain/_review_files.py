@@ -139,16 +139,15 @@ def read_yolo_labels(
         class_names: index → name, as the batch counts.
 
     Raises:
-        InputError: there is no such folder, or no label in it.
+        InputError: there is no such folder.
         UnreadableData: with file and line of what is no label, or of a frame nobody asked for.
-        ContextMismatch: a class has a name that the batch does not know.
+        ContextMismatch: a label is of a class that the batch does not have.
     """
     if not folder.is_dir():
         msg = f"no folder of labels at {str(folder)!r}"
         raise InputError(msg)
     root = folder / "labels" if (folder / "labels").is_dir() else folder
     theirs = _names_in(folder, root) or dict(class_names)
-    numbers = _numbers(theirs, class_names, str(folder))
     stems = {PurePosixPath(name).stem: name for name in sizes}
     problems, found = Problems(str(folder)), dict[str, Truth]()
     for path in sorted(root.rglob("*.txt")):
@@ -166,7 +165,7 @@ def read_yolo_labels(
             problems.add(where, exc)
             continue
         if truth is not None:
-            found[name] = _renumbered(truth, numbers, class_names)
+            found[name] = _renumbered(truth, class_names, where)
     problems.refuse()
     return found
 
@@ -179,16 +178,18 @@ def read_coco_labels(
     Raises:
         InputError: there is no such file, or a name leads out of the folder of the images.
         UnreadableData: with the image that does not parse or is not in the batch.
-        ContextMismatch: a category has a name that the batch does not know.
+        ContextMismatch: a label is of a class that the batch does not have.
     """
     parsed = read_coco(path, images=images, rename=lambda name: _own_name(name, files))
-    numbers = _numbers(parsed.class_names, class_names, str(path))
-    problems, known = Problems(str(path)), set(files)
+    problems, found = Problems(str(path)), dict[str, Truth]()
     for frame in parsed.frames:
-        if frame.id not in known:
-            problems.add(f"image {frame.id}", "is of no frame in this batch")
+        where = f"image {frame.id}"
+        if frame.id not in files or frame.id in found:
+            problems.add(where, "is listed twice" if frame.id in found else "is not in this batch")
+            continue
+        found[frame.id] = _renumbered(frame.truth, class_names, f"{path.name}: {where}")
     problems.refuse()
-    return {frame.id: _renumbered(frame.truth, numbers, class_names) for frame in parsed.frames}
+    return found
 
 
 def _original(name: str) -> str:
@@ -225,20 +226,21 @@ def _names_in(folder: Path, labels: Path) -> dict[int, str] | None:
     return next(iter(found.values()), None)
 
 
-def _numbers(theirs: Mapping[int, str], ours: Mapping[int, str], source: str) -> dict[int, int]:
-    """Their number of a class → ours, by name: tools sort classes as they like."""
-    index_of = {name: index for index, name in ours.items()}
-    if unknown := sorted(set(theirs.values()) - index_of.keys()):
+def _renumbered(truth: Truth, class_names: Mapping[int, str], where: str) -> Truth:
+    """The same labels by our numbers: tools number classes as they like.
+
+    Raises:
+        ContextMismatch: a label is of a class that the batch does not have.
+    """
+    index_of = {name: index for index, name in class_names.items()}
+    names = [truth.class_names[int(one)] for one in truth.class_id]
+    if unknown := sorted(set(names) - index_of.keys()):
         msg = (
-            f"{source} has the classes {unknown}, which this batch does not; it has "
-            f"{sorted(index_of)}: rename them in the tool, or begin a batch with them"
+            f"{where} has a {unknown[0]!r}; the batch knows {sorted(index_of)}: name it so in the "
+            "tool, or begin a batch with that class"
         )
         raise ContextMismatch(msg, fields=("class_names",))
-    return {index: index_of[name] for index, name in theirs.items()}
-
-
-def _renumbered(truth: Truth, numbers: Mapping[int, int], class_names: Mapping[int, str]) -> Truth:
-    classes = np.array([numbers[int(one)] for one in truth.class_id], dtype=np.int64)
+    classes = np.array([index_of[name] for name in names], dtype=np.int64)
     return evolve(truth, class_id=classes, class_names=dict(class_names))
 
 
