@@ -7,10 +7,13 @@ from contextlib import redirect_stdout
 from datetime import timedelta
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from driftline import AsyncPlatformClient, PlatformClient
 from driftline.errors import NotFound
 from driftline.platform import DeploymentStatus
+from driftline.platform._card import plain
 from driftline.testing import LocalPlatform
 
 REF = "acme/line-3"
@@ -98,6 +101,13 @@ def test_lines_are_plain(platform, endpoint):
     assert "red <script>" in str(seen)
     assert "&lt;script&gt;" in seen._repr_html_()
     assert "<script" not in seen._repr_html_()
+
+
+@given(st.text(alphabet=st.sampled_from("\x1b[]0;m\x07\\a \n\x00\x9b\u2028")))
+def test_no_line_commands(text):
+    """Whatever a line holds, nothing in it can command a terminal or begin a line of its own."""
+    assert plain(text).isprintable()
+    assert 1 >= len(plain(text).splitlines())
 
 
 def test_unknown(platform):

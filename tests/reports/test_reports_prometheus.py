@@ -1,5 +1,6 @@
 """The rule file of Prometheus says what the rules say, judged by Prometheus itself."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -10,7 +11,7 @@ import pytest
 
 from driftline import rules
 from driftline.records import Metric, Series, as_datetime64
-from driftline.reports import prometheus_rules
+from driftline.reports import grafana_dashboard, prometheus_rules
 from driftline.rules._follow import Segment, follow
 from driftline.rules._state import Change, State
 from driftline.rules._time import micros
@@ -93,6 +94,29 @@ def restless(seed, low, high, minutes=180):
     level = np.repeat(rng.random(minutes // 4 + 1) < 0.5, rng.integers(2, 9, minutes // 4 + 1))
     level = np.resize(level, minutes)
     return np.where(level, high, low) * rng.uniform(0.9, 1.1, minutes), rng
+
+
+def test_gap(promtool, tmp_path):
+    """Where they differ: over a window without a sample the monitor waits, and ``for`` begins anew."""
+    rule = rules.LatencyBudget(p95_ms=250, runbook=RUNBOOK)
+    p95 = np.r_[np.full(10, 400.0), np.full(5, np.nan), np.full(20, 400.0)]
+    values = {Metric.LATENCY_P95_MS: p95, Metric.REQUESTS: np.where(np.isnan(p95), np.nan, 60.0)}
+
+    assert 20 == firing(rule, values, len(p95)).index(True)
+    judged(promtool, tmp_path, rule, values, [minute >= 30 for minute in range(len(p95))])
+
+
+def test_dashboard_asks_promql(promtool, tmp_path):
+    """Prometheus understands what the panels of Grafana's dashboard ask."""
+    mine = [rules.Threshold(series="queue-depth", above=3, runbook=RUNBOOK)]
+    board = json.loads(grafana_dashboard(mine).text)
+    asked = [target["expr"] for panel in board["panels"] for target in panel["targets"]]
+    records = [{"record": f"panel:{at}", "expr": one} for at, one in enumerate(asked)]
+    groups = {"groups": [{"name": "panels", "rules": records}]}
+    (tmp_path / "rules.yml").write_text(json.dumps(groups))
+
+    assert len(asked) > 10
+    ran(promtool, "check", "rules", "rules.yml", folder=tmp_path)
 
 
 SEEDS = (1, 2, 3)

@@ -6,12 +6,15 @@ import os
 import re
 import shutil
 import subprocess
+from datetime import UTC, datetime
 from html.parser import HTMLParser
 from importlib.resources import files
 
 import attrs
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from driftline import Decision, Detections
 from driftline.errors import InputError
@@ -220,6 +223,29 @@ def test_frame_from_file(week, tmp_path):
     assert "data:image/jpeg" in weekly(frames=[attrs.evolve(week.frames[1], frame=str(path))]).html
 
 
+def test_frames_without_pillow(week, monkeypatch):
+    """Without Pillow a small picture goes in as it is, a large one is only named."""
+    monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
+    small = week.frames[1]
+    large = attrs.evolve(small, frame=small.frame + bytes(150_000))
+    disguised = attrs.evolve(small, frame=b"<svg onload='alert(1)'/>")
+
+    assert "data:image/png" in weekly(frames=[small]).html
+    assert "not at hand" in weekly(frames=[large]).html
+    assert "not at hand" in weekly(frames=[disguised]).html
+
+
+@settings(max_examples=60, deadline=None)
+@given(text=st.text(min_size=1))
+def test_any_text(text):
+    """No text adds a tag to the page, or a line to the Markdown."""
+    plain = weekly(title="a", deployment="a", at=datetime(2026, 11, 23, tzinfo=UTC))
+    other = weekly(title=text, deployment=text, at=datetime(2026, 11, 23, tzinfo=UTC))
+
+    assert Read(plain.html).tags == Read(other.html).tags
+    assert len(plain.markdown.splitlines()) == len(other.markdown.splitlines())
+
+
 def test_written(report, tmp_path):
     """A name that ends in .md gets Markdown, any other the page."""
     assert report.html == report.write(tmp_path / "week.html").read_text(encoding="utf-8")
@@ -229,8 +255,6 @@ def test_written(report, tmp_path):
 
 def test_time():
     """A time without a zone could be any."""
-    from datetime import datetime
-
     with pytest.raises(InputError, match="at="):
         weekly(at=datetime(2026, 11, 23))
 

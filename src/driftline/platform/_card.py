@@ -33,7 +33,6 @@ RED: Final = 0.05
 LINES: Final = 20
 
 _ESCAPES: Final = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\].*?(?:\x07|\x1b\\)|[@-_])")
-_CONTROLS: Final = re.compile("[\x00-\x1f\x7f-\x9f]+")
 
 
 def plain(text: str) -> str:
@@ -42,7 +41,8 @@ def plain(text: str) -> str:
     >>> plain("\x1b[31mfailed\x1b[0m\tat \x1b]0;title\x07step 3")
     'failed at step 3'
     """
-    return _CONTROLS.sub(" ", _ESCAPES.sub("", text)).strip()
+    bare = _ESCAPES.sub("", text)
+    return " ".join("".join(c if c.isprintable() else " " for c in bare).split())
 
 
 @frozen(kw_only=True)
