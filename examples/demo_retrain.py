@@ -215,7 +215,7 @@ def carry_through(line: Line, loop: RetrainLoop, decision: Decision, number: int
         if status.asks is not None and status.asks.gate == "review":
             review(line, loop)
         elif status.asks is not None:
-            print(f"          needs a yes: {status.asks}")
+            print(f"          waits for: {status.waits_for}")
             loop.approve(status.asks.gate, by="the team")
         elif status.move is Move.TRAIN:
             time.sleep(1)  # the training is real, and takes real time

@@ -161,7 +161,7 @@ class Callers:
     """Traffic: frames that are dealt by the rollout, and what comes of them."""
 
     def __init__(self, loop, *, errors=0.0):
-        self.deploy = loop._deploy
+        self.deploy = loop._parts.deploy
         self.errors = {"incumbent": 0.0, "candidate": errors}
         self.rng = np.random.default_rng(1)
         self.frames = 0

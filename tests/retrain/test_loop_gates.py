@@ -1,5 +1,6 @@
 """Who may let a retraining go on, what stops it, and what it never does by itself."""
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
@@ -126,6 +127,49 @@ def test_training_that_failed(tmp_path):
         assert trained.candidate.endswith("-2")
 
 
+def test_no_function_pays_twice(tmp_path):
+    """A function that always says yes pays for one training; after a failure a person must."""
+    with small_retraining(tmp_path, approve=lambda _ask: True) as (local, loop, signs):
+        loop.open(DECISION)
+        drive(loop, local, signs, until=lambda s: s.move is Move.REVIEW)
+        signs.review(loop)
+        local.break_next_training("CUDA out of memory", epoch=2)
+        for _ in range(12):
+            status = loop.advance()
+            local.clock.advance(timedelta(minutes=1))
+        starts = [call for call in local.calls if call.path == "/api/training/start"]
+
+        assert 1 == len(starts)
+        assert "attempt 2" in status.waits_for
+
+
+def test_two_schedulers(tmp_path):
+    """Calls from two threads at once make everything once."""
+    with small_retraining(tmp_path) as (local, loop, signs):
+        loop.open(DECISION)
+        callers = Callers(loop)
+        for _ in range(60):
+            with ThreadPoolExecutor(2) as both:
+                for one in [both.submit(loop.advance) for _ in range(2)]:
+                    one.result()
+            status = loop.status()
+            if status.over:
+                break
+            if status.asks is not None and status.asks.gate == "review":
+                signs.review(loop)
+            elif status.asks is not None:
+                loop.approve(status.asks.gate, by="Ana")
+            elif status.move is Move.ROLL_OUT:
+                callers.send(status.candidate)
+            local.clock.advance(timedelta(minutes=1))
+        starts = [call for call in local.calls if call.path == "/api/training/start"]
+
+        assert Move.DONE is loop.status().move
+        assert 1 == len([call for call in starts if call.status == 200])
+        assert 1 == len(local.dataset("frames").versions)
+        assert len({image.name for image in local.dataset("frames").images}) == 2 + 8
+
+
 def test_degrades_in_mid_rollout(tmp_path):
     """A candidate that was better on frames and fails in traffic goes back by itself."""
     with small_retraining(tmp_path) as (local, loop, signs):
@@ -188,18 +232,20 @@ def test_abort_while_a_training_starts(tmp_path):
         loop.open(DECISION)
         drive(loop, local, signs, until=asking("money"))
         loop.approve("money", by="Ana")
-        train = loop._backend.train
+        train = loop._parts.backend.train
 
         def overtaken(key, request):
             loop.abort("changed my mind")
             return train(key, request)
 
-        loop._backend.train = overtaken
+        loop._parts.backend.train = overtaken
+        stopping = loop.advance()
         status = loop.advance()
         model = f"vision/retrain-{status.id}-1"
 
+        assert Move.STOP is stopping.move
         assert Move.ABORTED is status.move
-        assert "cancelled" == loop._backend._platform.training.status(model).status.value
+        assert "cancelled" == loop._parts.backend._platform.training.status(model).status.value
 
 
 def test_direct_handover(tmp_path):
@@ -229,7 +275,7 @@ def test_frames_known_already(tmp_path):
             )
             for one in signs.sample()
         ]
-        loop._sample, loop._holdout = lambda: swapped, done.holdout
+        loop._parts = evolve(loop._parts, sample=lambda: swapped, source=done.holdout)
         loop.open(evolve(DECISION, at=START + timedelta(days=30)))
         known = loop.advance()
 
@@ -250,7 +296,7 @@ def test_no_old_frames(tmp_path):
     """A training on drifted frames alone is refused: it forgets."""
     with small_retraining(tmp_path) as (local, loop, signs):
         local.add_dataset("empty", class_names=["circle", "square", "triangle"])
-        loop._backend._dataset = "acme/empty"
+        loop._parts.backend._dataset = "acme/empty"
         loop.open(DECISION)
         with pytest.raises(ConfigError, match="forgets"):
             drive(loop, local, signs, until=asking("money"))

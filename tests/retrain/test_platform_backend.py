@@ -110,6 +110,32 @@ def test_unreadable_pictures(tmp_path):
         assert 1 == len(uploads)
 
 
+def test_ingest_that_failed(tmp_path):
+    """What the Platform says of a failed upload is told, and the next call sends it again."""
+    frames = labelled(tmp_path, 3)
+    with backend() as (local, made):
+        local.break_next_ingest("out of space")
+        with pytest.raises(TransitionFailed, match="out of space"):
+            frozen(local, made, "k", frames, [])
+
+        assert 3 == frozen(local, made, "k", frames, []).added
+
+
+def test_slow_ingest(tmp_path):
+    """A call does not wait for a long ingest; nor does it send anything meanwhile."""
+    frames = labelled(tmp_path, 3)
+    with backend(ingest_seconds=300) as (local, made):
+        first = made.dataset_version("k", train=frames, val=[], class_names=NAMES)
+        second = made.dataset_version("k", train=frames, val=[], class_names=NAMES)
+        uploads = [call for call in local.calls if call.path.endswith("/ingest")]
+        local.clock.advance(timedelta(minutes=5))
+        version = made.dataset_version("k", train=frames, val=[], class_names=NAMES)
+
+        assert (None, None) == (first, second)
+        assert 1 == len(uploads)
+        assert 3 == version.added
+
+
 def test_other_classes(tmp_path):
     """A dataset that numbers its classes otherwise takes nothing."""
     with backend() as (_local, made), pytest.raises(ContextMismatch, match="classes"):

@@ -15,12 +15,13 @@ from driftline.errors import ConfigError, InputError, StoreConflict
 from driftline.holdout import Holdout
 from driftline.platform import TrainArgs
 from driftline.profiles import Profile, SampledFrame
-from driftline.records import Append, Change, Document, Put, Store
+from driftline.records import Store
 from driftline.retrain._backend import RetrainBackend
 from driftline.retrain._decision import Action, Decision
-from driftline.retrain._loop_frames import LoopFrame
+from driftline.retrain._loop_book import Book, alone
 from driftline.retrain._loop_parts import (
     ApproveFunction,
+    Ask,
     Deploy,
     Done,
     MarkSink,
@@ -29,18 +30,12 @@ from driftline.retrain._loop_parts import (
 )
 from driftline.retrain._loop_state import GATES, Gate, Move, Note, State, begin, loop_id
 from driftline.retrain._loop_status import LoopStatus, status_of
-from driftline.retrain._loop_steps import TABLE
+from driftline.retrain._loop_table import TABLE
 from driftline.retrain._promotion import PromotionRule
 from driftline.retrain._review import ReviewBatch
 
 _log = logging.getLogger("driftline.retrain")
 
-SPACE: Final = "retrain/loop"
-"""Where the present retraining of each name is in a store; their history has the same name."""
-PAST: Final = "retrain/loop/past"
-"""Where retrainings that another followed are, by id."""
-FRAMES: Final = "retrain/loop/frames"
-"""Where the frames of each retraining are, by id."""
 PATIENCE: Final = timedelta(minutes=1)
 BASELINE_DAYS: Final = 7
 """A week: weekdays and weekends look different."""
@@ -92,7 +87,8 @@ class RetrainLoop:
             args: how to train.
             deploy: brings a model to its users; see `Deploy`.
             folder: where pictures, frames under review, answers of models, the new holdout and
-                the new reference are kept. All that call `advance` need the same.
+                the new reference are kept; one for each name. All that call `advance` need the
+                same.
             rule: when a candidate may take over.
             baseline: gives the profile of what was found between two times, or None where those
                 days were not healthy; None: no reference is kept.
@@ -112,15 +108,26 @@ class RetrainLoop:
                 f"patience={patience} above 0"
             )
             raise InputError(msg)
-        self._backend, self._store, self._name = backend, store, name
-        self._incumbent, self._sample = incumbent, sample
-        self._holdout, self._args, self._deploy = holdout, args, deploy
-        self._folder, self._rule = Path(folder), rule
-        self._baseline, self._baseline_days = baseline, baseline_days
-        self._sinks, self._approve = tuple(sinks), approve
-        self._read = (lambda path: Path(path).read_bytes()) if read is None else read
+        self._name, self._book = name, Book(store, name)
         self._clock = SystemClock() if clock is None else clock
-        self._patience = patience
+        self._parts = Parts(
+            name=name,
+            backend=backend,
+            incumbent=incumbent,
+            sample=sample,
+            read=(lambda path: Path(path).read_bytes()) if read is None else read,
+            source=holdout,
+            args=args,
+            deploy=deploy,
+            rule=rule,
+            baseline=baseline,
+            baseline_days=baseline_days,
+            sinks=tuple(sinks),
+            approve=approve,
+            folder=Path(folder),
+            clock=self._clock,
+            patience=patience,
+        )
 
     # --- what people ask ----------------------------------------------------------------------
 
@@ -136,21 +143,18 @@ class RetrainLoop:
         if decision.action is not Action.RETRAIN:
             msg = f"the decision is to {decision.action.value}, not to retrain: {decision.trigger}"
             raise InputError(msg)
-        found = self._store.get(SPACE, self._name)
-        known = None if found is None else State.from_json(found.value)
+        found = self._book.find()
+        known, version = (None, 0) if found is None else found
         ident = loop_id(decision, name=self._name)
         if known is not None and (not known.move.over or known.id == ident):
             return self._status(known)
-        if (past := self._store.get(PAST, ident)) is not None:
-            return self._status(State.from_json(past.value))
-        incumbent = self._incumbent if isinstance(self._incumbent, str) else self._incumbent()
-        now = self._clock.now()
+        if (past := self._book.past(ident)) is not None:
+            return self._status(past)
+        given, now = self._parts.incumbent, self._clock.now()
+        incumbent = given if isinstance(given, str) else given()
         state = begin(decision, name=self._name, incumbent=incumbent, now=now)
-        changes = self._changes(state, 0 if found is None else found.version, before=None)
-        if known is not None:
-            changes.append(Put(space=PAST, key=known.id, value=known.to_json()))
         try:
-            self._store.write(changes)
+            self._book.write(state, version, before=known)
         except StoreConflict:  # somebody else opened one at the same time
             return self.status()
         return status_of(state, now=now, did=state.notes[-1].said)
@@ -161,7 +165,7 @@ class RetrainLoop:
         Raises:
             ConfigError: none was opened.
         """
-        return self._status(self._known()[0])
+        return self._status(self._book.known()[0])
 
     def approve(self, gate: Gate, *, by: str) -> LoopStatus:
         """Say yes to what the loop asks for; the next `advance` does it.
@@ -177,13 +181,13 @@ class RetrainLoop:
         if not by.strip() or gate not in GATES:
             msg = f"approve(gate={gate!r}, by={by!r}): gate is one of {GATES}, by names a person"
             raise InputError(msg)
-        state, version = self._known()
+        state, version = self._book.known()
         row = TABLE.get(state.move)
         if row is None or row.gate != gate:
             msg = f"the retraining of {self._name} is at {state.move.value!r} and asks for no {gate!r}"
             raise ConfigError(msg)
         after = self._approved(state, gate, by)
-        self._store.write(self._changes(after, version, before=state))
+        self._book.write(after, version, before=state)
         return self._status(after)
 
     def review(self) -> ReviewBatch:
@@ -192,7 +196,7 @@ class RetrainLoop:
         Raises:
             UnreadableData: the loop has not come that far.
         """
-        return ReviewBatch.open(self._parts().review(self._known()[0]))
+        return ReviewBatch.open(self._parts.review(self._book.known()[0]))
 
     def import_labels(self, source: str | Path) -> LoopStatus:
         """Take labels that people made elsewhere: every frame that is there counts as reviewed.
@@ -218,7 +222,7 @@ class RetrainLoop:
         Raises:
             ConfigError: it ended without a change of traffic.
         """
-        state, version = self._known()
+        state, version = self._book.known()
         if state.move in {Move.REFUSED, Move.ABORTED, Move.ROLLED_BACK}:
             msg = f"the retraining of {self._name} is {state.move}; {state.incumbent} serves"
             raise ConfigError(msg)
@@ -227,7 +231,7 @@ class RetrainLoop:
             after = state.to(
                 Move.STOP, said, step=state.step, now=self._clock.now(), reasons=(reason,)
             )
-            self._store.write(self._changes(after, version, before=state))
+            self._book.write(after, version, before=state)
         return self.advance()
 
     # --- what a scheduler calls ---------------------------------------------------------------
@@ -244,18 +248,22 @@ class RetrainLoop:
             ConfigError: none was opened, or the parts do not fit.
             DriftlineError: a part failed; nothing is lost, the next call tries again.
         """
-        state, version = self._known()
+        with alone(self._parts.folder / "lock") as free:
+            if free:
+                return self._advance()
+        waits_for = "another call on this machine, which is at it"
+        return status_of(self._book.known()[0], now=self._clock.now(), waits_for=waits_for)
+
+    def _advance(self) -> LoopStatus:
+        state, version = self._book.known()
         row = TABLE.get(state.move)
         if row is None:
             return self._status(state)
-        parts = self._parts()
-        if row.gate is not None and row.gate not in state.approved and row.asks is not None:
-            asks = row.asks(parts, state)
-            if asks is not None and not (self._approve is not None and self._approve(asks) is True):
-                return status_of(state, now=self._clock.now(), asks=asks, waits_for=str(asks))
-            if asks is not None:
-                state = self._approved(state, row.gate, "the approve function")
-        answer = row.does(parts, state, self._frames(state))
+        if (asks := self._asks(state)) is not None:
+            if not self._says_yes(asks, state):
+                return status_of(state, now=self._clock.now(), asks=asks)
+            state = self._approved(state, asks.gate, "the approve function")
+        answer = row.does(self._parts, state, self._book.frames(state.id, self._parts.class_names))
         if isinstance(answer, Wait):
             return status_of(state, now=self._clock.now(), waits_for=answer.said)
         return self._move(state, version, answer)
@@ -271,12 +279,8 @@ class RetrainLoop:
         if to is Move.START and state.move is Move.TRAIN:  # another attempt wants another yes
             approved = {gate: by for gate, by in state.approved.items() if gate != "money"}
             after = evolve(after, attempt=state.attempt + 1, approved=approved)
-        changes = self._changes(after, version, before=state)
-        if answer.frames is not None:
-            value = {"frames": [frame.to_json() for frame in answer.frames]}
-            changes.append(Put(space=FRAMES, key=state.id, value=value))
         try:
-            self._store.write(changes)
+            self._book.write(after, version, before=state, frames=answer.frames)
         except StoreConflict:
             return self._overtaken(state)
         _log.info("%s: %s", self._name, after.notes[-1])
@@ -284,9 +288,9 @@ class RetrainLoop:
 
     def _overtaken(self, state: State) -> LoopStatus:
         """Somebody else moved the loop meanwhile; a training that nobody waits for is stopped."""
-        stored = self._known()[0]
+        stored = self._book.known()[0]
         if stored.id != state.id or stored.move in {Move.STOP, Move.ABORTED}:
-            self._backend.cancel(state.key)
+            self._parts.backend.cancel(state.key)
         return self._status(stored)
 
     # --- small things -------------------------------------------------------------------------
@@ -296,63 +300,21 @@ class RetrainLoop:
         approved = {**state.approved, gate: by}
         return evolve(state, approved=approved, notes=(*state.notes, note))
 
-    def _known(self) -> tuple[State, int]:
-        found: Document | None = self._store.get(SPACE, self._name)
-        if found is None:
-            msg = f"no retraining of {self._name} was opened; call open(decision)"
-            raise ConfigError(msg)
-        return State.from_json(found.value), found.version
+    def _asks(self, state: State) -> Ask | None:
+        """What needs a yes before the next move."""
+        row = TABLE.get(state.move)
+        if row is None or row.asks is None or row.gate in state.approved:
+            return None
+        return row.asks(self._parts, state)
 
-    def _changes(self, state: State, version: int, *, before: State | None) -> list[Change]:
-        old = 0 if before is None else len(before.notes)
-        return [
-            Put(space=SPACE, key=self._name, value=state.to_json(), version=version),
-            *(
-                Append(
-                    space=SPACE,
-                    key=self._name,
-                    at=note.at,
-                    record={"loop": state.id, "step": note.step, "said": note.said},
-                )
-                for note in state.notes[old:]
-            ),
-        ]
-
-    def _frames(self, state: State) -> tuple[LoopFrame, ...]:
-        found = self._store.get(FRAMES, state.id)
-        if found is None:
-            return ()
-        names = self._opened().class_names
-        return tuple(LoopFrame.from_json(one, names) for one in found.value["frames"])
-
-    def _opened(self) -> Holdout:
-        if not isinstance(self._holdout, Holdout):
-            self._holdout = Holdout.open(self._holdout)
-        return self._holdout
-
-    def _parts(self) -> Parts:
-        return Parts(
-            name=self._name,
-            backend=self._backend,
-            sample=lambda: tuple(self._sample()),
-            read=self._read,
-            holdout=self._opened(),
-            args=self._args,
-            deploy=self._deploy,
-            rule=self._rule,
-            baseline=self._baseline,
-            baseline_days=self._baseline_days,
-            sinks=self._sinks,
-            folder=self._folder,
-            clock=self._clock,
-            patience=self._patience,
-        )
+    def _says_yes(self, asks: Ask, state: State) -> bool:
+        """Whether the approve function does; after a failed training only a person's word counts."""
+        if self._parts.approve is None or (asks.gate == "money" and state.attempt > 1):
+            return False
+        return self._parts.approve(asks) is True
 
     def _status(self, state: State) -> LoopStatus:
-        row, asks = TABLE.get(state.move), None
-        if row is not None and row.asks is not None and row.gate not in state.approved:
-            asks = row.asks(self._parts(), state)
-        return status_of(state, now=self._clock.now(), asks=asks)
+        return status_of(state, now=self._clock.now(), asks=self._asks(state))
 
     def __repr__(self) -> str:
         """What it retrains."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, Protocol, TypeAlias
 
@@ -74,18 +75,25 @@ class Parts:
 
     name: str
     backend: RetrainBackend
-    sample: Callable[[], Sequence[SampledFrame]]
+    incumbent: str | Callable[[], str]
+    sample: Callable[[], Iterable[SampledFrame]]
     read: Callable[[str], bytes]
-    holdout: Holdout
+    source: Holdout | str | Path
     args: TrainArgs
     deploy: Deploy
     rule: PromotionRule
     baseline: Callable[[datetime, datetime], Profile | None] | None
     baseline_days: int
     sinks: Sequence[MarkSink]
+    approve: ApproveFunction | None
     folder: Path
     clock: Clock
     patience: timedelta
+
+    @cached_property
+    def holdout(self) -> Holdout:
+        """The golden holdout, opened when it is first needed."""
+        return self.source if isinstance(self.source, Holdout) else Holdout.open(self.source)
 
     @property
     def pixels(self) -> Path:

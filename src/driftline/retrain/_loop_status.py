@@ -84,9 +84,7 @@ class LoopStatus(Shown):
             said = [note.said for note in self.notes if note.step == number]
             lines.append(f"  [{self._mark(number)}] {number} {step:<9}{said[-1] if said else ''}")
         lines += [f"  because {reason}" for reason in self.reasons]
-        if self.asks is not None:
-            lines.append(f"  needs a yes: {self.asks}")
-        elif self.waits_for:
+        if self.waits_for:
             lines.append(f"  waits for: {self.waits_for}")
         return "\n".join(line.rstrip() for line in lines)
 
@@ -115,7 +113,7 @@ def status_of(
         since=state.since,
         at=now,
         did=did,
-        waits_for=waits_for,
+        waits_for=waits_for or ("" if asks is None else f"a yes to {asks}"),
         asks=asks,
         approved=state.approved,
         promotion=None if promotion is None else Promotion.from_dict(promotion),

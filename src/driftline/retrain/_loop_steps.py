@@ -1,14 +1,14 @@
-"""What each move of a retraining does: one function a move, and the table of them.
+"""What each move of a retraining does: one function a move.
 
 Every function may be killed anywhere and called again: what it made is found by the key.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
-from attrs import evolve, frozen
+from attrs import evolve
 
 from driftline.errors import ConfigError
 from driftline.holdout import Evaluation, LabelledFrame
@@ -16,14 +16,14 @@ from driftline.records import Detections
 from driftline.retrain import _lock
 from driftline.retrain._backend import (
     DatasetVersion,
-    TrainingRequest,
     TrainingRun,
     TrainingStatus,
 )
+from driftline.retrain._loop_asks import request_of
 from driftline.retrain._loop_detect import Found, NotYet, score, show
 from driftline.retrain._loop_frames import LoopFrame, keep
-from driftline.retrain._loop_parts import PROPOSE_ABOVE, Answer, Ask, Done, Parts, Wait
-from driftline.retrain._loop_state import Gate, Move, State
+from driftline.retrain._loop_parts import PROPOSE_ABOVE, Answer, Done, Parts, Wait
+from driftline.retrain._loop_state import Move, State
 from driftline.retrain._review import ReviewBatch, ReviewFrame
 from driftline.retrain._stages import Phase
 
@@ -104,16 +104,6 @@ def _labelled(parts: Parts, frames: Frames) -> list[LabelledFrame]:
     return [frame.labelled(parts.pixels) for frame in frames]
 
 
-def ask_reviewers(parts: Parts, state: State) -> Ask | None:
-    """People have to look at every frame, or to say that it is enough."""
-    batch = ReviewBatch.open(parts.review(state))
-    progress = batch.read().progress
-    if progress.complete:
-        return None
-    said = f"{str(progress).splitlines()[0]}, in {batch.folder}; a yes ends the review as it is"
-    return Ask(gate="review", name=parts.name, said=said)
-
-
 def take_review(parts: Parts, state: State, frames: Frames) -> Answer:
     """Take the labels as people left them; frames that nobody looked at are left out."""
     review = ReviewBatch.open(parts.review(state)).read()
@@ -163,25 +153,6 @@ def _plain(version: DatasetVersion) -> dict[str, str | int]:
 
 
 _VERSION: Final = ("ref", "version", "digest", "added", "replayed")
-
-
-def request_of(parts: Parts, state: State) -> TrainingRequest:
-    """The training of this loop."""
-    dataset = DatasetVersion(**state.facts["dataset"])
-    return TrainingRequest(base=state.incumbent, dataset=dataset, args=parts.args)
-
-
-def ask_money(parts: Parts, state: State) -> Ask | None:
-    """What it costs, and a second training after one that failed, are somebody's to approve."""
-    request = request_of(parts, state)
-    cost = parts.backend.cost(request)
-    if cost is None and state.attempt == 1:
-        return None
-    what = f"train {request.base} for {request.args.epochs} epochs on {request.dataset}"
-    again = "" if state.attempt == 1 else f", attempt {state.attempt}"
-    price = "no money" if cost is None else cost.said
-    most = None if cost is None else cost.most_cents
-    return Ask(gate="money", name=parts.name, said=f"{what}{again}: {price}", most_cents=most)
 
 
 def start(parts: Parts, state: State, _frames: Frames) -> Answer:
@@ -262,13 +233,6 @@ def _judged(parts: Parts, scores: Mapping[str, Mapping[str, Evaluation]]) -> Ans
 # --- 6 deploy ---------------------------------------------------------------------------------
 
 
-def ask_rollout(parts: Parts, state: State) -> Ask:
-    """Traffic moves only with a yes."""
-    ground = "; ".join(state.facts["promotion"]["reasons"])
-    said = f"{state.candidate} to follow {state.incumbent}: {ground}"
-    return Ask(gate="rollout", name=parts.name, said=said)
-
-
 def roll_out(parts: Parts, state: State, _frames: Frames) -> Answer:
     """Hand over at once, or take the rollout as far as it goes now."""
     rollout = parts.deploy(state.candidate)
@@ -308,40 +272,3 @@ def stop(parts: Parts, state: State, _frames: Frames) -> Answer:
     if status.phase is not Phase.ROLLED_BACK:
         return Wait(f"{status.phase}: {status.note or status.reason}")
     return Done(said=status.reason, to=Move.ROLLED_BACK, reasons=state.reasons)
-
-
-# --- the table --------------------------------------------------------------------------------
-
-
-@frozen(kw_only=True)
-class Row:
-    """One move.
-
-    Attributes:
-        step: number of the guide's step.
-        does: the function.
-        then: the move after it.
-        gate: what needs a yes before it, with the function that says what for; None there: nothing.
-    """
-
-    step: int
-    does: Callable[[Parts, State, Frames], Answer]
-    then: Move
-    gate: Gate | None = None
-    asks: Callable[[Parts, State], Ask | None] | None = None
-
-
-TABLE: Final[Mapping[Move, Row]] = {
-    Move.SAMPLE: Row(step=2, does=sample, then=Move.ANNOTATE),
-    Move.ANNOTATE: Row(step=3, does=annotate, then=Move.REVIEW),
-    Move.REVIEW: Row(step=3, does=take_review, then=Move.FREEZE, gate="review", asks=ask_reviewers),
-    Move.FREEZE: Row(step=4, does=freeze, then=Move.START),
-    Move.START: Row(step=4, does=start, then=Move.TRAIN, gate="money", asks=ask_money),
-    Move.TRAIN: Row(step=4, does=train, then=Move.VALIDATE),
-    Move.VALIDATE: Row(step=5, does=validate, then=Move.ROLL_OUT),
-    Move.ROLL_OUT: Row(step=6, does=roll_out, then=Move.BASELINE, gate="rollout", asks=ask_rollout),
-    Move.BASELINE: Row(step=7, does=_lock.take_baseline, then=Move.ANNOUNCE),
-    Move.ANNOUNCE: Row(step=7, does=_lock.announce, then=Move.DONE),
-    Move.STOP: Row(step=6, does=stop, then=Move.ABORTED),
-}
-"""The machine: each move, the guide's step it belongs to, what it needs and what comes after."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
@@ -14,6 +15,7 @@ from driftline.errors import (
     ContextMismatch,
     InputError,
     NotFound,
+    TransitionFailed,
     UnreadableData,
 )
 from driftline.holdout import LabelledFrame
@@ -42,6 +44,8 @@ from driftline.retrain._backend import (
 SHA256_DIGITS: Final = 64
 ARCHIVE_BYTES: Final = 2**28
 """More pictures go in several archives, which are held in memory one at a time."""
+INGEST_PATIENCE: Final = timedelta(seconds=30)
+"""How long a call waits for an upload to be processed; the next one goes on."""
 EPOCH_OF_ZIP: Final = (1980, 1, 1, 0, 0, 0)
 
 
@@ -136,9 +140,7 @@ class PlatformBackend:
                 _require_readable(dataset, missing, begun=len(missing) < len(frames))
                 archive = _zipped(missing, split, class_names)
                 # a picture that is there under another name is replaced, and then has its digest
-                self._platform.datasets.upload(
-                    dataset, archive, split=split, conflict="replace", wait=False
-                )
+                self._upload(dataset, archive, split)
                 return None
         frozen = self._platform.datasets.freeze_version(dataset, f"driftline {key}")
         return DatasetVersion(
@@ -148,6 +150,18 @@ class PlatformBackend:
             added=len(train) + len(val),
             replayed=dataset.splits.get("train", 0) - len(train),
         )
+
+    def _upload(self, dataset: Dataset, archive: bytes, split: Split) -> None:
+        """Send an archive; whether it is there, and whole, the next call sees."""
+        try:
+            self._platform.datasets.upload(
+                dataset, archive, split=split, conflict="replace", timeout=INGEST_PATIENCE
+            )
+        except Conflict:  # somebody else's is being processed
+            return
+        except TransitionFailed:
+            if self._platform.datasets.get(dataset).status is not DatasetStatus.PROCESSING:
+                raise
 
     # --- the training -------------------------------------------------------------------------
 
@@ -167,23 +181,26 @@ class PlatformBackend:
         if model.has_weights or self._platform.training.status(model) is not None:
             return run
         args = request.args
-        started = self._platform.training.start(
-            model,
-            data=request.dataset.ref,
-            base=request.base,
-            epochs=args.epochs,
-            lr0=args.lr0,
-            optimizer=args.optimizer,
-            imgsz=args.imgsz,
-            batch=args.batch,
-            patience=args.patience,
-            seed=args.seed,
-            freeze=args.freeze,
-            more=args.more,
-            gpu=self._gpu,
-            budget_cents=self._budget_cents,
-            approve_cost=True,  # the loop asks before
-        )
+        try:
+            started = self._platform.training.start(
+                model,
+                data=request.dataset.ref,
+                base=request.base,
+                epochs=args.epochs,
+                lr0=args.lr0,
+                optimizer=args.optimizer,
+                imgsz=args.imgsz,
+                batch=args.batch,
+                patience=args.patience,
+                seed=args.seed,
+                freeze=args.freeze,
+                more=args.more,
+                gpu=self._gpu,
+                budget_cents=self._budget_cents,
+                approve_cost=True,  # the loop asks before
+            )
+        except Conflict:  # another call was faster
+            return run
         return TrainingRun(key=key, ref=model.model_ref, said=str(started))
 
     def _model(self, key: str) -> Model:
