@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from datetime import timedelta
 from typing import Protocol, TypeVar
 
-from driftline._checks import refuse_other
+from driftline._checks import parts, refuse_other
 from driftline._wire import Flow
 from driftline.platform._datasets import (
     CONFLICTS,
@@ -81,7 +81,7 @@ class AsyncDatasets:
                 ref,
                 name=name,
                 task=task,
-                class_names=class_names,
+                class_names=parts(class_names, str, name="class_names", what="a name"),
                 description=description,
                 metadata=metadata or {},
             )

@@ -9,7 +9,7 @@ from typing import Final, Literal, TypeAlias
 
 from attrs import field, frozen
 
-from driftline._checks import refuse_number, refuse_other
+from driftline._checks import parts, refuse_number, refuse_other
 from driftline.errors import InputError
 from driftline.platform._calls import within
 from driftline.platform._deployment import DATABASE_ID, SLUG
@@ -192,7 +192,10 @@ def labels_of(labels: Labels) -> tuple[Label, ...]:
     Raises:
         InputError: one is none, or there are more than the Platform takes.
     """
-    found = _of_detections(labels) if isinstance(labels, Detections) else tuple(labels)
+    if isinstance(labels, Detections):
+        found = _of_detections(labels)
+    else:
+        found = parts(labels, Label, name="labels", what="a Label(…)")
     if len(found) > MOST_LABELS:
         msg = f"{len(found)} labels: the Platform takes {MOST_LABELS} an image"
         raise InputError(msg)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import Protocol, TypeVar
 
-from driftline._checks import refuse_other
+from driftline._checks import parts, refuse_other
 from driftline._wire import Flow
 from driftline.platform._datasets import (
     CONFLICTS,
@@ -96,7 +96,7 @@ class Datasets:
                 ref,
                 name=name,
                 task=task,
-                class_names=class_names,
+                class_names=parts(class_names, str, name="class_names", what="a name"),
                 description=description,
                 metadata=metadata or {},
             )

@@ -9,6 +9,7 @@ from typing import Final, TypeVar
 
 from attrs import evolve
 
+from driftline._checks import refuse_number
 from driftline._retry import Retry
 from driftline._wire import Call, Flow
 from driftline.errors import (
@@ -61,6 +62,7 @@ OnStage = Callable[[DatasetUpload], None]
 
 ONCE: Final = Retry(attempts=1)
 """For what spends money: not even a call that was surely refused is sent again by itself."""
+_WEIGHTS: Final = (".pt", ".yaml", ".yml")
 _IN_DOUBT: Final = (Unreachable, PlatformBroken, UnreadableReply)
 
 
@@ -357,6 +359,8 @@ class Learning:
         budget_cents: float | None,
     ) -> Flow[TrainingStart]:
         """Start a training: one call, never a second."""
+        if budget_cents is not None:  # a bound that cannot be compared would be none, and too late
+            refuse_number("budget_cents", budget_cents, "0 or more, or None for no bound", least=0)
         address = yield from self.model_address(ref)
         dataset = yield from self.dataset_address(data)
         weights = yield from self._base(base)
@@ -381,7 +385,8 @@ class Learning:
         return started
 
     def _base(self, base: str) -> Flow[str]:
-        if base.endswith((".pt", ".yaml", ".yml")) and "/" not in base:
+        given: object = base
+        if isinstance(given, str) and given.endswith(_WEIGHTS) and "/" not in given:
             return base
         return (yield from self.model_address(base)).uri
 

@@ -102,6 +102,7 @@ def _checked_retry(retry: Retry | None) -> Retry:
 
 
 def _check_rate_limits(rate_limits: Mapping[str, int]) -> None:
+    part(rate_limits, Mapping, name="rate_limits", what="categories of calls and their limits")
     known = (*PER_MINUTE, UNLIMITED)
     if unknown := [name for name in rate_limits if name not in known]:
         msg = f"rate_limits={unknown[0]!r} is no category of calls; those are {', '.join(known)}"

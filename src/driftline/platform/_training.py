@@ -8,7 +8,7 @@ from typing import Any, Final, Literal, TypeAlias, get_args
 
 from attrs import field, frozen
 
-from driftline._checks import refuse_other
+from driftline._checks import part, refuse_other
 from driftline.errors import InputError
 from driftline.platform._calls import within
 from driftline.platform._models import ModelStatus
@@ -105,6 +105,7 @@ class TrainArgs:
             raise InputError(msg)
         for name, (low, high) in _RANGES.items():
             within(name, getattr(self, name), low, high, whole=name != "lr0")
+        part(self.more, Mapping, name="more", what="arguments by their names")
         if twice := {*self.more} & {"model", "data", *self.wire()}:
             msg = f"more={sorted(twice)} have parameters of their own"
             raise InputError(msg)

@@ -12,7 +12,7 @@ from typing import Any, Final, Literal, TypeAlias
 
 from attrs import field, frozen
 
-from driftline._checks import refuse_other
+from driftline._checks import part, refuse_other
 from driftline.errors import InputError, UnreadableData
 from driftline.platform._datasets import SPLITS, IngestSummary, Split
 
@@ -138,6 +138,7 @@ def load_archive(archive: Archive) -> Package:
         InputError: there is no such file, it is empty or too large, or no archive the Platform
             takes.
     """
+    part(archive, (bytes, str, os.PathLike), name="archive", what="a path, or the bytes of a file")
     content = archive if isinstance(archive, bytes) else _read(Path(archive))
     _check_size(len(content))
     kind = _kind_of(content) if isinstance(archive, bytes) else _suffix(Path(archive))
