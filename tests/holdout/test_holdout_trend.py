@@ -366,3 +366,10 @@ def test_false_alarms_in_a_year_closely():
     share, error = rate(alarms(values, np.full(52, SE)))
 
     assert share == pytest.approx(0.046, abs=error + 0.003)
+
+
+@pytest.mark.parametrize("wrong", [None, "week", [3], [Detections]])
+def test_a_trend_is_of_evaluations(wrong):
+    """Anything else is refused by name."""
+    with pytest.raises(InputError, match="evaluations"):
+        Trend.of(wrong)

@@ -545,3 +545,15 @@ def test_a_profile_can_be_pickled():
     week = profile_of(stream(1, 20), features=[*DEFAULT_FEATURES, BOTTOM])
 
     assert week == pickle.loads(pickle.dumps(week))
+
+
+def test_features_are_features():
+    """A name in place of a feature is refused; features from a generator are all counted."""
+    for wrong in (3, "area", ["area"]):
+        with pytest.raises(InputError, match="features"):
+            ProfileBuilder(features=wrong)
+
+    builder = ProfileBuilder(features=(each for each in DEFAULT_FEATURES))
+    assert [each.name for each in DEFAULT_FEATURES] == [
+        each.name for each in builder.profile().histograms
+    ]

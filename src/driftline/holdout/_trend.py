@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from attrs import asdict, evolve, frozen
 
+from driftline._checks import parts
 from driftline._draw import Shown, View, plot
 from driftline._stats.intervals import Interval, normal_quantile
 from driftline._stats.trend import (
@@ -154,7 +155,8 @@ class Trend(Shown):
         if rule not in _WEAKNESS:
             msg = f"rule={rule!r} must be one of {', '.join(map(repr, _WEAKNESS))}"
             raise InputError(msg)
-        ordered = _ordered(evaluations)
+        given = parts(evaluations, Evaluation, name="evaluations", what="an Evaluation")
+        ordered = _ordered(given)
         for later in ordered[1:]:
             ordered[0].settings.require_same(later.settings)
         points = _points(ordered)

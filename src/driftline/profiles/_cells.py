@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from attrs import field, frozen
 
+from driftline._checks import parts
 from driftline.errors import InputError
 from driftline.profiles._features import Feature, IntArray
 from driftline.profiles._judge import REJECTED
@@ -184,10 +185,11 @@ class Table:
 
 def check_names(features: Sequence[Feature]) -> tuple[Feature, ...]:
     """Refuse two features of one name, and names that the profile keeps for itself."""
-    names = [f.name for f in features]
+    checked = parts(features, Feature, name="features", what="a Feature")
+    names = [f.name for f in checked]
     kept = {BOXES, FRAMES, *REJECTED_BINS}
     wrong = sorted({n for n in names if names.count(n) > 1 or n in kept})
     if wrong:
         msg = f"feature names {wrong} are taken; give each feature its own name"
         raise InputError(msg)
-    return tuple(features)
+    return checked
