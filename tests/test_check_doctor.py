@@ -49,6 +49,15 @@ class Broken:
         raise DeliveryFailed("nobody answers")
 
 
+class Foreign(Broken):
+    """A sink of somebody else's making, whose errors say too much."""
+
+    name = "foreign"
+
+    def check(self):
+        raise RuntimeError("https://hooks.example/T0/secret")
+
+
 class Refusing(Broken):
     """A sink that takes nothing, ever."""
 
@@ -181,13 +190,15 @@ def test_parts():
             watching(
                 platform=platform,
                 deployments=["acme/line-3", "acme/nobody"],
-                sinks=[Broken(), RecordingSink()],
+                sinks=[Broken(), Foreign(), RecordingSink()],
             )
         )
 
         assert found(seen, "deployment acme/line-3").ok
     assert "NotFound" in found(seen, "deployment acme/nobody").told
     assert "nobody answers" in found(seen, "sink broken").told
+    assert "RuntimeError" in found(seen, "sink foreign").told
+    assert "secret" not in str(seen) + seen._repr_html_()
     assert found(seen, "sink recording").ok is not False
 
 

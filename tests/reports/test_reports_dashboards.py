@@ -115,6 +115,16 @@ def test_grafana_alert_rules():
     assert json.dumps(group["rules"][1]["data"][0]["model"]["expr"]) in alike
 
 
+def test_grafana_words():
+    """The value is filled in where Grafana keeps it; a runbook stays as it was written."""
+    rule = rules.Threshold(series="cost", above=3, runbook="Compare $value with {{budget}}")
+    (group,) = json.loads(grafana_alert_rules([rule], datasource_uid="prom").text)["groups"]
+    told = group["rules"][0]["annotations"]
+
+    assert "$values.A.Value" in told["summary"]
+    assert told["runbook"].startswith("Compare $value with ")
+
+
 def test_grafana_environment():
     """Provisioning fills in nothing: a dollar in a name stays one."""
     rule = rules.Threshold(series="cost", above=3, name="over $HOME", runbook=BOOK)

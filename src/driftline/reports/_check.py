@@ -207,7 +207,10 @@ def _tried(area: str, what: str, do: Callable[[], str]) -> Finding:
     try:
         return Finding(area=area, what=what, ok=True, told=do())
     except DriftlineError as exc:
-        return Finding(area=area, what=what, ok=False, told=f"{type(exc).__name__}: {exc}")
+        told = f"{type(exc).__name__}: {exc}"
+    except Exception as exc:  # noqa: BLE001 - isolation border: parts of users' own raise anything
+        told = f"{type(exc).__name__}; its words are left out, as they may hold a credential"
+    return Finding(area=area, what=what, ok=False, told=told)
 
 
 def _parts(monitor: Monitor) -> Iterator[Finding]:

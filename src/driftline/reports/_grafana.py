@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from driftline.reports._exported import Exported, as_json
 from driftline.reports._panels import Limit, Panel, panels
-from driftline.reports._prometheus import LATE, alerting
+from driftline.reports._prometheus import LATE, VALUE, alerting
 from driftline.reports._promql import STANDS, duration
 from driftline.rules import Rule
 from driftline.sinks._names import NAMESPACE, prometheus_name
@@ -191,7 +191,7 @@ def _rule(alert: dict[str, Any], datasource_uid: str) -> dict[str, Any]:
         "execErrState": "Error",
         "labels": {name: _unread(text) for name, text in alert["labels"].items()},
         "annotations": {
-            name: text.replace("$value", "$values.A.Value")
+            name: text.replace(VALUE, VALUE.replace("$value", "$values.A.Value"))
             for name, text in alert["annotations"].items()
         },
         "isPaused": False,

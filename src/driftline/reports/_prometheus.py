@@ -98,7 +98,7 @@ def _said(rule: Rule, asked: Condition) -> Mapping[str, str]:
     """What people are told, in the words of the rule; the value is Prometheus' to fill in."""
     unit = f" {rule.unit}" if rule.unit else ""
     words = {
-        "summary": f"{_plain(rule.name)} is at {_VALUE}{unit}",
+        "summary": f"{_plain(rule.name)} is at {VALUE}{unit}",
         "expected": "" if asked.threshold is None else _plain(rule.expected(asked.threshold)),
         "runbook": _plain(rule.runbook),
         **{f"link_{prometheus_name(link.text)}": _plain(link.url) for link in rule.links},
@@ -106,7 +106,8 @@ def _said(rule: Rule, asked: Condition) -> Mapping[str, str]:
     return {name: text for name, text in words.items() if text}
 
 
-_VALUE: Final = '{{ $value | printf "%.4g" }}'
+VALUE: Final = '{{ $value | printf "%.4g" }}'
+"""The number that breached, in a template of an annotation."""
 
 
 def _plain(text: str) -> str:
