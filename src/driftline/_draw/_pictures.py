@@ -16,7 +16,7 @@ from driftline._draw._theme import Role, Tone
 Numbers: TypeAlias = Sequence[float] | npt.NDArray[np.float64]
 FloatArray: TypeAlias = npt.NDArray[np.float64]
 
-MOST_ROWS: Final = 16
+MOST_ROWS: Final = 12
 """Rows of a ranked picture: a screenful."""
 _BINS: Final = 28
 _CURVES: Final[tuple[tuple[Role, bool], ...]] = (

@@ -201,9 +201,9 @@ class Backtest(Shown):
         ends = days(self.rows[0].at), days(self.rows[-1].at)
         again = [set(one.retrainings) - set(one.if_cured) for one in self._all]
         return Picture(
-            title=f"{self.own.often.capitalize()} in {self.span.days} days",
+            title=f"This policy retrains {self.own.often} in {self.span.days} days",
             detail=self.trigger,
-            x=Axis(label="time of the evidence", scale="time", low=ends[0], high=ends[1]),
+            x=Axis(label="time of the evidence, UTC", scale="time", low=ends[0], high=ends[1]),
             y=Axis(label=self._varied, scale="names", names=[one.name for one in self._all]),
             marks=[
                 _dots(again, "again, if it cured nothing", hollow=True),
