@@ -5,7 +5,7 @@ from pathlib import Path
 TORCH = "def set_num_threads(n): print('threads', n, flush=True)\n"
 
 ULTRALYTICS = """
-import json, os, time
+import json, os, socket, time
 from pathlib import Path
 
 settings = {"sync": True, "mlflow": True}
@@ -37,6 +37,8 @@ class YOLO:
         else:
             done = 0
             Path("told.json").write_text(json.dumps([given, dict(os.environ), os.getcwd()]))
+        if given.get("calls"):
+            socket.create_connection(("127.0.0.1", given["calls"]), 1)
         if given.get("says"):
             raise ValueError(given["says"])
         run = Path(given["project"]) / given["name"]

@@ -171,10 +171,14 @@ def test_a_version_is_a_yolo_dataset(backend, fresh, tmp_path):
 
 def test_a_wrong_id_is_refused(backend, fresh):
     """An id that is not the digest would let a picture be trained and evaluated on."""
-    wrong = LabelledFrame(truth=fresh[0].truth, image=fresh[0].image, id=fresh[1].id)
-
-    with pytest.raises(InputError, match="must be its SHA-256"):
-        add(backend, "loop-1", [wrong])
+    truth, image = fresh[0].truth, fresh[0].image
+    for wrong in (
+        LabelledFrame(truth=truth, image=image, id=fresh[1].id),
+        LabelledFrame(truth=truth, image=image, id="../../../etc/passwd"),
+        LabelledFrame(truth=truth, image=np.zeros((128, 128, 3), np.uint8), id=fresh[0].id),
+    ):
+        with pytest.raises(InputError, match=r"the file's SHA-256|is no file"):
+            add(backend, "loop-1", [wrong])
     assert fresh[1].id not in backend.trained_on()
     assert 8 == add(backend, "loop-1", fresh[:2]).replayed + 2
 
@@ -412,6 +416,13 @@ def test_an_error_is_told(trainer, tmp_path):
     assert TrainingStatus.FAILED is progress.status
     assert "ValueError: no images found" == progress.error
     assert 1 == TrainingFolder(Path(run.ref)).attempts
+
+
+def test_the_network_is_closed(trainer, tmp_path):
+    """Whatever ultralytics would like to fetch, or to tell."""
+    progress = until(trainer, trainer.train("k-1", request(trainer, tmp_path, calls=9)))
+
+    assert "the network is closed to this process" in progress.error
 
 
 def test_cancel_ends_this_training_alone(trainer, tmp_path):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
@@ -29,6 +30,7 @@ __all__ = ["DatasetStore", "Entry", "Version", "named", "write_once"]
 Split: TypeAlias = Literal["train", "val"]
 SCHEMA: Final = "driftline.dataset/1"
 _MOST_BYTES = 4_000_000_000
+_DIGEST: Final = re.compile("[0-9a-f]{64}")
 _PART = ".part"  # of a file that is being written
 
 
@@ -111,7 +113,7 @@ class Version:
 
         Raises:
             ContextMismatch: the classes are others.
-            InputError: a picture is in both splits.
+            InputError: a picture is in both splits, is no file, or has an id that is no digest.
         """
         if self.entries and dict(class_names) != dict(self.class_names):
             msg = f"the dataset has the classes {dict(self.class_names)}, the new frames {dict(class_names)}"
@@ -120,11 +122,29 @@ class Version:
         for split, some in frames.items():
             for frame in some:
                 if frame.id in added:
-                    msg = f"the picture {frame.id} is there twice; it can be in one split once"
+                    msg = (
+                        f"the picture {frame.id} is there twice; in both splits it would choose the "
+                        "best epoch by what was learned by heart: leave it out of one"
+                    )
                     raise InputError(msg)
-                suffix = Path(frame.image).suffix.lower()
+                suffix = _file_of(frame).suffix.lower()
                 added[frame.id] = Entry(suffix=suffix, split=split, labels=label_lines(frame))
         return Version(class_names=dict(class_names), entries={**self.entries, **added})
+
+
+def _file_of(frame: LabelledFrame) -> Path:
+    """The file of a frame that is named as it must be, so that its name is safe as a path.
+
+    Raises:
+        InputError: it has no file, or its id is no digest.
+    """
+    if not isinstance(frame.image, (str, Path)):
+        msg = f"frame {frame.id!r} is no file; write its picture to one"
+        raise InputError(msg)
+    if not _DIGEST.fullmatch(frame.id):
+        msg = f"the id of {str(frame.image)!r} is {frame.id!r}; it must be the file's SHA-256, 64 hex digits"
+        raise InputError(msg)
+    return Path(frame.image)
 
 
 @frozen
@@ -190,7 +210,7 @@ class DatasetStore:
         return data
 
     def _keep_picture(self, frame: LabelledFrame) -> None:
-        origin = Path(frame.image)
+        origin = _file_of(frame)
         target = self._picture(frame.id, origin.suffix.lower())
         if target.is_file():
             return
@@ -199,7 +219,7 @@ class DatasetStore:
         try:
             shutil.copyfile(origin, part)
             if (digest := sha256_of(part).removeprefix("sha256:")) != frame.id:
-                msg = f"the id of {str(origin)!r} is {frame.id!r}; it must be its SHA-256, {digest}"
+                msg = f"the id of {str(origin)!r} is {frame.id!r}; it must be the file's SHA-256, {digest}"
                 raise InputError(msg)
             part.replace(target)
         finally:
