@@ -149,6 +149,18 @@ def test_latency(promtool, tmp_path, seed, options):
     judged(promtool, tmp_path, rule, values, expected)
 
 
+def test_latency_unweighted(promtool, tmp_path):
+    """Where nobody counts requests, every minute counts alike, here as there."""
+    rule = rules.LatencyBudget(p95_ms=250, runbook=RUNBOOK)
+    p95, _ = restless(7, 215, 330)
+    values = {Metric.LATENCY_P95_MS: p95}
+
+    expected = firing(rule, values, len(p95))
+
+    assert any(expected)
+    judged(promtool, tmp_path, rule, values, expected)
+
+
 @pytest.mark.parametrize("seed", SEEDS)
 def test_errors(promtool, tmp_path, seed):
     """More than 1 % for five minutes fires after five minutes; no errors listed means none."""
@@ -178,9 +190,10 @@ def test_detections(promtool, tmp_path, usual):
     judged(promtool, tmp_path, rule, values, expected)
 
 
-def test_requests(promtool, tmp_path):
+@pytest.mark.parametrize("usual", [None, 60.0])
+def test_requests(promtool, tmp_path, usual):
     """No request at all is a drop as long as the monitor looks, and unknown when it does not."""
-    rule = rules.RequestVolume(usual=60, runbook=RUNBOOK)
+    rule = rules.RequestVolume(usual=usual, runbook=RUNBOOK)
     requests = np.r_[np.full(60, 60.0), np.full(30, np.nan), np.full(40, 60.0)]
     values = {Metric.REQUESTS: requests}
 

@@ -123,13 +123,14 @@ def condition(rule: Rule) -> Condition | str:
 
 
 def _latency(rule: LatencyBudget) -> Condition:
-    """The mean of the minutes' p95, weighted by their requests."""
+    """The mean of the minutes' p95, weighted by their requests; alike where nobody counts these."""
     p95 = f"last_over_time({series(Metric.LATENCY_P95_MS, rule)}{window(MINUTE)})"
     requests = f"last_over_time({series(Metric.REQUESTS, rule)}{window(MINUTE)})"
     span = window(rule.every, step=MINUTE)
     sample = (
-        f"sum_over_time(({p95} * {requests}){span})"
+        f"(sum_over_time(({p95} * {requests}){span})"
         f" / sum_over_time(({requests} > 0 and {p95} > 0){span})"
+        f" or avg_over_time({series(Metric.LATENCY_P95_MS, rule)}{window(rule.every)}))"
     )
     recovery = rule.recover_below_ms
     return Condition(
@@ -158,37 +159,52 @@ def _errors(rule: ErrorRate) -> Condition:
 def _volume(rule: VolumeRule) -> Condition | str:
     if rule.mode != "plain":
         return f"mode={rule.mode!r} learns weekday and time of day, which no query can"
-    span = window(rule.every)
     gate = ""
     if isinstance(rule, DetectionVolume):
-        frames = f"sum_over_time({series(rule.exposure, rule)}{span})"
-        exposure = f"({frames} > 0)"
-        sample = f"sum_over_time({series(Metric.DETECTIONS, rule)}{span}) / {exposure}"
+        sample, exposure = _detected(rule)
     else:
-        seen = series(Metric.REQUESTS, rule)
-        exposure = number(rule.every / MINUTE)
-        # A minute without requests is listed nowhere; it is none as long as the monitor looks.
-        sample = (
-            f"(sum_over_time({seen}{span}) or 0 * last_over_time({seen}[{duration(USUAL)}]))"
-            f" / {exposure}"
-        )
+        sample, exposure = _requested(rule)
         gate = prometheus_name(f"{NAMESPACE}.{HEARTBEAT}")
-    if rule.usual is not None:
-        least = (1 - rule.drop) * rule.usual
-        if isinstance(rule, DetectionVolume):  # RequestVolume has checked min_expected at birth
-            enough = f"{number(rule.usual)} * {exposure} >= {number(rule.min_expected)}"
-            sample = f"({sample} and {enough})"
-        return Condition(
-            sample=sample, limit=f"< {number(least)}", threshold=least, every=rule.every, gate=gate
-        )
+    if rule.usual is None:
+        limit = _learnt(rule, sample, exposure)
+        return Condition(sample=sample, limit=limit, every=rule.every, gate=gate)
+    least = (1 - rule.drop) * rule.usual
+    return Condition(
+        sample=f"({sample} and {number(rule.usual)} * {exposure} >= {number(rule.min_expected)})",
+        limit=f"< {number(least)}",
+        threshold=least,
+        every=rule.every,
+        gate=gate,
+    )
+
+
+def _detected(rule: DetectionVolume) -> tuple[str, str]:
+    """Detections by frame, and the frames."""
+    frames = f"(sum_over_time({series(rule.exposure, rule)}{window(rule.every)}) > 0)"
+    found = f"sum_over_time({series(Metric.DETECTIONS, rule)}{window(rule.every)})"
+    return f"{found} / {frames}", frames
+
+
+def _requested(rule: VolumeRule) -> tuple[str, str]:
+    """Requests by minute, and the minutes, with the labels of the series.
+
+    A minute without requests is listed nowhere; it had none as long as the monitor looks.
+    """
+    seen = series(Metric.REQUESTS, rule)
+    none = f"0 * last_over_time({seen}[{duration(USUAL)}])"
+    minutes = f"({none} + {number(rule.every / MINUTE)})"
+    return f"(sum_over_time({seen}{window(rule.every)}) or {none}) / {minutes}", minutes
+
+
+def _learnt(rule: VolumeRule, sample: str, exposure: str) -> str:
+    """Below a share of the median of the last hour, where enough is known and expected."""
     hour = f"{window(MEMORY * rule.every, step=rule.every)} offset {duration(rule.every)}"
     usual = f"quantile_over_time(0.5, ({sample}){hour})"
-    limit = (
+    return (
         f"< ({number(1 - rule.drop)} * {usual}"
         f" and {usual} * {exposure} >= {number(rule.min_expected)}"
         f" and count_over_time(({sample}){hour}) >= {ENOUGH})"
     )
-    return Condition(sample=sample, limit=limit, every=rule.every, gate=gate)
 
 
 def _health(rule: EndpointHealth) -> Condition:
