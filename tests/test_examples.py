@@ -15,6 +15,7 @@ OTHERWISE_TESTED = {
     "apscheduler_job.py",
     "airflow_dag.py",
     "prefect_flow.py",
+    "lake_spark.py",  # with Spark, in tests/lake
 }
 ALONE = sorted(path.name for path in EXAMPLES.glob("*.py") if path.name not in OTHERWISE_TESTED)
 NOTEBOOKS = sorted(path.name for path in EXAMPLES.glob("*.ipynb"))

@@ -2,6 +2,7 @@
 
 import pytest
 from lake_kit import java, missing
+
 from postgres_server import postgres
 
 __all__ = ["postgres"]

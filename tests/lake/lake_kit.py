@@ -154,8 +154,7 @@ def duckdb_engine(table, _request):
 
 @contextmanager
 def polars_engine(table, _request):
-    import polars as pl
-
+    pl = pytest.importorskip("polars", reason="NOT RUN ON POLARS: pip install polars")
     context = pl.SQLContext(detections=pl.from_arrow(table))
     yield lambda sql: context.execute(sql, eager=True).rows()
 

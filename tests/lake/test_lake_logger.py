@@ -1,6 +1,5 @@
 """The logger: whole files, bounded memory, true names, and silence about credentials."""
 
-import os
 import signal
 import subprocess
 import sys
@@ -22,7 +21,21 @@ from driftline.records import Context
 from driftline.testing import FrozenClock
 
 WHEN = datetime(2026, 11, 2, 23, 30, tzinfo=UTC)
-HOSTILE = ["../../up", "a=b", "a/b", "/", "..", ".", "cam 1", "ü日本" * 40, "%2F", "x'y\"z", "1e3", "*", "NULL"]
+HOSTILE = [
+    "../../up",
+    "a=b",
+    "a/b",
+    "/",
+    "..",
+    ".",
+    "cam 1",
+    "ü日本" * 40,
+    "%2F",
+    "x'y\"z",
+    "1e3",
+    "*",
+    "NULL",
+]
 
 
 def found(n, seed=0):
@@ -190,7 +203,9 @@ class Flaky(MemoryFileSystem):
     def pipe_file(self, path, value, **rest):
         if "cam=b" in path and Flaky.refuse > 0:
             Flaky.refuse -= 1
-            raise OSError(f"403 for key {self.secret} at https://u:{self.secret}@h/?sig={self.secret}")
+            raise OSError(
+                f"403 for key {self.secret} at https://u:{self.secret}@h/?sig={self.secret}"
+            )
         super().pipe_file(path, value, **rest)
 
 
@@ -332,4 +347,4 @@ def test_no_thread(tmp_path):
         log.observe(found(1), camera="a", at=WHEN)
 
         assert before == threading.active_count()
-    assert os.listdir(tmp_path)
+    assert 1 == len(files(tmp_path))

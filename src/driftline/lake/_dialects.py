@@ -22,6 +22,7 @@ class Spelling:
         bigint: whole numbers of 64 bits.
         least: the smaller of two.
         greatest: the larger of two.
+        fence: ends a subquery that is to be worked out once, not wherever a column of it is used.
     """
 
     micros: str
@@ -29,11 +30,14 @@ class Spelling:
     bigint: str = "BIGINT"
     least: str = "LEAST"
     greatest: str = "GREATEST"
+    fence: str = ""
 
 
 SPELLINGS: Mapping[Dialect, Spelling] = {
     "duckdb": Spelling(micros="epoch_us({})"),
-    "postgres": Spelling(micros="EXTRACT(EPOCH FROM {}) * 1000000", double="DOUBLE PRECISION"),
+    "postgres": Spelling(
+        micros="EXTRACT(EPOCH FROM {}) * 1000000", double="DOUBLE PRECISION", fence=" OFFSET 0"
+    ),
     # No type for times: ISO 8601 text, cut to whole seconds, which no period is finer than
     "sqlite": Spelling(
         micros="CAST(strftime('%s', {}) AS INTEGER) * 1000000",
@@ -41,6 +45,7 @@ SPELLINGS: Mapping[Dialect, Spelling] = {
         bigint="INTEGER",
         least="MIN",
         greatest="MAX",
+        fence=" LIMIT -1",
     ),
     "polars": Spelling(micros="CAST(CAST({} AS TIMESTAMP) AS BIGINT)"),
     "spark": Spelling(micros="unix_micros({})"),

@@ -29,7 +29,7 @@ from driftline.profiles._features import (
 )
 from driftline.profiles._file import context_of
 from driftline.profiles._judge import Invalid, counted
-from driftline.profiles._periods import MONDAY
+from driftline.profiles._periods import MONDAY, Calendar
 from driftline.profiles._profile import Profile
 from driftline.records import Context, as_datetime64, as_timedelta64
 
@@ -77,6 +77,7 @@ class LogQuery:
         if strange := [f.name for f in self.features if f not in DEFAULT_FEATURES]:
             msg = f"features {strange} have no SQL; count them with Profile.from_arrays"
             raise InputError(msg)
+        Calendar(period=self.period, utc_offset=self.utc_offset)
         if self.dialect == "sqlite" and self.period % timedelta(seconds=1):
             msg = f"period={self.period} must be whole seconds for SQLite, which has no type for times"
             raise InputError(msg)

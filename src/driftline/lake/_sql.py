@@ -116,7 +116,7 @@ SELECT {c.camera} AS cam, {self.double(self.words.micros.format(c.timestamp))} A
 {self.double(c.x1)}{across} AS xa, {self.double(c.y1)}{down} AS ya,
 {self.double(c.x2)}{across} AS xb, {self.double(c.y2)}{down} AS yb,
 {self.double(c.width)} AS w, {self.double(c.height)} AS h
-FROM {self.table} AS detections) AS named"""
+FROM {self.table} AS detections{self.words.fence}) AS named{self.words.fence}"""
 
     def _scaled(self) -> str:
         """The boxes; each feature of the countable ones in bins, not yet cut (`_position`)."""
@@ -135,7 +135,7 @@ SELECT cam, period, cls, fault, conf, xa, ya, xb, yb, w, h,
 CASE WHEN fault = 0 THEN {self.log2(f"{width} / w")} END AS log_w,
 CASE WHEN fault = 0 THEN {self.log2(f"{height} / h")} END AS log_h,
 CASE WHEN fault = 0 THEN {self.log2("w / h")} END AS log_frame
-FROM ({self._judged()}) AS judged WHERE fault >= 0) AS sized"""
+FROM ({self._judged()}) AS judged WHERE fault >= 0{self.words.fence}) AS sized{self.words.fence}"""
 
     def _binned(self) -> str:
         """A row a box and feature, so that one pass over the log counts them all."""
