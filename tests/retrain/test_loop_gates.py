@@ -143,6 +143,27 @@ def test_no_function_pays_twice(tmp_path):
         assert "attempt 2" in status.waits_for
 
 
+def test_approved_by_function_and_aborted(tmp_path):
+    """Traffic that a function let move is moved back as well."""
+    with small_retraining(tmp_path, approve=lambda ask: ask.gate != "review") as run:
+        local, loop, signs = run
+        loop.open(DECISION)
+        callers = Callers(loop)
+        split = drive(
+            loop,
+            local,
+            signs,
+            callers,
+            until=lambda s: "50%" in s.waits_for or s.over,
+        )
+        loop.abort("customers complain")
+        back = drive(loop, local, signs, callers)
+
+        assert not split.over
+        assert "rollout" in split.approved
+        assert Move.ROLLED_BACK is back.move
+
+
 def test_two_schedulers(tmp_path):
     """Calls from two threads at once make everything once."""
     with small_retraining(tmp_path) as (local, loop, signs):

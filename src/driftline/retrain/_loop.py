@@ -36,6 +36,7 @@ from driftline.retrain._review import ReviewBatch
 
 _log = logging.getLogger("driftline.retrain")
 
+ATTEMPTS: Final = 5
 PATIENCE: Final = timedelta(minutes=1)
 BASELINE_DAYS: Final = 7
 """A week: weekdays and weekends look different."""
@@ -181,14 +182,7 @@ class RetrainLoop:
         if not by.strip() or gate not in GATES:
             msg = f"approve(gate={gate!r}, by={by!r}): gate is one of {GATES}, by names a person"
             raise InputError(msg)
-        state, version = self._book.known()
-        row = TABLE.get(state.move)
-        if row is None or row.gate != gate:
-            msg = f"the retraining of {self._name} is at {state.move.value!r} and asks for no {gate!r}"
-            raise ConfigError(msg)
-        after = self._approved(state, gate, by)
-        self._book.write(after, version, before=state)
-        return self._status(after)
+        return self._approve(gate, by)
 
     def review(self) -> ReviewBatch:
         """The frames before people, with proposed labels: a folder they may work in.
@@ -222,17 +216,25 @@ class RetrainLoop:
         Raises:
             ConfigError: it ended without a change of traffic.
         """
+        for left in reversed(range(ATTEMPTS)):
+            try:
+                self._stop(reason)
+            except StoreConflict:  # a call that was under way came first
+                if not left:
+                    raise
+            else:
+                break
+        return self.advance()
+
+    def _stop(self, reason: str) -> None:
         state, version = self._book.known()
         if state.move in {Move.REFUSED, Move.ABORTED, Move.ROLLED_BACK}:
             msg = f"the retraining of {self._name} is {state.move}; {state.incumbent} serves"
             raise ConfigError(msg)
         if state.move is not Move.STOP:
-            said = f"to be stopped: {reason}"
-            after = state.to(
-                Move.STOP, said, step=state.step, now=self._clock.now(), reasons=(reason,)
-            )
+            now, said = self._clock.now(), f"to be stopped: {reason}"
+            after = state.to(Move.STOP, said, step=state.step, now=now, reasons=(reason,))
             self._book.write(after, version, before=state)
-        return self.advance()
 
     # --- what a scheduler calls ---------------------------------------------------------------
 
@@ -262,7 +264,7 @@ class RetrainLoop:
         if (asks := self._asks(state)) is not None:
             if not self._says_yes(asks, state):
                 return status_of(state, now=self._clock.now(), asks=asks)
-            state = self._approved(state, asks.gate, "the approve function")
+            return self._approve(asks.gate, "the approve function")  # written before it is acted on
         answer = row.does(self._parts, state, self._book.frames(state.id, self._parts.class_names))
         if isinstance(answer, Wait):
             return status_of(state, now=self._clock.now(), waits_for=answer.said)
@@ -295,10 +297,17 @@ class RetrainLoop:
 
     # --- small things -------------------------------------------------------------------------
 
-    def _approved(self, state: State, gate: Gate, by: str) -> State:
-        note = Note(at=self._clock.now(), step=TABLE[state.move].step, said=f"{gate}: yes, by {by}")
-        approved = {**state.approved, gate: by}
-        return evolve(state, approved=approved, notes=(*state.notes, note))
+    def _approve(self, gate: Gate, by: str) -> LoopStatus:
+        state, version = self._book.known()
+        row = TABLE.get(state.move)
+        if row is None or row.gate != gate:
+            msg = f"the retraining of {self._name} is at {state.move.value!r} and asks for no {gate!r}"
+            raise ConfigError(msg)
+        now, said = self._clock.now(), f"{gate}: yes, by {by}"
+        notes = (*state.notes, Note(at=now, step=row.step, said=said))
+        after = evolve(state, approved={**state.approved, gate: by}, notes=notes)
+        self._book.write(after, version, before=state)
+        return status_of(after, now=now, did=said)
 
     def _asks(self, state: State) -> Ask | None:
         """What needs a yes before the next move."""
