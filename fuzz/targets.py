@@ -62,17 +62,16 @@ CALLS: Mapping[str, Callable[[PlatformClient], object]] = {
 
 
 class _Recorder(httpx.HTTPTransport):
-    """Sends for real and keeps the last reply."""
+    """Sends for real and keeps what is answered, by path."""
 
-    last: httpx.Response
+    def __init__(self) -> None:
+        super().__init__()
+        self.replies: dict[str, bytes] = {}
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         answer = super().handle_request(request)
-        answer.read()
-        self.last = httpx.Response(
-            answer.status_code, content=answer.content, headers={"content-type": "application/json"}
-        )
-        return self.last
+        self.replies[request.url.path] = answer.read()
+        return httpx.Response(answer.status_code, content=answer.content)
 
 
 def platform_targets() -> dict[str, Target]:
@@ -84,8 +83,13 @@ def platform_targets() -> dict[str, Target]:
         local.clock.advance(timedelta(minutes=30))
         _fill(client)
         for name, call in CALLS.items():
+            recorder.replies.clear()
             call(client)
-            targets[name] = Target(seeds=(recorder.last.content,), read=partial(_answered, call))
+            replies = dict(recorder.replies)
+            path = next((p for p in replies if p.endswith(f"/{name}")), list(replies)[-1])
+            targets[name] = Target(
+                seeds=(replies[path],), read=partial(_answered, call, replies, path)
+            )
     return targets
 
 
@@ -99,22 +103,21 @@ def _fill(client: PlatformClient) -> None:
     client.datasets.upload(dataset, packed.getvalue(), split="train")
 
 
-def _answered(call: Callable[[PlatformClient], object], content: bytes) -> None:
-    """Make a call to which everything is answered with these bytes."""
+def _answered(
+    call: Callable[[PlatformClient], object],
+    replies: Mapping[str, bytes],
+    path: str,
+    content: bytes,
+) -> None:
+    """Make a call of which one request is answered with these bytes."""
 
-    def answer(_request: httpx.Request) -> httpx.Response:
-        return httpx.Response(200, content=content, headers={"content-type": "application/json"})
+    def answer(request: httpx.Request) -> httpx.Response:
+        known = {**replies, path: content}.get(request.url.path)
+        return httpx.Response(404 if known is None else 200, content=known or b"")
 
     with httpx.Client(transport=httpx.MockTransport(answer)) as http:
-        call(
-            PlatformClient(
-                "ul_" + "0" * 40,
-                "https://platform.example",
-                "acme",
-                FrozenClock(LONG_AGO),
-                http_client=http,
-            )
-        )
+        key, url = "ul_" + "0" * 40, "https://platform.example"
+        call(PlatformClient(key, url, "acme", FrozenClock(LONG_AGO), http_client=http))
 
 
 # Files ----------------------------------------------------------------------------------------

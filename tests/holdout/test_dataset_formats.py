@@ -406,6 +406,17 @@ def ndjson(data, tmp_path, *, head=None, change=None):
     return file
 
 
+@pytest.mark.parametrize(
+    "change",
+    [{"width": 10**400}, {"height": 0}, {"annotations": {"boxes": [[0, 0.5, 0.5, 0.1, 10**400]]}}],
+)
+def test_numbers_beyond_any_picture_are_refused(data, tmp_path, change):
+    """JSON knows integers of any length; no float does."""
+    file = ndjson(data, tmp_path, change=lambda lines: lines[1].update(change))
+    with pytest.raises(UnreadableData, match=r"line 2: .*(no width and height|no number)"):
+        Holdout.open(file)
+
+
 def test_reads_an_export_with_a_test_split_only(data, tmp_path):
     """The stock converter refuses it, and moves training images to val where that is missing."""
     holdout = Holdout.open(ndjson(data, tmp_path), images=data.parent / "images" / "test")

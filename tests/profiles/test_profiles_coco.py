@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from driftline import Detections, ProfileBuilder
-from driftline.errors import InputError, UnreadableData
+from driftline.errors import DriftlineError, InputError, UnreadableData
 from driftline.profiles import from_coco
 from driftline.records import Context
 
@@ -109,6 +109,13 @@ def test_labels_count_with_a_confidence_of_their_own_and_crowds_do_not():
         (lambda d, r: r[0].update(score=float("nan")), InputError, "confidence"),
         (lambda d, r: r.append("box"), UnreadableData, "no list of records"),
         (lambda d, r: d.update(categories=[{"id": 1}]), UnreadableData, "name"),
+        (
+            lambda d, r: d.update(categories=[{"id": "x", "name": "y"}]),
+            UnreadableData,
+            "COCO's form",
+        ),
+        (lambda d, r: d.update(categories=7), UnreadableData, "COCO's form"),
+        (lambda d, r: d["images"][3].update(width="wide"), DriftlineError, "wide"),
     ],
 )
 def test_what_is_wrong_is_named(change, error, says):

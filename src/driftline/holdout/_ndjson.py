@@ -26,6 +26,8 @@ Fetch = Callable[[str], bytes]
 """Gets the content at an address; such as ``lambda url: httpx.get(url).content``."""
 
 _BOX: Final = 5  # class and four numbers
+_MOST_PX: Final = 10**10
+"""More pixels than any picture has."""
 _MOST_LINE: Final = 64_000_000
 _MOST_IMAGE_BYTES: Final = 100_000_000  # the Platform takes images up to 100 MB
 
@@ -112,7 +114,7 @@ def _class_names(head: Mapping[str, Any], path: Path) -> dict[int, str]:
     try:
         pairs = given.items() if isinstance(given, dict) else enumerate(given or [])
         names = {int(index): str(name) for index, name in pairs}
-    except (TypeError, ValueError) as exc:
+    except (TypeError, ValueError, OverflowError) as exc:
         msg = f"class_names of {str(path)!r} do not parse: {exc}"
         raise UnreadableData(msg) from exc
     if not names or len(set(names.values())) < len(names):
@@ -139,10 +141,16 @@ def _frame(
 
 def _claimed(record: Mapping[str, Any]) -> tuple[int, int]:
     width, height = record.get("width"), record.get("height")
-    if not (isinstance(width, int) and isinstance(height, int) and width > 0 and height > 0):
-        msg = f"{record.get('file')!r} has no width and height, and no picture in the folder of images"
-        raise UnreadableData(msg)
-    return height, width
+    if (
+        isinstance(width, int)
+        and isinstance(height, int)
+        and 0 < width
+        and 0 < height
+        and width * height <= _MOST_PX
+    ):
+        return height, width
+    msg = f"{record.get('file')!r} has no width and height, and no picture in the folder of images"
+    raise UnreadableData(msg)
 
 
 def _fetch(url: object, file: Path, fetch: Fetch) -> None:
@@ -185,7 +193,7 @@ def _rows(annotations: Mapping[str, Any], kind: str) -> list[list[float]]:
         raise UnreadableData(msg)
     try:
         numbers = [[float(value) for value in row] for row in rows]
-    except (TypeError, ValueError) as exc:
+    except (TypeError, ValueError, OverflowError) as exc:
         msg = f"{kind} hold something that is no number: {exc}"
         raise UnreadableData(msg) from exc
     for row in numbers:

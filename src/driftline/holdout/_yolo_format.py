@@ -138,7 +138,7 @@ def _class_names(content: Mapping[str, Any], data: Path) -> dict[int, str]:
         raise UnreadableData(msg)
     try:
         names = {int(index): str(name) for index, name in pairs}
-    except (TypeError, ValueError) as exc:
+    except (TypeError, ValueError, OverflowError) as exc:
         msg = f"names: of {str(data)!r} has an index that is no whole number: {exc}"
         raise UnreadableData(msg) from exc
     count = content.get("nc", len(names))

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 from attrs import evolve
 
 from driftline._clock import as_utc
-from driftline.errors import InputError, UnreadableData
+from driftline.errors import DriftlineError, InputError, UnreadableData
 from driftline.profiles._features import DEFAULT_FEATURES, Feature
 from driftline.profiles._judge import Invalid
 from driftline.profiles._profile import Profile
@@ -91,6 +91,8 @@ def from_coco(
     images = _listed(content, "images")
     rows = _listed(content, "annotations") if results is None else _results(results)
     rows = [row for row in rows if not row.get("iscrowd")]
+    cameras = [camera(image) for image in images]
+    times = [as_utc(at(image), name="at") for image in images]
     try:
         return Profile.from_arrays(
             xyxy=coco_boxes(rows),
@@ -99,15 +101,17 @@ def from_coco(
             frame=_frames(images, rows),
             frames=len(images),
             image_size=[(image["height"], image["width"]) for image in images],
-            camera=[camera(image) for image in images],
-            at=[as_utc(at(image), name="at") for image in images],
+            camera=cameras,
+            at=times,
             features=features,
             period=period,
             utc_offset=utc_offset,
             context=_context(context or Context(), content.get("categories", ())),
             invalid=invalid,
         )
-    except (KeyError, TypeError) as exc:
+    except DriftlineError:
+        raise
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as exc:
         msg = f"this is not COCO's form: {exc!r}; images need id, width, height; boxes image_id, category_id, bbox"
         raise UnreadableData(msg) from exc
 

@@ -57,7 +57,7 @@ def _table(boxes: Sequence[Sequence[float]]) -> FloatArray:
     """``(n, 4)`` float64 of rows of four; also of none."""
     try:
         table = np.array(boxes, dtype=np.float64).reshape(len(boxes), -1)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         table = np.empty((len(boxes), 0))
     if boxes and table.shape[1] != 4:  # noqa: PLR2004 - a box has four sides
         wrong = next((box for box in boxes if not _is_box(box)), boxes[0])
@@ -69,7 +69,7 @@ def _table(boxes: Sequence[Sequence[float]]) -> FloatArray:
 def _is_box(box: Sequence[float]) -> bool:
     try:
         return np.array(box, dtype=np.float64).shape == (4,)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return False
 
 

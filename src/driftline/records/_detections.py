@@ -31,7 +31,7 @@ def _floats(value: npt.ArrayLike) -> FloatArray:
 def _numbers(value: npt.ArrayLike, name: str) -> FloatArray:
     try:
         return np.asarray(value, dtype=np.float64)
-    except (TypeError, ValueError) as exc:
+    except (TypeError, ValueError, OverflowError) as exc:
         msg = f"{name} must be an array of numbers, got {value!r:.200}: {exc}"
         raise InputError(msg) from exc
 
@@ -41,10 +41,10 @@ def _ints(value: npt.ArrayLike) -> IntArray:
     if array.dtype.kind == "i":
         return array.astype(np.int64, copy=False)
     if array.dtype.kind not in "uf" and array.size:
-        msg = f"class_id must hold whole numbers, got {array.dtype} {array[:5]!r}"
+        msg = f"class_id must hold whole numbers, got {array.dtype} {array.reshape(-1)[:5]!r}"
         raise InputError(msg)
     if array.size and not bool(np.all(array == array.astype(np.int64))):
-        msg = f"class_id must hold whole numbers, got {array.dtype} {array[:5]!r}"
+        msg = f"class_id must hold whole numbers, got {array.dtype} {array.reshape(-1)[:5]!r}"
         raise InputError(msg)
     return array.astype(np.int64)
 
@@ -53,7 +53,7 @@ def _is_size(value: tuple[int, int]) -> bool:
     try:
         height, width = value
         fits = 0 < height <= _LARGEST_PX and 0 < width <= _LARGEST_PX
-    except (TypeError, ValueError):  # not two, or no numbers
+    except (TypeError, ValueError, OverflowError):  # not two, or no numbers
         return False
     return bool(fits)
 
@@ -81,8 +81,9 @@ class Detections(Shown):
 
     def __attrs_post_init__(self) -> None:
         """Refuse arrays that do not fit each other; values are judged where they are used."""
-        n = len(self.confidence)
-        if self.xyxy.shape != (n, 4) or self.class_id.shape != (n,) or self.confidence.ndim != 1:
+        n = self.confidence.size
+        shapes = self.xyxy.shape, self.confidence.shape, self.class_id.shape
+        if shapes != ((n, 4), (n,), (n,)):
             msg = (
                 f"xyxy {self.xyxy.shape}, confidence {self.confidence.shape} and class_id "
                 f"{self.class_id.shape} must be (n, 4), (n,) and (n,) for one n"

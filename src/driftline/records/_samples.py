@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from attrs import field, frozen
 
+from driftline._checks import a, not_negative
 from driftline._clock import as_utc
 from driftline._draw import Shown, View, plot
 from driftline.errors import InputError
@@ -25,6 +26,14 @@ Values = npt.NDArray[np.float64]
 
 def _utc(value: datetime) -> datetime:
     return as_utc(value, name="a sample's time")
+
+
+def _number(value: float) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError, OverflowError) as exc:
+        msg = f"a sample's value must be a number, got {value!r}"
+        raise InputError(msg) from exc
 
 
 def _finite(_instance: object, _attribute: object, value: float) -> None:
@@ -49,10 +58,10 @@ class Sample:
         labels: further dimensions, such as ``{"camera": "cam-1"}``.
     """
 
-    metric: str
-    value: float = field(converter=float, validator=_finite)
+    metric: str = field(validator=a(str, "a dotted name"))
+    value: float = field(converter=_number, validator=_finite)
     at: datetime = field(converter=_utc)
-    width: timedelta = timedelta(0)
+    width: timedelta = field(default=timedelta(0), validator=not_negative)
     deployment: str = ""
     labels: Mapping[str, str] = field(factory=dict)
 
