@@ -144,8 +144,8 @@ def _claimed(record: Mapping[str, Any]) -> tuple[int, int]:
     if (
         isinstance(width, int)
         and isinstance(height, int)
-        and 0 < width
-        and 0 < height
+        and width > 0
+        and height > 0
         and width * height <= _MOST_PX
     ):
         return height, width
