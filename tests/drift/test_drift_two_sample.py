@@ -210,3 +210,39 @@ class TestGroups:
         counts = np.array([0, 900, 0, 50, 50, 0])
 
         assert (grouped(counts, quantile_groups(counts)) > 0).all()
+
+
+def raw_sides(name):
+    """Two sides of more than ten thousand values, apart in one way."""
+    rng = np.random.default_rng(4)
+    n = 20_000
+    score = 0.25 + 0.75 * rng.beta(3.0, 1.6, n)
+    return {
+        "shifted": (score, 0.25 + 0.75 * rng.beta(2.9, 1.65, n // 2)),
+        "calm": (score, 0.25 + 0.75 * rng.beta(3.0, 1.6, n + 7)),
+        "rounded": (score.round(2), (score[:12_000] - 0.01).round(2)),
+        "few values": (rng.integers(0, 5, n).astype(float), rng.integers(0, 5, n).astype(float)),
+        "all alike": (np.ones(n), np.ones(n)),
+        "apart": (score, score + 2.0),
+        "apart, lower": (score + 2.0, score),
+        "far outlier": (np.append(score, 1e300), rng.random(n)),
+        "no finite span": (np.append(score, [1.7e308, -1.7e308]), rng.random(n)),
+        "hardly any span": (5e-324 * rng.integers(0, 3, n), 5e-324 * rng.integers(0, 4, n)),
+        "float32": (score.astype(np.float32), rng.beta(3.0, 1.7, n).astype(np.float32)),
+    }[name]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["shifted", "calm", "rounded", "few values", "all alike", "apart", "apart, lower",
+     "far outlier", "no finite span", "hardly any span", "float32"],
+)  # fmt: skip
+def test_raw_values_give_scipys_numbers(name):
+    """Statistic, p-value and place are scipy's to the last bit, though few values are sorted."""
+    a, b = raw_sides(name)
+    expected, found = stats.ks_2samp(a, b), ks_2samp(a, b)
+
+    assert (found.statistic, found.p_value) == (expected.statistic, expected.pvalue)
+    assert found.at == expected.statistic_location
+    if expected.statistic:
+        assert found.direction == ("higher" if expected.statistic_sign > 0 else "lower")
