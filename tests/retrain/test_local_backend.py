@@ -249,7 +249,7 @@ def request(backend, tmp_path, **more):
     )
 
 
-def until(backend, run, *, epoch=None, seconds=20.0):
+def until(backend, run, *, epoch=None, seconds=60.0):
     """Progress, once it is over or an epoch is done."""
     deadline = time.monotonic() + seconds
     while True:
@@ -259,6 +259,14 @@ def until(backend, run, *, epoch=None, seconds=20.0):
             return progress
         assert time.monotonic() < deadline, progress
         time.sleep(0.02)
+
+
+def gone(folder, seconds=60.0):
+    """Wait until the process of a training has ended."""
+    deadline = time.monotonic() + seconds
+    while folder.alive:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def test_a_training_ends_with_a_model(trainer, tmp_path):
@@ -381,8 +389,7 @@ def test_a_torn_checkpoint_begins_anew(trainer, tmp_path):
     run = trainer.train("k-1", request(trainer, tmp_path, epochs=4, seconds=0.15))
     until(trainer, run, epoch=2)
     os.kill(run.pid, signal.SIGKILL)
-    while TrainingFolder(Path(run.ref)).alive:
-        time.sleep(0.01)
+    gone(TrainingFolder(Path(run.ref)))
     (Path(run.ref) / "run" / "weights" / "last.pt").write_text("torn")
     progress = until(trainer, run)
 
@@ -396,12 +403,10 @@ def test_what_is_killed_thrice_has_failed(trainer, tmp_path):
     run = trainer.train("k-1", request(trainer, tmp_path, seconds=30.0))
     for attempt in (1, 2, 3):
         folder = TrainingFolder(Path(run.ref))
-        while folder.pid is None:
-            trainer.progress(run)
+        assert TrainingStatus.RUNNING is trainer.progress(run).status  # takes it up
         assert attempt == folder.attempts
         os.kill(folder.pid, signal.SIGKILL)
-        while folder.alive:
-            time.sleep(0.01)
+        gone(folder)
     progress = trainer.progress(run)
 
     assert TrainingStatus.FAILED is progress.status

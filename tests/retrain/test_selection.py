@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from attrs import evolve
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -210,6 +211,15 @@ def test_a_reservoir_and_a_selection_agree_on_the_laws():
     selection = Selection.of([*reservoir.uncertain(), *reservoir.uniform()], budget=40)
 
     assert (30, 10) == (len(selection.chosen), len(selection.random))
+
+
+def test_pictures_are_chosen_like_names():
+    """A reservoir may keep the content of a frame; two of one moment have an order as well."""
+    pool = [evolve(f, frame=f.frame.encode(), at=MONDAY) for f in sampled(4, 60)]
+    first, again = (Selection.of(some, budget=9, gap=timedelta(0)) for some in (pool, pool[::-1]))
+
+    assert 9 == len(first)
+    assert [f.frame for f in first.frames] == [f.frame for f in again.frames]
 
 
 def test_what_is_short_is_said():
