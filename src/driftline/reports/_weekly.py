@@ -130,9 +130,11 @@ body.driftline{{margin:0 auto}}
 border-top:1px solid var(--dl-grid);break-after:avoid}}
 .driftline section>div+div{{margin-top:1rem}}
 .driftline .dl-key{{white-space:normal}}
+.driftline svg{{overflow:visible}}
 .driftline tr{{break-inside:avoid}}
 .driftline td{{overflow-wrap:break-word}}
-@media (max-width:40rem){{.driftline td:not(.dl-number){{min-width:6rem}}}}
+@media (max-width:40rem){{.driftline th,.driftline td{{padding-right:.5rem}}
+.driftline td:last-child:not(.dl-number){{min-width:9rem}}}}
 @media print{{html{{background:#fff}}@page{{margin:14mm}}
 .driftline .dl-wide{{overflow:visible}}.driftline .dl-figures{{grid-template-columns:1fr 1fr}}}}
 """
