@@ -1,6 +1,6 @@
 """What a user passes by mistake is named: the argument, the value and what would do."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 
 import numpy as np
@@ -8,6 +8,7 @@ import pytest
 from attrs import field, frozen
 from attrs.validators import optional
 
+from driftline import Detections, Profile, Sample, rules
 from driftline._checks import (
     not_negative,
     number,
@@ -19,6 +20,7 @@ from driftline._checks import (
 )
 from driftline._clock import SystemClock, as_clock
 from driftline.errors import InputError
+from driftline.stores import SqlStore
 from driftline.testing import FrozenClock
 
 
@@ -109,3 +111,41 @@ def test_which_of_them():
     assert ("a", "b") == parts(iter("ab"), str, name="names", what="a name")
     with pytest.raises(InputError, match=r"names\[1\]=2 must be a name"):
         parts(["a", 2], str, name="names", what="a name")
+
+
+NOW = datetime(2026, 11, 23, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda: Sample(metric="a.b", value="x", at=NOW), "value must be a number, got 'x'"),
+        (lambda: Sample(metric="a.b", value=None, at=NOW), "value must be a number, got None"),
+        (lambda: Sample(metric=3, value=1, at=NOW), "metric=3 must be a dotted name"),
+        (lambda: Sample(metric="a.b", value=1, at=NOW, width=60), "width=60 must be a timedelta"),
+        (lambda: rules.Silence(author=3, reason="x", start=NOW, end=None), "author=3 must not be"),
+        (lambda: rules.Threshold(series="a", above=1, runbook="x", where="a"), "where='a' must be"),
+        (lambda: Profile.merge(3), r"profiles\[0\]=3 must be a Profile"),
+        (lambda: SqlStore(3), "the URL of a store is text"),
+        (
+            lambda: Detections(xyxy=[], confidence=0.5, class_id=[], image_size=(3, 3)),
+            r"must be \(n, 4\)",
+        ),
+        (
+            lambda: Detections(xyxy=None, confidence=None, class_id=None, image_size=(3, 3)),
+            "class_id must hold whole numbers",
+        ),
+    ],
+)
+def test_records(make, said):
+    """What would have gone wrong later, or in the night, is refused where it was written."""
+    with pytest.raises(InputError, match=said):
+        make()
+
+
+def test_a_password_is_not_shown():
+    """The address of a store may hold one, whatever kind of text it is."""
+    with pytest.raises(InputError) as caught:
+        SqlStore(b"postgresql://user:hunter2@localhost/driftline")
+
+    assert "hunter2" not in str(caught.value)

@@ -414,6 +414,15 @@ class TestArguments:
         with pytest.raises(InputError, match=said):
             made()
 
+    @pytest.mark.parametrize("samples", [3, "volume", [3], [{"metric": "a.b"}], Sample])
+    def test_samples(self, make, store, samples):
+        """What is no sample is refused before anything is asked, and holds nobody up."""
+        monitor = make()
+        with pytest.raises(InputError, match="samples"):
+            monitor.run_once(samples)
+
+        assert not monitor.run_once().busy
+
     def test_generator(self, make, table, sink):
         """Rules may come from a generator: all of them are judged."""
         table.bad_between(-60, 60)

@@ -55,6 +55,9 @@ class TestEveryRule:
             {"delay": timedelta(minutes=-1)},
             {"renotify": timedelta(0)},
             {"name": " "},
+            {"severity": "critical"},
+            {"links": "https://example.com"},
+            {"deployments": ["acme/a"]},
         ],
     )
     def test_refuses_nonsense(self, make, bad):
@@ -304,6 +307,7 @@ def test_silence_is_checked():
         (lambda: rules.DetectionVolume(minutes=None, runbook=RUNBOOK), "minutes=None must be"),
         (lambda: rules.DetectionVolume(usual="many", runbook=RUNBOOK), "usual='many' must be"),
         (lambda: rules.Threshold(series="a.b", above="3", runbook=RUNBOOK), "above='3' must be"),
+        (lambda: rules.ErrorRate(above=0, no_data="ok", runbook=RUNBOOK), "no_data='ok' must be"),
         (lambda: rules.Threshold(series=3, above=3, runbook=RUNBOOK), "series=3 must be"),
     ],
 )

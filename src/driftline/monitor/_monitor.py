@@ -199,6 +199,7 @@ class Monitor(People):
             nothing was done; your samples were not taken, so pass them again.
 
         Raises:
+            InputError: something among the samples is no `Sample`.
             StoreError: the store failed; nothing was told that is not remembered.
             ConfigError: the platform is async; use `arun_once`.
             ExceptionGroup: deployments could not be asked, and `on_problem` is ``"raise"``.
@@ -206,12 +207,13 @@ class Monitor(People):
         if self._parts.clients.is_async:
             msg = "the platform is async: await monitor.arun_once() instead"
             raise ConfigError(msg)
+        given = _samples(samples)
         try:
             keep = self._right()
         except StoreBusy as exc:
             return self._busy(exc)
         try:
-            return self._finished(self._driver.run(self._rounds(samples, keep, None), keep))
+            return self._finished(self._driver.run(self._rounds(given, keep, None), keep))
         except StoreBusy as exc:  # taken over on the way: the other run does the rest
             return self._busy(exc)
         finally:
@@ -223,12 +225,13 @@ class Monitor(People):
         An async platform is awaited, a blocking one is asked in threads; sinks that block run in
         threads, sinks with an async ``send`` or ``push`` on the loop.
         """
+        given = _samples(samples)
         try:
             keep = await asyncio.to_thread(self._right)
         except StoreBusy as exc:
             return self._busy(exc)
         try:
-            conversation = self._rounds(samples, keep, asyncio.get_running_loop())
+            conversation = self._rounds(given, keep, asyncio.get_running_loop())
             return self._finished(await self._driver.arun(conversation, keep))
         except StoreBusy as exc:
             return self._busy(exc)
@@ -318,6 +321,11 @@ class Monitor(People):
             f"Monitor({self.name!r}, deployments={self._parts.watched!r}, "
             f"rules={[rule.name for rule in self.rules]}, sinks={sinks})"
         )
+
+
+def _samples(samples: Iterable[Sample]) -> tuple[Sample, ...]:
+    what = "a Sample, as to_samples() of a profile, report or evaluation gives them"
+    return parts(samples, Sample, name="samples", what=what)
 
 
 def _store(store: Store | None) -> Store:

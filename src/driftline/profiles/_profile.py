@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from attrs import evolve, field, frozen
 
+from driftline._checks import parts
 from driftline._draw import Shown, View
 from driftline.errors import ContextMismatch, InputError, UnreadableData
 from driftline.profiles import _parquet, _views
@@ -510,7 +511,7 @@ class Profile(Shown):
         if not profiles:
             msg = "nothing to merge: pass at least one profile"
             raise InputError(msg)
-        first = profiles[0]
+        first, *_ = parts(profiles, Profile, name="profiles", what="a Profile")
         for other in profiles[1:]:
             refuse_other_shape(first, other, doing="merge")
         return assemble(

@@ -6,9 +6,11 @@ from typing import Any
 
 from attrs import Attribute
 
-from driftline._checks import Check, number, refuse_number
+from driftline._checks import Check, a, number, refuse_number
 from driftline.errors import InputError
+from driftline.records import Severity
 
+SEVERITY = a(Severity, "a driftline.Severity, such as Severity.WARNING")
 AT_LEAST_ONE = number("1 or more", least=1, whole=True)
 
 

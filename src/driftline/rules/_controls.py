@@ -21,9 +21,11 @@ def _utc_or_none(value: datetime | None) -> datetime | None:
     return None if value is None else _utc(value)
 
 
-def _said(_instance: object, attribute: Attribute[str], value: str) -> None:
-    if not value.strip():
-        msg = f"{attribute.name} must not be empty: whoever finds the silence wants to know"
+def _said(_instance: object, attribute: Attribute[str], value: object) -> None:
+    if not isinstance(value, str) or not value.strip():
+        msg = (
+            f"{attribute.name}={value!r} must not be empty: whoever finds the silence wants to know"
+        )
         raise InputError(msg)
 
 

@@ -9,7 +9,7 @@ from attrs import Factory, field, frozen
 
 from driftline._checks import not_negative
 from driftline.records import Metric, Series, Severity
-from driftline.rules._checks import named
+from driftline.rules._checks import SEVERITY, named
 from driftline.rules._examples import constant
 from driftline.rules._judgement import Judgement, Reading
 from driftline.rules._latency import minutes_text
@@ -33,7 +33,7 @@ class NoData(Rule):
 
     series: str = Metric.REQUESTS
     name: str = field(default=Factory(_own_name, takes_self=True), validator=named)
-    severity: Severity = Severity.ERROR
+    severity: Severity = field(default=Severity.ERROR, validator=SEVERITY)
     no_data: NoDataPolicy = field(default=NoDataPolicy.ALERT, init=False)
     no_data_after: timedelta = field(default=timedelta(minutes=30), validator=not_negative)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from enum import Enum
 from fnmatch import fnmatchcase
@@ -13,10 +13,11 @@ from typing import Any
 from attrs import Attribute, Factory, field, frozen
 from attrs.validators import optional
 
-from driftline._checks import not_negative, positive, refuse_number
+from driftline._checks import a, not_negative, parts, positive, refuse_number
 from driftline.records import Link, Series, Severity
 from driftline.rules._checks import (
     AT_LEAST_ONE,
+    SEVERITY,
     named,
     one_line,
 )
@@ -40,6 +41,10 @@ def _enough(instance: Rule, _attribute: Attribute[Any], value: int | None) -> No
     if value is not None:
         what = f"None or at least samples={instance.samples}"
         refuse_number("of", value, what, least=instance.samples, whole=True)
+
+
+def _links(value: Iterable[Link]) -> tuple[Link, ...]:
+    return parts(value, Link, name="links", what="a Link")
 
 
 def kebab(name: str) -> str:
@@ -92,21 +97,23 @@ class Rule(ABC):
 
     runbook: str = field(validator=one_line)
     name: str = field(default=Factory(_own_name, takes_self=True), validator=named)
-    severity: Severity = Severity.CRITICAL
+    severity: Severity = field(default=Severity.CRITICAL, validator=SEVERITY)
     samples: int = field(default=1, validator=AT_LEAST_ONE)
     of: int | None = field(default=None, validator=_enough)
     hold: timedelta = field(default=timedelta(0), validator=not_negative)
     recover_samples: int = field(default=1, validator=AT_LEAST_ONE)
     keep_firing: timedelta = field(default=timedelta(0), validator=not_negative)
-    no_data: NoDataPolicy = NoDataPolicy.KEEP
+    no_data: NoDataPolicy = field(
+        default=NoDataPolicy.KEEP, validator=a(NoDataPolicy, "a NoDataPolicy, such as KEEP")
+    )
     no_data_after: timedelta = field(default=timedelta(minutes=30), validator=not_negative)
     warm_up: timedelta = field(default=timedelta(0), validator=not_negative)
     delay: timedelta = field(default=timedelta(0), validator=not_negative)
     renotify: timedelta | None = field(default=None, validator=optional(positive))
     renotify_limit: int = field(default=3, validator=AT_LEAST_ONE)
     flap_detection: bool = True
-    links: tuple[Link, ...] = ()
-    deployments: str = "*"
+    links: tuple[Link, ...] = field(default=(), converter=_links)
+    deployments: str = field(default="*", validator=a(str, "a pattern, such as 'acme/line-*'"))
     every: timedelta | None = field(default=None, validator=optional(positive))
     unit: str = ""
 

@@ -10,10 +10,10 @@ import numpy as np
 from attrs import Factory, field, frozen
 from attrs.validators import optional
 
-from driftline._checks import number, one_of
+from driftline._checks import a, number, one_of
 from driftline.errors import InputError
 from driftline.records import Series, Severity, as_timedelta64
-from driftline.rules._checks import named
+from driftline.rules._checks import SEVERITY, named
 from driftline.rules._examples import constant
 from driftline.rules._judgement import Floats, Judgement, Reading
 from driftline.rules._rule import Rule
@@ -47,11 +47,13 @@ class Threshold(Rule):
     above: float | None = field(default=None, validator=_FINITE)
     below: float | None = field(default=None, validator=_FINITE)
     recovery: float | None = field(default=None, validator=_FINITE)
-    where: Mapping[str, str] = field(factory=dict, hash=False)
+    where: Mapping[str, str] = field(
+        factory=dict, hash=False, validator=a(Mapping, "labels, such as {'camera': 'cam-1'}")
+    )
     aggregate: Aggregate = field(
         default="mean", validator=one_of("mean", "min", "max", "sum", "last")
     )
-    severity: Severity = Severity.WARNING
+    severity: Severity = field(default=Severity.WARNING, validator=SEVERITY)
     name: str = field(default=Factory(_own_name, takes_self=True), validator=named)
 
     def __attrs_post_init__(self) -> None:

@@ -19,7 +19,7 @@ from driftline._checks import number, one_of
 from driftline.errors import InputError
 from driftline.records import Metric, Series, Severity, as_datetime64, as_timedelta64
 from driftline.rules import _volume_plain, _volume_statistics
-from driftline.rules._checks import AT_LEAST_ONE, as_minutes
+from driftline.rules._checks import AT_LEAST_ONE, SEVERITY, as_minutes
 from driftline.rules._examples import MINUTE, lasting
 from driftline.rules._judgement import Floats, Gap, Judgement, Reading
 from driftline.rules._latency import minutes_text
@@ -94,7 +94,7 @@ class VolumeRule(Rule):
     )
     min_expected: float = field(default=20, validator=number("a count above 0", above=0))
     weeks: int = field(default=4, validator=AT_LEAST_ONE)
-    severity: Severity = Severity.ERROR
+    severity: Severity = field(default=Severity.ERROR, validator=SEVERITY)
     recover_samples: int = field(default=Factory(_recover, takes_self=True), validator=AT_LEAST_ONE)
     every: timedelta = field(default=Factory(_every, takes_self=True), init=False)
     hold: timedelta = field(default=Factory(_hold, takes_self=True), init=False)

@@ -232,6 +232,10 @@ class SqlStore:
 
 
 def _dialect(url: str) -> Dialect:
+    given: object = url
+    if not isinstance(given, str):  # not shown: it may hold a password
+        msg = f"the URL of a store is text, such as sqlite:///driftline.db, got {type(given)}"
+        raise InputError(msg)
     scheme, _, rest = url.partition("://")
     if scheme == "sqlite" and rest.startswith("/") and len(rest) > 1:
         return Sqlite(rest[1:])
