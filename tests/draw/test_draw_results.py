@@ -322,6 +322,23 @@ def test_timeline_of_an_open_alert():
     assert (0, "bad", 10, 100) in spans(found)
 
 
+def test_timeline_from_later_on():
+    """What began before the picture does is shown from its left end, also where it lasts."""
+    open_one = alerts(HISTORY[:2], since=minutes(50), now=minutes(100))
+    ended = alerts(HISTORY, since=minutes(50), now=minutes(100))
+
+    assert [(0, "bad", 0, 50)] == spans(open_one)
+    assert (1, "bad", 0, 10) in spans(ended)
+    assert "No alert has fired" == alerts(HISTORY, since=minutes(90), now=minutes(100)).title
+
+
+def test_forgotten_beginning():
+    """Of an alert whose beginning the store has forgotten, its end says when it began."""
+    found = alerts([step(Change.RESOLVED, 60, since=20)], since=None, now=minutes(100))
+
+    assert [(0, "bad", 0, 40)] == spans(found)
+
+
 def test_no_alert():
     """A quiet history says so."""
     assert "No alert has fired" == alerts([], since=None, now=T0).title

@@ -220,8 +220,8 @@ class People:
         Raises:
             MissingExtra: matplotlib is not installed.
         """
-        history = self.transitions(since=since)
-        return plot(_views.alerts(history, since=since, now=self._clock.now()), ax)
+        now = self._clock.now()
+        return plot(_views.alerts(self.transitions(), since=since, now=now), ax)
 
     def dead_letters(self) -> tuple[DeadLetter, ...]:
         """What was given up, newest first, until it is revived or dropped."""

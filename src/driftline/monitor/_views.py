@@ -38,11 +38,12 @@ class _Life:
                 self.pending = step.since
             case Change.CLEARED:
                 self._close(step.at)
-            case Change.FIRING | Change.NO_DATA:
+            case Change.FIRING:
                 self.pending = step.since
                 self._close(step.at)
                 self.firing = step.at
             case Change.RESOLVED:
+                self.firing = self.firing or step.since  # its beginning may be forgotten
                 self._close(step.at)
             case Change.SUPPRESSED:
                 self.untold = step.at
@@ -68,45 +69,50 @@ class _Life:
 
 
 def alerts(transitions: Sequence[Transition], *, since: datetime | None, now: datetime) -> Picture:
-    """What breached and fired when, a row for each rule and subject, the latest on top."""
+    """What breached and fired when, a row for each rule and subject, the latest on top.
+
+    Args:
+        transitions: all that is known, by time: an alert may be open from long before `since`.
+        since: left end of the picture; None: the first of the transitions.
+        now: right end.
+    """
     lives: dict[str, _Life] = {}
     for step in transitions:
         life = lives.pop(step.key, _Life(step.name))
         life.follow(step)
         lives[step.key] = life  # the latest last
-    told = _told(list(lives.values()), transitions, now)
-    first = min((step.since for step in transitions), default=now - _QUIET)
-    shown = list(reversed(lives.values()))[:MOST_ROWS]
+    start = since or min((step.since for step in transitions), default=now - _QUIET)
+    firing = [life for life in lives.values() if life.firing is not None]
+    title = _told(firing) if firing else ""
+    rows = [
+        (life.name, seen)
+        for life in reversed(lives.values())
+        if (seen := [span for span in life.until(now) if span[1] > start])
+    ]
+    fired = sum(role == "bad" for _, seen in rows for _, _, role, _ in seen)
+    quiet = f"No alert is firing; {fired} fired and ended" if fired else "No alert has fired"
+    more = len(rows) - MOST_ROWS
     spans: list[tuple[int, float, float, Role, str]] = [
-        (row, days(start), days(end), role, label)
-        for row, life in enumerate(shown)
-        for start, end, role, label in life.until(now)
+        (row, days(left), days(right), role, label)
+        for row, (_, mine) in enumerate(rows[:MOST_ROWS])
+        for left, right, role, label in mine
     ]
     return timeline(
-        title=told,
-        detail=f"{len(lives) - len(shown)} more are not shown" if len(lives) > len(shown) else "",
-        names=[life.name for life in shown],
+        title=title or quiet,
+        detail=f"{more} more are not shown" if more > 0 else "",
+        names=[name for name, _ in rows[:MOST_ROWS]],
         spans=spans,
-        start=days(since or first),
+        start=days(start),
         end=days(now),
     )
 
 
-def _told(lives: Sequence[_Life], transitions: Sequence[Transition], now: datetime) -> str:
-    open_ones = [life for life in lives if life.firing is not None]
-    if len(open_ones) == 1:
-        life = open_ones[0]
-        return f"{life.name} is firing since {_when(life.firing or now)} UTC"
-    if open_ones:
-        return (
-            f"{len(open_ones)} alerts are firing: {', '.join(life.name for life in open_ones[:3])}"
-        )
-    fired = sum(step.change is Change.FIRING for step in transitions)
-    return f"No alert is firing; {fired} fired and ended" if fired else "No alert has fired"
-
-
-def _when(at: datetime) -> str:
-    return f"{at:%Y-%m-%d %H:%M}"
+def _told(firing: Sequence[_Life]) -> str:
+    if len(firing) > 1:
+        return f"{len(firing)} alerts are firing: {', '.join(life.name for life in firing[:3])}"
+    only = firing[0]
+    assert only.firing is not None
+    return f"{only.name} is firing since {only.firing:%Y-%m-%d %H:%M} UTC"
 
 
 def view_of_run(run: Run) -> View:
