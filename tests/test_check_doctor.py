@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 import driftline
-from driftline import Monitor, PlatformClient, RetrainPolicy, Sample, rules
+from driftline import AsyncPlatformClient, Monitor, PlatformClient, RetrainPolicy, Sample, rules
 from driftline.__main__ import main
 from driftline.errors import DeliveryFailed, DeliveryRefused, InputError
 from driftline.records import Metric
@@ -202,6 +202,34 @@ def test_parts():
     assert found(seen, "sink recording").ok is not False
 
 
+def test_parts_unasked():
+    """What cannot be asked here is neither well nor wrong, and is said."""
+
+    class Bare:
+        """A sink without a check of its own."""
+
+        name = "bare"
+
+        def send(self, alert):
+            raise NotImplementedError
+
+    platform = AsyncPlatformClient(KEY, base_url="http://127.0.0.1:9")
+    seen = driftline.check(watching(platform=platform, deployments=["acme/x"], sinks=[Bare()]))
+
+    assert found(seen, "platform").ok is None
+    assert "was not asked" in found(seen, "platform").told
+    assert found(seen, "sink bare").ok is None
+    assert KEY not in str(seen)
+
+
+def test_no_rules():
+    """A monitor that judges nothing is wrong, and so is a checklist without its alerts."""
+    seen = driftline.check(Monitor(None, rules=[], sinks=[RecordingSink()]))
+
+    assert "nothing is judged" in found(seen, "rules").told
+    assert "add a rule" in found(seen, "an alert on p95 latency").next
+
+
 def test_dead_letters():
     """What was given up is wrong until somebody deals with it; no sink at all is wrong too."""
     monitor = watching(sinks=[])
@@ -237,8 +265,10 @@ def test_doctor(capsys):
     assert "extra datadog" in capsys.readouterr().out
     assert 1 == main(["doctor", "test_check_doctor:monitor"])
     assert "latency-budget never fired" in capsys.readouterr().out
-    with pytest.raises(InputError, match="no driftline"):
-        main(["doctor", "test_check_doctor:NOW"])
+    for wrong in ("test_check_doctor:NOW", "test_check_doctor", "no_such_module:monitor"):
+        with pytest.raises(SystemExit, match="2"):
+            main(["doctor", wrong])
+        assert wrong in capsys.readouterr().err
 
 
 def test_doctor_as_module():

@@ -21,7 +21,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "monitor", nargs="?", help="where your monitor is, such as 'service.monitoring:monitor'"
     )
     asked = parser.parse_args(arguments)
-    found = check(_monitor(asked.monitor) if asked.monitor else None)
+    try:
+        monitor = _monitor(asked.monitor) if asked.monitor else None
+    except InputError as exc:
+        parser.error(str(exc))
+    found = check(monitor)
     print(found)  # noqa: T201 - a command speaks through standard output
     return 0 if found.ok else 1
 
@@ -29,7 +33,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _monitor(where: str) -> Monitor:
     """The monitor at ``module:name``; ``python -m`` finds modules of the working directory."""
     module, _, name = where.partition(":")
-    monitor = getattr(import_module(module), name or "monitor", None)
+    try:
+        monitor = getattr(import_module(module), name, None)
+    except ModuleNotFoundError as exc:
+        msg = f"{where!r} cannot be imported: {exc}"
+        raise InputError(msg) from exc
     if not isinstance(monitor, Monitor):
         msg = f"{where!r} is {monitor!r} and no driftline.Monitor; say module:name"
         raise InputError(msg)

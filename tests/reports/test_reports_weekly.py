@@ -204,7 +204,9 @@ def test_frames_bounded(week):
     assert "140 boxes not drawn" in page
 
 
-@pytest.mark.parametrize("frame", ["id-4711", "/no/such/file.png", "a\0b", b"no image", b""])
+@pytest.mark.parametrize(
+    "frame", ["id-4711", "/no/such/file.png", "/dev/zero", ".", "a\0b", b"no image", b""]
+)
 def test_frames_not_at_hand(week, frame):
     """A frame whose picture is not at hand is named, and none is made up."""
     page = weekly(frames=[attrs.evolve(week.frames[1], frame=frame)])

@@ -15,6 +15,8 @@ SIDE: Final = 640
 """Longest side of a picture, px."""
 LARGEST: Final = 150_000
 """Bytes of a picture that is put in as it is, where nothing is there to make it smaller."""
+LARGEST_FILE: Final = 50_000_000
+"""Bytes of a file that is looked into."""
 BOXES: Final = 60
 """Boxes that are drawn; more would hide the picture."""
 _KINDS: Final = {b"\x89PNG\r\n\x1a\n": "png", b"\xff\xd8\xff": "jpeg"}
@@ -92,8 +94,10 @@ def _content(frame: SampledFrame) -> bytes:
     if isinstance(frame.frame, bytes):
         return frame.frame
     try:
-        return Path(frame.frame).read_bytes()
-    except (OSError, ValueError):  # an id and no file; or no name that a file could have
+        path = Path(frame.frame)
+        readable = path.is_file() and path.stat().st_size <= LARGEST_FILE
+        return path.read_bytes() if readable else b""
+    except (OSError, ValueError):  # ValueError: no name that a file could have
         return b""
 
 
@@ -103,10 +107,10 @@ def _smaller(content: bytes) -> bytes:
 
     try:
         with Image.open(io.BytesIO(content)) as opened:
+            opened.thumbnail((SIDE, SIDE))
             small = opened.convert("RGB")
     except (UnidentifiedImageError, OSError, ValueError, Image.DecompressionBombError):
         return b""
-    small.thumbnail((SIDE, SIDE))
     written = io.BytesIO()
     small.save(written, "JPEG", quality=80)
     return written.getvalue()

@@ -229,8 +229,8 @@ def _wanted(decision: Decision) -> View:
 def _alerts(transitions: Sequence[Transition], now: datetime) -> View:
     """The alerts of the last seven days; drills are in a history of their own."""
     recent = [step for step in transitions if step.at >= now - WEEK]
-    fired = sum(step.change is Change.FIRING for step in recent)
-    picture = alerts_picture(recent, since=now - WEEK, now=now)
+    picture = alerts_picture(transitions, since=now - WEEK, now=now)  # some began before it
+    fired = sum(mark.role == "bad" for mark in picture.marks)
     tone: Tone = "good" if not fired else "warn"
     rows = [
         (f"{step.at:%m-%d %H:%M}", step.name, step.change.value, step.reason)
@@ -241,7 +241,7 @@ def _alerts(transitions: Sequence[Transition], now: datetime) -> View:
         kind="last seven days",
         verdict="none" if not fired else f"{fired} fired",
         tone=tone,
-        headline="" if recent else picture.title,
-        pictures=[picture] if recent else [],
+        headline="" if picture.marks else picture.title,
+        pictures=[picture] if picture.marks else [],
         tables=[Table(head=("At (UTC)", "Alert", "What happened", "Why"), rows=rows)],
     )
