@@ -296,6 +296,25 @@ def test_start_and_end(tmp_path):
     assert 7 == part.frames
 
 
+def test_other_layouts(tmp_path):
+    """Files beside the days are counted as well; a day without files, or before the time, is not opened."""
+    with DetectionLogger(tmp_path / "logs") as log:
+        for day in range(4):
+            log.observe(found(1), camera="a", at=WHEN + timedelta(days=day))
+    (tmp_path / "logs/day=2026-11-09/cam=a").mkdir(parents=True)
+    broken = tmp_path / "logs/day=2026-11-02/cam=a/broken.parquet"
+    broken.write_bytes(b"")
+    late = profile_from_log(tmp_path / "logs", start=WHEN + timedelta(days=2))
+    broken.unlink()
+    whole = profile_from_log(tmp_path / "logs")
+    first = next((tmp_path / "logs/day=2026-11-03").rglob("*.parquet"))
+    first.rename(tmp_path / "logs/beside.parquet")
+
+    assert (2, 4) == (late.frames, whole.frames)
+    assert whole == profile_from_log(tmp_path / "logs")
+    assert whole == profile_from_log(f"{tmp_path}/logs/**/*.parquet")
+
+
 def test_nothing_there(tmp_path):
     """A folder without files is an error that names it, not an empty profile."""
     with pytest.raises(UnreadableData, match="No files found"):

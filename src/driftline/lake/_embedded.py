@@ -8,6 +8,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
+from attrs import evolve
+
 from driftline._clock import as_utc
 from driftline.errors import MissingExtra, UnreadableData
 from driftline.lake._columns import LogColumns
@@ -60,12 +62,15 @@ def profile_from_log(
     """
     duckdb = _duckdb()
     place = Location.of(log, storage_options)
+    start = None if start is None else as_utc(start, name="start")
+    end = None if end is None else as_utc(end, name="end")
+    bounds = [
+        f"{columns.timestamp} {sign} TIMESTAMPTZ '{at.isoformat()}'"
+        for at, sign in ((start, ">="), (end, "<"))
+        if at is not None
+    ]
     query = LogQuery(
-        table=_table(place, columns.timestamp, start, end),
-        columns=columns,
-        features=features,
-        period=period,
-        utc_offset=utc_offset,
+        table="", columns=columns, features=features, period=period, utc_offset=utc_offset
     )
     with tempfile.TemporaryDirectory(prefix="driftline-") as spill, duckdb.connect() as connection:
         connection.execute("SET memory_limit = ?", [memory])
@@ -88,24 +93,21 @@ def profile_from_log(
             msg = f"{place} cannot be read as a detection log: {said}"
             raise UnreadableData(msg)
 
-        return query.profile(execute, context=context, invalid=invalid)
+        # No frame is of two days, so that a day is counted at a time, and its frames forgotten
+        profile = query.profile(lambda _: (), context=context)
+        for pattern in place.patterns(start, end):
+            part = evolve(query, table=_files(pattern, bounds))
+            profile += part.profile(execute, context=context, invalid=invalid)
+        return profile
 
 
-def _table(place: Location, timestamp: str, start: datetime | None, end: datetime | None) -> str:
-    files = place.pattern.replace("'", "''")
-    bounds = [
-        f"{timestamp} {sign} {_literal(at, name)}"
-        for at, sign, name in ((start, ">=", "start"), (end, "<", "end"))
-        if at is not None
-    ]
+def _files(pattern: str, bounds: Sequence[str]) -> str:
+    """A subquery of the rows in some files."""
     where = f" WHERE {' AND '.join(bounds)}" if bounds else ""
+    quoted = pattern.replace("'", "''")
     # no hive_partitioning: the true name of a camera is a column, its folder's is encoded
-    rows = f"read_parquet('{files}', union_by_name=true, hive_partitioning=false)"
+    rows = f"read_parquet('{quoted}', union_by_name=true, hive_partitioning=false)"
     return f"(SELECT * FROM {rows}{where})"  # noqa: S608  the quotes of the path are doubled
-
-
-def _literal(at: datetime, name: str) -> str:
-    return f"TIMESTAMPTZ '{as_utc(at, name=name).isoformat()}'"
 
 
 def _duckdb() -> Any:

@@ -6,6 +6,7 @@ import glob
 import os
 import re
 from collections.abc import Iterator, Mapping
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from attrs import field, frozen
 from driftline._secret import MASK
 from driftline.errors import InputError, MissingExtra
 
+_MARGIN = timedelta(days=1)
 _USER = re.compile(r"(?<=://)[^/@\s]+@")
 _QUERY = re.compile(r"\?[^\s'\"]*=[^\s'\"]*")
 
@@ -76,15 +78,47 @@ class Location:
         """Whether fsspec leads there."""
         return self.filesystem is not None
 
-    @property
-    def pattern(self) -> str:
-        """A glob of the Parquet files there, for DuckDB."""
-        if self.remote:
-            folder = self.filesystem.isdir(self.path)
-            start = f"{self.protocol}://{glob.escape(self.path.strip('/'))}"
-            return f"{start}/**/*.parquet" if folder else f"{self.protocol}://{self.path}"
-        folder = Path(self.path).is_dir()
-        return f"{glob.escape(self.path)}/**/*.parquet" if folder else self.path
+    def patterns(self, start: datetime | None, end: datetime | None) -> list[str]:
+        """Globs of the Parquet files there, for DuckDB: one a day where folders are days.
+
+        `start` and `end` are UTC; a day more on both sides is kept, for days may be local ones.
+
+        Raises:
+            InputError: the place cannot be listed.
+        """
+        names = self._listed()
+        if names is None:
+            return [self._address(self.path)]
+        root = self._address(glob.escape(self.path.rstrip("/")))
+        days = [_day(name) for name in names if not name.startswith((".", "_"))]
+        if not days or None in days:
+            return [f"{root}/**/*.parquet"]
+        first = date.min if start is None else start.date() - _MARGIN
+        last = date.max if end is None else end.date() + _MARGIN
+        wanted = sorted(day for day in days if day is not None and first <= day <= last)
+        return [f"{root}/day={day}/**/*.parquet" for day in wanted if self._filled(day)]
+
+    def _filled(self, day: date) -> bool:
+        """Whether a day has files: a process may have died between its folder and its first."""
+        return self.remote or any(Path(self.path, f"day={day}").rglob("*.parquet"))
+
+    def _listed(self) -> list[str] | None:
+        """Names in the folder; None where the place is a file or a glob."""
+        try:
+            if not self.remote:
+                folder = Path(self.path)
+                return [entry.name for entry in folder.iterdir()] if folder.is_dir() else None
+            if not self.filesystem.isdir(self.path):
+                return None
+            found = self.filesystem.ls(self.path, detail=False)
+            return [name.rstrip("/").rpartition("/")[2] for name in found]
+        except Exception as exc:  # noqa: BLE001  each store has errors of its own, some with keys in them
+            said = self.redacted(f"{type(exc).__name__}: {exc}")
+        msg = f"{self} cannot be listed: {said}"
+        raise InputError(msg)
+
+    def _address(self, path: str) -> str:
+        return f"{self.protocol}://{path.lstrip('/')}" if self.protocol else path
 
     def redacted(self, text: str) -> str:
         """`text` without the credentials of this place."""
@@ -94,12 +128,19 @@ class Location:
 
     def __str__(self) -> str:
         """The place, without credentials."""
-        path = f"{self.protocol}://{self.path.lstrip('/')}" if self.protocol else self.path
-        return self.redacted(path)
+        return self.redacted(self._address(self.path))
 
     def __repr__(self) -> str:
         """The place, without credentials."""
         return f"<Location: {self}>"
+
+
+def _day(name: str) -> date | None:
+    """The day of a folder that `DetectionLogger` has made; None: it is another."""
+    try:
+        return date.fromisoformat(name.removeprefix("day=")) if name.startswith("day=") else None
+    except ValueError:
+        return None
 
 
 def _texts(value: object) -> Iterator[str]:
