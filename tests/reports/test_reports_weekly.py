@@ -6,7 +6,7 @@ import os
 import re
 import shutil
 import subprocess
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
 from importlib.resources import files
 
@@ -20,6 +20,7 @@ from driftline import Decision, Detections
 from driftline.errors import InputError
 from driftline.reports import weekly
 from driftline.retrain import Action
+from driftline.rules import Change
 
 
 @pytest.fixture(scope="module")
@@ -115,6 +116,15 @@ def test_calm(week):
     assert "No alert has fired" in calm.html
     assert "all is calm" in calm.html
     assert "no history of alerts was handed in" not in calm.html
+
+
+def test_still_firing(week):
+    """An alert that began before the week and is not over is not forgotten."""
+    (began,) = [step for step in week.alerts if step.change is Change.FIRING][:1]
+    page = weekly(alerts=[began], at=week.at + timedelta(days=30))
+
+    assert "1 firing</span>" in page.html
+    assert "is firing since 2026-11-20" in page.html
 
 
 def test_progress(week):

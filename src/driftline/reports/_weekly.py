@@ -160,7 +160,8 @@ def weekly(
         drift: what changed.
         accuracy: mAP over the weeks.
         evaluation: the newest week's accuracy, class by class.
-        alerts: ``monitor.transitions(since=…)``: which alerts came and went.
+        alerts: ``monitor.transitions()``: which alerts came and went. Pass them all: one that
+            began weeks ago may still be firing.
         progress: where a rollout or a retraining stands.
         frames: what to look at, such as ``selection.frames``; the first eight are shown, with
             their boxes where `SampledFrame.frame` is an image's bytes or the path of its file.
@@ -231,7 +232,9 @@ def _alerts(transitions: Sequence[Transition], now: datetime) -> View:
     recent = [step for step in transitions if step.at >= now - WEEK]
     picture = alerts_picture(transitions, since=now - WEEK, now=now)  # some began before it
     fired = sum(mark.role == "bad" for mark in picture.marks)
-    tone: Tone = "good" if not fired else "warn"
+    turns = {step.key: step.change for step in transitions if step.change in _TURNS}
+    still = sum(change is Change.FIRING for change in turns.values())
+    verdict, tone = _state(fired, still)
     rows = [
         (f"{step.at:%m-%d %H:%M}", step.name, step.change.value, step.reason)
         for step in recent
@@ -239,9 +242,18 @@ def _alerts(transitions: Sequence[Transition], now: datetime) -> View:
     ]
     return View(
         kind="last seven days",
-        verdict="none" if not fired else f"{fired} fired",
+        verdict=verdict,
         tone=tone,
         headline="" if picture.marks else picture.title,
         pictures=[picture] if picture.marks else [],
         tables=[Table(head=("At (UTC)", "Alert", "What happened", "Why"), rows=rows)],
     )
+
+
+_TURNS: Final = frozenset({Change.FIRING, Change.RESOLVED})
+
+
+def _state(fired: int, still: int) -> tuple[str, Tone]:
+    if still:
+        return f"{still} firing", "bad"
+    return (f"{fired} fired", "warn") if fired else ("none", "good")
