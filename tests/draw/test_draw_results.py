@@ -441,3 +441,23 @@ def test_evaluation_page(evaluation):
 
     assert 3 == page.count("<figure>")
     assert "<script" not in page
+
+
+def test_many_classes(ax):
+    """Of eighty classes the weakest are drawn, as many as can be told apart, and it is said."""
+    n = 80
+    boxes = [[10.0 * i, 0.0, 10.0 * i + 9, 9.0] for i in range(n)]
+    truth = Detections(xyxy=boxes, confidence=[1] * n, class_id=range(n), image_size=(10, 10 * n))
+    found = Detections(
+        xyxy=np.array(boxes) + np.linspace(0, 3, n)[::-1, None] * [0, 0, 1, 0],
+        confidence=[0.9] * n,
+        class_id=range(n),
+        image_size=(10, 10 * n),
+    )
+    many = evaluate([truth] * 20, [found] * 20, replicates=20)
+    many.plot(ax)
+    told = [text.get_text() for text in ax.texts]
+
+    assert 6 == len(ax.get_legend().get_texts())
+    assert any("74 more are not shown" in text for text in told)
+    assert len(many._repr_html_()) < 100_000

@@ -27,7 +27,7 @@ _CURVES: Final[tuple[tuple[Role, bool], ...]] = (
     ("reference", True),
     ("current", True),
 )
-"""Colour and dash of each curve among several; more than these are drawn grey."""
+"""Colour and dash of each curve among several; more than these could not be told apart."""
 
 
 def shift(
@@ -165,16 +165,18 @@ def ranked(
         mine = [(row.value, float(i)) for i, row in enumerate(shown) if row.role == role]
         x, y = zip(*mine, strict=True)
         marks.append(Dots(x=x, y=y, role=role, label=(labels or {}).get(role, "")))
-    left = len(rows) - len(shown)
-    more = f"{left} more are not shown" if left else ""
     names = [row.name for row in shown]
     return Picture(
         title=title,
-        detail="; ".join(filter(None, (detail, more))),
+        detail="; ".join(filter(None, (detail, _more(len(rows) - len(shown))))),
         x=axis,
         y=Axis(label="", scale="names", names=names),
         marks=marks,
     )
+
+
+def _more(left: int) -> str:
+    return f"{left} more are not shown" if left > 0 else ""
 
 
 def weeks(
@@ -301,20 +303,20 @@ def precision_recall(
     Args:
         title: the conclusion.
         detail: the numbers behind it.
-        curves: name → recall and precision, those that matter most first.
+        curves: name → recall and precision, those that matter most first; more than can be told
+            apart are left out.
         points: name → recall and precision where the detector is used.
     """
     marks: list[Mark] = []
-    for i, (name, (recall, precision)) in enumerate(curves.items()):
-        role, dashed = _CURVES[i] if i < len(_CURVES) else ("muted", False)
-        label = name if i < len(_CURVES) else f"{len(curves) - i} more" if i == len(_CURVES) else ""
-        marks.append(Line(x=recall, y=precision, role=role, dashed=dashed, label=label))
-        if name in points and i < len(_CURVES):
+    for (name, (recall, precision)), (role, dashed) in zip(curves.items(), _CURVES, strict=False):
+        marks.append(Line(x=recall, y=precision, role=role, dashed=dashed, label=name))
+        if name in points:
             x, y = points[name]
             marks.append(Dots(x=(x,), y=(y,), role=role, hollow=True))
+    left = len(curves) - len(_CURVES)
     return Picture(
         title=title,
-        detail=detail,
+        detail="; ".join(filter(None, (detail, _more(left)))),
         x=Axis(label="recall at IoU 0.5", low=0.0, high=1.02),
         y=Axis(label="precision at IoU 0.5", low=0.0, high=1.04),
         marks=marks,

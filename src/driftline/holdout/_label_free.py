@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -27,6 +27,9 @@ from driftline.holdout._scores import AT_50, cluster_keys, unknown
 from driftline.holdout._strata import BINS, ConfidenceCounts, Strata
 from driftline.holdout._table import MatchTable
 from driftline.records import Metric, Sample
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 __all__ = ["PrecisionCalibrator", "PrecisionEstimate"]
 
@@ -178,6 +181,17 @@ class PrecisionCalibrator:
     def __repr__(self) -> str:
         """What it was learned from."""
         return f"PrecisionCalibrator({len(self._cell)} detections of {self._curves.units} units)"
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """Confidence against precision on the holdout it was learned from.
+
+        Args:
+            ax: where to draw; None makes a figure of its own.
+
+        Raises:
+            MissingExtra: matplotlib is not installed.
+        """
+        return self._evaluation.calibration.plot(ax)
 
     def _fit(self, quality: FloatArray, weights: FloatArray) -> FloatArray:
         """``(2, cells)`` probability to be right at IoU 0.5, and mean over thresholds, per cell."""

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from driftline._draw import Axis, Picture, Role, Table, Tone, View, days
-from driftline._draw._pictures import Row, precision_recall, ranked, reliability, weeks
+from driftline._draw._pictures import MOST_ROWS, Row, precision_recall, ranked, reliability, weeks
 from driftline._stats.average_precision import RECALL_GRID, precision_at_recalls
 from driftline._stats.trend import compared
 
@@ -155,29 +155,35 @@ def _curves(
 
 def scores(one: Evaluation) -> Picture:
     """Average precision of classes, sizes and tags with intervals, the lowest of each first."""
-    parts: list[tuple[Role, Sequence[Score]]] = [
-        ("reference", [*one.per_class.values()]),
-        ("other", [*one.per_size.values()]),
-        *(("good", [*found.values()]) for found in one.per_tag.values()),
+    parts: list[tuple[Role, list[Score]]] = [
+        ("reference", _lowest(one.per_class)),
+        ("other", _lowest(one.per_size)),
+        *(("good", _lowest(found)) for found in one.per_tag.values()),
     ]
+    many = sum(len(group) for _, group in parts) > MOST_ROWS
     rows = [
-        Row(name=score.name, value=score.map, low=low, high=high, role=role)
+        Row(name=score.name, value=float(score), low=low, high=high, role=role)
         for role, group in parts
-        for score in sorted(group, key=float)
-        if score.map is not None
+        for score in group[: MOST_ROWS // len(parts) if many else None]
         for low, high in [_ends(score.map_interval)]
     ]
+    rest = "; the lowest of each" if many else ""
     labels: dict[Role, str] = {"reference": "class", "other": "size"}
     if one.per_tag:
         labels["good"] = ", ".join(one.per_tag)
     return ranked(
         title=evaluation_told(one),
-        detail=f"{100 * one.level:g} % intervals, {one.n_frames:,} frames",
+        detail=f"{100 * one.level:g} % intervals, {one.n_frames:,} frames{rest}",
         axis=Axis(label="average precision, mean over IoU 0.50 to 0.95", low=0.0),
         rows=rows,
         rules={"all": one.map} if math.isfinite(one.map) else {},
         labels=labels,
     )
+
+
+def _lowest(scores: Mapping[str, Score]) -> list[Score]:
+    """Those that are known, the lowest first."""
+    return sorted((score for score in scores.values() if score.map is not None), key=float)
 
 
 def evaluation_told(one: Evaluation) -> str:
