@@ -177,7 +177,8 @@ def put_together(line: Line) -> RetrainLoop:
 
     def sample() -> tuple[SampledFrame, ...]:
         pool = [*line.reservoir.uncertain(), *line.reservoir.uniform()]
-        return Selection.of(pool, budget=NEW_FRAMES, drift=site.reports[-1]).frames
+        report = site.reports[-1]  # pyright takes attrs' converters for what the fields hold
+        return Selection.of(pool, budget=NEW_FRAMES, drift=report).frames  # pyright: ignore[reportArgumentType]
 
     scenes = Scenes(seed=60 + site.seed, cameras=CAMERAS)
     return RetrainLoop(

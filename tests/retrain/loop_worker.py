@@ -16,7 +16,7 @@ from loop_signs import Callers, Signs, client, drive
 from driftline.stores import SqlStore
 
 SIGNS = Signs()
-SHORTEST_SECONDS, LONGER_SECONDS, MOST = 0.15, 0.05, 60
+SHORTEST_SECONDS, LONGER_SECONDS, MOST = 0.15, 0.08, 60
 
 
 class RealTime:

@@ -114,8 +114,8 @@ def test_killed_at_a_call_or_write(tmp_path):
     """Whatever call or write is the last before death, the next process makes nothing twice."""
     count = things_that_happen(tmp_path / "whole")
 
-    a_run_killed_at(tmp_path / "before", range(3, count, 20), after=False)
-    a_run_killed_at(tmp_path / "after", range(13, count, 20), after=True)
+    a_run_killed_at(tmp_path / "before", range(3, count, 29), after=False)
+    a_run_killed_at(tmp_path / "after", range(13, count, 29), after=True)
 
 
 @pytest.mark.slow
