@@ -72,7 +72,9 @@ def test_the_laws(pool, budget, share):
     assert {None} >= {frame.inclusion_probability for frame in selection.chosen}
     for camera in {frame.camera for frame in selection.chosen}:
         times = sorted(frame.at for frame in selection.chosen if frame.camera == camera)
+        other = [frame.at for frame in selection.random if frame.camera == camera]
         assert all(b - a >= timedelta(seconds=60) for a, b in pairwise(times))
+        assert all(abs(a - b) >= timedelta(seconds=60) for a in times for b in other)
 
 
 @settings(deadline=None, max_examples=30)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, insort
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
@@ -33,15 +33,20 @@ def apart(
     for index, (camera, at) in enumerate(places):
         if len(chosen) >= limit:
             break
-        own = times.setdefault(camera, [])  # sorted, so that two neighbours are looked at
-        place = bisect_left(own, at)
+        own = times.setdefault(camera, [])
         full = quota is not None and days[camera, at.date()] >= quota
-        if full or any(abs(at - other) < gap for other in own[max(0, place - 1) : place + 1]):
+        if full or near(at, own, gap):
             continue
         chosen.append(index)
-        own.insert(place, at)
+        insort(own, at)
         days[camera, at.date()] += 1
     return chosen
+
+
+def near(at: datetime, times: Sequence[datetime], gap: timedelta) -> bool:
+    """Whether a time is within the gap of any of some sorted ones: of its neighbours, that is."""
+    place = bisect_left(times, at)
+    return any(abs(at - other) < gap for other in times[max(0, place - 1) : place + 1])
 
 
 def spread(points: FloatArray, n: int) -> list[int]:

@@ -22,6 +22,7 @@ from driftline.profiles import (
     queue,
     within,
 )
+from driftline.profiles._choose import near
 
 __all__ = ["RANDOM_SHARE", "Selection"]
 
@@ -75,9 +76,10 @@ class Selection:
         The random part is drawn first, from the frames that were themselves sampled at random
         (source "uniform"), with a chance that makes all frames of production as likely where
         that can be; the probability that each carries is that of both draws. Of the others the
-        most uncertain of the drifted regions come first: no two of a camera within `gap`, no
-        camera and day more than twice its part, four times as many as are needed, and of these
-        by greedy k-centre the ones that are unlike one another.
+        most uncertain of the drifted regions come first: none within `gap` of a random one of its
+        camera, for a model would be evaluated on what it has learned by heart; no two of a camera
+        within `gap` of each other, no camera and day more than twice its part, four times as many
+        as are needed, and of these by greedy k-centre the ones that are unlike one another.
 
         Args:
             frames: what was sampled, such as ``[*reservoir.uncertain(), *reservoir.uniform()]``;
@@ -88,7 +90,7 @@ class Selection:
             start: frames from this time on, aware; by default the start of the report's week.
             end: frames before this time, aware; by default the end of the report's week.
             random_share: part of the budget that is random, [0, 1].
-            gap: least time between two chosen frames of one camera.
+            gap: least time between a chosen frame and another one of its camera.
             features: where the feature of a region is looked up.
             seed: of the draw: same frames and seed, same selection.
 
@@ -103,9 +105,8 @@ class Selection:
             start, end = start or drift.start, end or drift.end
         pool = within(frames, start=start, end=end)
         random = _drawn(pool, round(budget * random_share), np.random.default_rng(seed))
-        fresh = _once(pool, but={frame.key for frame in random})
-        regional = within(fresh, regions=regions, features=features)
-        chosen = queue(regional, budget - len(random), gap=gap)
+        regional = within(_once(pool), regions=regions, features=features)
+        chosen = queue(_apart_from(random, regional, gap), budget - len(random), gap=gap)
         return cls(
             frames=_spread([evolve(f, source="uncertain") for f in chosen], random), budget=budget
         )
@@ -143,10 +144,25 @@ def _order(frame: SampledFrame) -> tuple[str, datetime, str]:
     return frame.camera, frame.at, own if isinstance(own, str) else f"{crc32(own):08x}"
 
 
-def _once(frames: Iterable[SampledFrame], *, but: Collection[object]) -> list[SampledFrame]:
+def _once(frames: Iterable[SampledFrame]) -> list[SampledFrame]:
     """Every frame once, most uncertain first."""
-    unique = {frame.key: frame for frame in frames if frame.key not in but}
+    unique = {frame.key: frame for frame in frames}
     return sorted(unique.values(), key=lambda frame: (-frame.score, _order(frame)))
+
+
+def _apart_from(
+    random: Sequence[SampledFrame], frames: Sequence[SampledFrame], gap: timedelta
+) -> list[SampledFrame]:
+    """The frames that are not random ones, nor within the gap of one of their camera."""
+    taken = {frame.key for frame in random}
+    times: dict[str, list[datetime]] = {}
+    for frame in sorted(random, key=lambda frame: frame.at):
+        times.setdefault(frame.camera, []).append(frame.at)
+    return [
+        frame
+        for frame in frames
+        if frame.key not in taken and not near(frame.at, times.get(frame.camera, []), gap)
+    ]
 
 
 def _drawn(pool: Sequence[SampledFrame], n: int, rng: np.random.Generator) -> list[SampledFrame]:
