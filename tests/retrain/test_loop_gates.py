@@ -10,6 +10,10 @@ from loop_signs import Callers, asking, drive, small_retraining
 
 from driftline.errors import ConfigError, InputError
 from driftline.retrain import Action, Move
+from driftline.sinks.datadog import DatadogSink
+from driftline.sinks.grafana import GrafanaSink
+from driftline.sinks.pagerduty import PagerDutySink
+from driftline.testing import LocalVendors
 
 
 def test_opened_once(tmp_path):
@@ -301,6 +305,37 @@ def test_frames_known_already(tmp_path):
         known = loop.advance()
 
         assert "0 frames to learn from and 0 to evaluate on were sampled" == known.waits_for
+
+
+def test_another_model_serves(tmp_path):
+    """A candidate is not compared with a model that somebody replaced meanwhile."""
+    with small_retraining(tmp_path) as (local, loop, signs):
+        loop.open(DECISION)
+        drive(loop, local, signs, until=lambda s: s.move is Move.VALIDATE)
+        loop._parts.backend._platform.replace("acme/line-3", "vision/model-v2")
+        with pytest.raises(ConfigError, match="model-v2 serves acme/line-3 now"):
+            loop.advance()
+
+        assert Move.ABORTED is loop.abort("replaced by hand").move
+
+
+def test_vendors_are_told(tmp_path):
+    """Datadog, Grafana and PagerDuty show the change, with what it rests on."""
+    key = "0" * 32
+    with (
+        LocalVendors() as vendors,
+        DatadogSink(key, base_url=vendors.url) as datadog,
+        PagerDutySink(key, events_url=vendors.url) as pagerduty,
+        GrafanaSink(markers_url=vendors.url, markers_token="glsa_token") as grafana,
+        small_retraining(tmp_path, sinks=[datadog, pagerduty, grafana]) as (local, loop, signs),
+    ):
+        loop.open(DECISION)
+        done = drive(loop, local, signs, Callers(loop))
+        told = [call for call in vendors.calls if done.candidate.encode() in call.body]
+
+        assert "told 3 of 3 sinks" in done.notes[-1].said
+        assert 3 == len(told)
+        assert all(b"mAP candidate on recent" in call.body for call in told)
 
 
 def test_nothing_sampled(tmp_path):

@@ -179,6 +179,7 @@ def train(parts: Parts, state: State, _frames: Frames) -> Answer:
 
 def validate(parts: Parts, state: State, frames: Frames) -> Answer:
     """Score candidate and incumbent on golden and recent frames, and hold them to the rule."""
+    _require_incumbent(parts, state)
     golden = parts.holdout.golden
     sets: dict[str, Sequence[LabelledFrame]] = {
         "golden": (golden if len(golden) else parts.holdout).frames,
@@ -213,9 +214,23 @@ def validate(parts: Parts, state: State, frames: Frames) -> Answer:
     return _judged(parts, scores)
 
 
+def _require_incumbent(parts: Parts, state: State) -> None:
+    """Refuse to compare with a model that serves no longer."""
+    serving = state.incumbent if isinstance(parts.incumbent, str) else parts.incumbent()
+    if serving != state.incumbent:
+        msg = (
+            f"{serving} serves {parts.name} now, and not {state.incumbent}, with which this "
+            "retraining began: abort() it, or bring that model back"
+        )
+        raise ConfigError(msg)
+
+
 def _judged(parts: Parts, scores: Mapping[str, Mapping[str, Evaluation]]) -> Answer:
     compared = {
-        name: two["candidate"].compare(two["incumbent"], replicates=parts.rule.replicates)
+        # a candidate may be meant for another size of image: each is scored as it would serve
+        name: two["candidate"].compare(
+            two["incumbent"], replicates=parts.rule.replicates, allow=("imgsz",)
+        )
         for name, two in scores.items()
     }
     promotion = parts.rule.judge(golden=compared["golden"], recent=compared["recent"])
