@@ -20,6 +20,8 @@ from driftline._checks import (
 )
 from driftline._clock import SystemClock, as_clock
 from driftline.errors import InputError
+from driftline.holdout import Provenance, frames_needed, smallest_drop
+from driftline.retrain import Guard, PromotionRule, Stage
 from driftline.stores import SqlStore
 from driftline.testing import FrozenClock
 
@@ -149,3 +151,26 @@ def test_a_password_is_not_shown():
         SqlStore(b"postgresql://user:hunter2@localhost/driftline")
 
     assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda: Guard(errors="x"), "errors='x' must be a number above 0, or None"),
+        (lambda: Guard(alpha=1), "alpha=1 must be a number between 0 and 1"),
+        (lambda: Guard(block=60), "block=60 must be a timedelta"),
+        (lambda: Stage(share="5 %"), "share='5 %' must be a share, 0 to 1"),
+        (lambda: Stage(share=0.5, dwell=3), "dwell=3 must be a timedelta"),
+        (lambda: Stage(share=0.5, frames=-1), "frames=-1 must be a whole number"),
+        (lambda: PromotionRule(golden_margin="x"), "golden_margin='x' must be"),
+        (lambda: PromotionRule(replicates=0), "replicates=0 must be 1 or more"),
+        (lambda: frames_needed("x"), "drop='x' must be between 0 and 1"),
+        (lambda: frames_needed(0.03, power="x"), "power='x' must be"),
+        (lambda: smallest_drop("x"), "frames='x' must be 1 or more"),
+        (lambda: Provenance(probability="x"), "probability='x' must be a number in"),
+    ],
+)
+def test_numbers_of_rollouts_and_holdouts(make, said):
+    """So are those that decide which model serves, and how many frames are labelled."""
+    with pytest.raises(InputError, match=said):
+        make()

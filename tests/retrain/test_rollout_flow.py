@@ -435,7 +435,7 @@ def test_another_format_is_refused():
         ((0.05, 0.05), "must grow"),
         ((1.0,), "nothing is left to compare"),
         ((Stage(share=0, copies=0.1), 1.0), "a stage below 1"),
-        ((5, 25), "must be shares"),
+        ((5, 25), "must be a share"),
         ((0.0, 0.5), "either serves"),
         (("5%",), "got '5%'"),
         ((float("nan"),), "got nan"),

@@ -11,6 +11,7 @@ from typing import Any, Self
 import numpy as np
 from attrs import evolve, field, frozen
 
+from driftline._checks import refuse_number
 from driftline._clock import as_utc
 from driftline.errors import ContextMismatch, InputError, UnreadableData
 from driftline.holdout._checks import ClassMapping, Leak, check_pictures, class_numbers, leaks
@@ -384,9 +385,7 @@ class Holdout:
             ContextMismatch: the two name their classes differently.
             InputError: a frame is in both, or the share is out of range.
         """
-        if not 0.0 <= overlap <= 1.0:
-            msg = f"overlap={overlap} must lie in [0, 1]"
-            raise InputError(msg)
+        refuse_number("overlap", overlap, "a number from 0 to 1", least=0, most=1)
         class_numbers(self.class_names, new.class_names)
         old = sorted(self._ids_of("recent"))
         rng = np.random.default_rng(seed)

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from attrs import field, frozen
 
+from driftline._checks import number
 from driftline.errors import InputError
 from driftline.records import Detections
 
@@ -128,14 +129,6 @@ def truth_of(value: Truth | Detections) -> Truth:
     )
 
 
-def _positive(_instance: object, _attribute: object, value: float) -> None:
-    if not (np.isfinite(value) and value > 0):
-        msg = (
-            f"weight={value!r} must be above 0: it is 1 / the probability that the frame was picked"
-        )
-        raise InputError(msg)
-
-
 @frozen(kw_only=True, eq=False)
 class LabelledFrame:
     """One frame of a holdout: where its pixels are, what is truly in it, and what it stands for.
@@ -155,7 +148,10 @@ class LabelledFrame:
     image: Any = field(default=None, repr=False)
     id: str = ""
     tags: Mapping[str, str] = field(factory=dict)
-    weight: float = field(default=1.0, converter=float, validator=_positive)
+    weight: float = field(
+        default=1.0,
+        validator=number("above 0: 1 / the probability that the frame was picked", above=0),
+    )
     chosen: Literal["random", "selected"] = "random"
 
     @classmethod

@@ -24,6 +24,7 @@ from typing import Any, Final
 import numpy as np
 from attrs import field, frozen
 
+from driftline._checks import refuse_no_time, refuse_number
 from driftline.errors import ConfigError, InputError, MissingExtra, ModelError, UnreadableData
 from driftline.holdout._checks import ClassMapping, class_numbers, translate
 from driftline.holdout._dataset import label_lines
@@ -98,15 +99,10 @@ class LocalModel:
         if self.imgsz is not None:
             whole["imgsz"] = self.imgsz
         for name, value in whole.items():
-            if value < 1:
-                msg = f"{name}={value} must be 1 or above"
-                raise InputError(msg)
-        if not (0.0 <= self.conf <= 1.0 and 0.0 <= self.iou <= 1.0):
-            msg = f"conf={self.conf} and iou={self.iou} must lie in [0, 1]"
-            raise InputError(msg)
-        if not self.time_limit > timedelta():
-            msg = f"time_limit={self.time_limit} must be above 0"
-            raise InputError(msg)
+            refuse_number(name, value, "1 or more", least=1, whole=True)
+        refuse_number("conf", self.conf, "a number from 0 to 1", least=0, most=1)
+        refuse_number("iou", self.iou, "a number from 0 to 1", least=0, most=1)
+        refuse_no_time("time_limit", self.time_limit)
 
     def __repr__(self) -> str:
         """The file."""

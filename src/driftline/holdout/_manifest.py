@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from attrs import asdict, field, frozen
+from attrs.validators import optional
 
+from driftline._checks import number
 from driftline._clock import as_utc
 from driftline.errors import ContextMismatch, InputError, UnreadableData
 from driftline.holdout._parsed import text_of
@@ -32,12 +34,6 @@ def _optional_utc(value: datetime | None) -> datetime | None:
     return None if value is None else as_utc(value, name="a frame's time")
 
 
-def _probability(_instance: object, _attribute: object, value: float | None) -> None:
-    if value is not None and not 0.0 < value <= 1.0:
-        msg = f"probability={value} must lie in (0, 1]"
-        raise InputError(msg)
-
-
 @frozen(kw_only=True)
 class Provenance:
     """Where a frame of a holdout comes from.
@@ -57,7 +53,9 @@ class Provenance:
     source: str = ""
     taken_at: datetime | None = field(default=None, converter=_optional_utc)
     added_at: datetime | None = field(default=None, converter=_optional_utc)
-    probability: float | None = field(default=None, validator=_probability)
+    probability: float | None = field(
+        default=None, validator=optional(number("a number in (0, 1]", above=0, most=1))
+    )
     image_sha256: str | None = None
     labels_digest: str | None = None
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from driftline._checks import refuse_number
 from driftline.errors import InputError, TooLittleData
 
 if TYPE_CHECKING:
@@ -30,9 +31,7 @@ def _spread(
     classes: Sequence[float] | Mapping[str, float] | None, objects_per_frame: float
 ) -> float:
     """Standard error of mAP times the square root of the number of frames."""
-    if not (math.isfinite(objects_per_frame) and objects_per_frame > 0):
-        msg = f"objects_per_frame={objects_per_frame} must be above 0"
-        raise InputError(msg)
+    refuse_number("objects_per_frame", objects_per_frame, "above 0", above=0)
     given = list(classes.values()) if isinstance(classes, Mapping) else list(classes or [1.0])
     mix = np.asarray(given, dtype=np.float64)
     if not (np.isfinite(mix).all() and (mix > 0).all()):
@@ -51,9 +50,8 @@ def _z(probability: float) -> float:
 
 
 def _factor(power: float, alpha: float) -> float:
-    if not (0.5 <= power < 1.0 and 0.0 < alpha < 0.5):  # noqa: PLR2004 - the halves of a probability
-        msg = f"power={power} must lie in [0.5, 1) and alpha={alpha} in (0, 0.5)"
-        raise InputError(msg)
+    refuse_number("power", power, "a number in [0.5, 1)", least=0.5, below=1)
+    refuse_number("alpha", alpha, "a number in (0, 0.5)", above=0, below=0.5)
     return _z(power) + _z(1.0 - alpha)
 
 
@@ -107,9 +105,7 @@ def smallest_drop(
     >>> round(smallest_drop(500, paired=True), 3)
     0.018
     """
-    if frames < 1:
-        msg = f"frames={frames} must be 1 or above"
-        raise InputError(msg)
+    refuse_number("frames", frames, "1 or more", least=1)
     spread = _per_root_frame(classes, objects_per_frame, evaluation)
     error = spread * math.sqrt(2.0 / frames) * (_PAIRED if paired else 1.0)
     return min(1.0, _factor(power, alpha) * error)
@@ -139,9 +135,8 @@ def frames_needed(
     >>> frames_needed(0.03), frames_needed(0.03, paired=True)
     (607, 184)
     """
-    if not 0.0 < drop < 1.0:
-        msg = f"drop={drop} must lie between 0 and 1; 0.03 is three points of mAP"
-        raise InputError(msg)
+    what = "between 0 and 1; 0.03 is three points of mAP"
+    refuse_number("drop", drop, what, above=0, below=1)
     spread = _per_root_frame(classes, objects_per_frame, evaluation)
     error = spread * (_PAIRED if paired else 1.0)
     return math.ceil(2.0 * (_factor(power, alpha) * error / drop) ** 2)

@@ -9,6 +9,7 @@ from typing import Any, Unpack
 
 from attrs import evolve
 
+from driftline._checks import refuse_number
 from driftline._clock import Clock, SystemClock
 from driftline.errors import InputError, RateLimited
 from driftline.holdout._checkpoint import Checkpoint
@@ -85,9 +86,9 @@ class HoldoutValidator:
         Raises:
             InputError: `calls_per_minute` is not above 0, or the model can do none of this.
         """
-        if calls_per_minute is not None and not calls_per_minute > 0:
-            msg = f"calls_per_minute={calls_per_minute} must be above 0, or None for no limit"
-            raise InputError(msg)
+        if calls_per_minute is not None:
+            what = "above 0, or None for no limit"
+            refuse_number("calls_per_minute", calls_per_minute, what, above=0)
         if isinstance(model, (str, Path)):
             model = LocalModel(model)
         if not (

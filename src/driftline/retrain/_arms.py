@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from attrs import define, field, frozen
 
+from driftline._checks import refuse_number
 from driftline.errors import InputError
 from driftline.records import Detections
 
@@ -86,12 +87,9 @@ class Scale:
 
     def __attrs_post_init__(self) -> None:
         """Refuse scales on which nothing can be measured."""
-        if not 0 < self.latency_ms < math.inf:
-            msg = f"latency_ms={self.latency_ms!r} must be above 0: the budget of one answer"
-            raise InputError(msg)
-        if self.boxes < 1:
-            msg = f"boxes={self.boxes!r} must be 1 or more: the count that stands for 1"
-            raise InputError(msg)
+        refuse_number("latency_ms", self.latency_ms, "above 0: the budget of one answer", above=0)
+        what = "a whole number, 1 or more: the count that stands for 1"
+        refuse_number("boxes", self.boxes, what, least=1, whole=True)
 
     def of(self, outcome: Outcome) -> dict[str, float]:
         """The measures of one outcome; what it does not tell is left out."""

@@ -15,7 +15,9 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
 from attrs import asdict, evolve, field, fields, frozen
+from attrs.validators import optional
 
+from driftline._checks import Check, not_negative, number, positive
 from driftline._draw import Shown, View, plot
 from driftline.errors import InputError
 from driftline.retrain import _views
@@ -38,28 +40,7 @@ class Verdict(StrEnum):
     ROLL_BACK = "roll back"
 
 
-def _share(_instance: object, attribute: Any, value: float) -> None:
-    if not 0 < value < 1:
-        msg = f"{attribute.name}={value!r} must lie between 0 and 1"
-        raise InputError(msg)
-
-
-def _tolerance(_instance: object, attribute: Any, value: float | None) -> None:
-    if value is not None and not 0 < value < math.inf:
-        msg = f"{attribute.name}={value!r} must be above 0, or None to compare no {attribute.name}"
-        raise InputError(msg)
-
-
-def _not_negative(_instance: object, attribute: Any, value: timedelta) -> None:
-    if value < timedelta(0):
-        msg = f"{attribute.name}={value} must not be negative"
-        raise InputError(msg)
-
-
-def _positive(_instance: object, attribute: Any, value: timedelta) -> None:
-    if value <= timedelta(0):
-        msg = f"{attribute.name}={value} must be above 0"
-        raise InputError(msg)
+_TOLERANCE: Check = optional(number("a number above 0, or None to leave the measure out", above=0))
 
 
 @frozen(kw_only=True)
@@ -84,15 +65,17 @@ class Guard:
         epoch: how often the question "is it worse now?" is put afresh.
     """
 
-    errors: float | None = field(default=0.005, validator=_tolerance)
-    slow: float | None = field(default=0.02, validator=_tolerance)
-    boxes: float | None = field(default=0.5, validator=_tolerance)
-    confidence: float | None = field(default=0.05, validator=_tolerance)
+    errors: float | None = field(default=0.005, validator=_TOLERANCE)
+    slow: float | None = field(default=0.02, validator=_TOLERANCE)
+    boxes: float | None = field(default=0.5, validator=_TOLERANCE)
+    confidence: float | None = field(default=0.05, validator=_TOLERANCE)
     latency_ms: float = 250.0
     most_boxes: int = 20
-    alpha: float = field(default=0.05, validator=_share)
-    block: timedelta = field(default=timedelta(minutes=1), validator=_not_negative)
-    epoch: timedelta = field(default=timedelta(minutes=30), validator=_positive)
+    alpha: float = field(
+        default=0.05, validator=number("a number between 0 and 1", above=0, below=1)
+    )
+    block: timedelta = field(default=timedelta(minutes=1), validator=not_negative)
+    epoch: timedelta = field(default=timedelta(minutes=30), validator=positive)
 
     def __attrs_post_init__(self) -> None:
         """Refuse a guard that guards nothing, and tolerances beyond what can be."""

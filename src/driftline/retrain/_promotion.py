@@ -8,6 +8,7 @@ from typing import Any
 
 from attrs import frozen
 
+from driftline._checks import refuse_number
 from driftline._stats.intervals import Estimate, normal_quantile
 from driftline.errors import InputError
 from driftline.holdout import Change, Comparison
@@ -44,9 +45,9 @@ class PromotionRule:
     def __attrs_post_init__(self) -> None:
         """Refuse margins that are none."""
         for name in ("golden_margin", "class_margin"):
-            if not 0.0 <= getattr(self, name) <= 1.0:
-                msg = f"{name}={getattr(self, name)!r} must lie in [0, 1]"
-                raise InputError(msg)
+            refuse_number(name, getattr(self, name), "a number from 0 to 1", least=0, most=1)
+        for name in ("class_objects", "replicates"):
+            refuse_number(name, getattr(self, name), "1 or more", least=1, whole=True)
 
     def judge(self, *, golden: Comparison, recent: Comparison) -> Promotion:
         """Hold the candidate to the rule; each comparison is candidate less incumbent.

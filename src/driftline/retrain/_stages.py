@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from attrs import evolve, field, frozen
 
+from driftline._checks import not_negative, number
 from driftline._clock import as_utc
 from driftline.errors import InputError, StoreError
 from driftline.retrain._arms import PAIRED, Arm, Counts
@@ -53,6 +54,9 @@ class Phase(StrEnum):
         return self in {Phase.RUNNING, Phase.AWAITING_APPROVAL, Phase.PROMOTING}
 
 
+_SHARE = number("a share, 0 to 1", least=0, most=1)
+
+
 @frozen(kw_only=True)
 class Stage:
     """One step of a rollout.
@@ -65,24 +69,20 @@ class Stage:
         frames: how many frames the candidate must see at least.
     """
 
-    share: float
-    copies: float = 0.0
-    dwell: timedelta = timedelta(hours=1)
-    frames: int = 200
+    share: float = field(validator=_SHARE)
+    copies: float = field(default=0.0, validator=_SHARE)
+    dwell: timedelta = field(default=timedelta(hours=1), validator=not_negative)
+    frames: int = field(
+        default=200, validator=number("a whole number, 0 or more", least=0, whole=True)
+    )
 
     def __attrs_post_init__(self) -> None:
         """Refuse a stage in which the candidate sees nothing."""
-        if not 0 <= self.share <= 1 or not 0 <= self.copies <= 1:
-            msg = f"share={self.share!r} and copies={self.copies!r} must be shares, 0 to 1"
-            raise InputError(msg)
         if (self.share > 0) == (self.copies > 0):
             msg = (
                 f"share={self.share!r} with copies={self.copies!r}: a stage either serves the "
                 "candidate's answers (share above 0) or copies frames to it (copies above 0)"
             )
-            raise InputError(msg)
-        if self.dwell < timedelta(0) or self.frames < 0:
-            msg = f"dwell={self.dwell} and frames={self.frames!r} must not be negative"
             raise InputError(msg)
 
     @property

@@ -13,7 +13,8 @@ from datetime import timedelta
 from types import TracebackType
 from typing import Final, Self, TypeVar
 
-from driftline._clock import Clock, SystemClock
+from driftline._checks import refuse_no_time
+from driftline._clock import Clock, as_clock
 from driftline.errors import (
     InputError,
     PaymentRequired,
@@ -72,12 +73,11 @@ class RolloutRouter:
         Raises:
             InputError: an argument cannot be used.
         """
-        if sync_every is not None and sync_every <= timedelta(0):
-            msg = f"sync_every={sync_every} must be above 0, or None"
-            raise InputError(msg)
+        if sync_every is not None:
+            refuse_no_time("sync_every", sync_every)
         self._store = _checked_store(store)
         self._deployment = whole_ref(deployment, name="deployment")
-        self._clock = SystemClock() if clock is None else clock
+        self._clock = as_clock(clock)
         self._sync_seconds = math.inf if sync_every is None else sync_every.total_seconds()
         self._table = Table(salt="", deployment=self._deployment, canary=self._deployment)
         self._lookup = self._table.lookup()
