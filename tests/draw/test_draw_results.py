@@ -18,7 +18,10 @@ from driftline.retrain import (
     Difference,
     Evidence,
     Judgement,
+    LoopStatus,
     Measure,
+    Move,
+    Note,
     RetrainPolicy,
     Verdict,
 )
@@ -362,6 +365,30 @@ def test_arms(ax):
     assert "Roll back: slow is worse" == title(ax)
     assert [2.5] == pytest.approx(list(ax.lines[-1].get_xdata()))
     assert "candidate less incumbent, as a multiple of the tolerance" == ax.get_xlabel()
+
+
+def test_retraining():
+    """A retraining says what it waits for, and how each of its seven steps stands."""
+    status = LoopStatus(
+        id="ab12",
+        name="acme/line-3",
+        decision=decision(),
+        move=Move.TRAIN,
+        step=4,
+        incumbent="v1",
+        candidate="",
+        began=T0,
+        since=T0,
+        at=T0,
+        waits_for="epoch 3 of 50",
+        notes=(Note(at=T0, step=2, said="drew 200 frames"),),
+    )
+    page = status._repr_html_()
+
+    assert "Waits for epoch 3 of 50" in page
+    assert "<td>annotate</td><td>done</td>" in page
+    assert "<td>retrain</td><td>now</td>" in page
+    assert "drew 200 frames" in page
 
 
 def test_series(ax):

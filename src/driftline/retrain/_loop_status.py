@@ -9,7 +9,8 @@ from typing import Any
 
 from attrs import field, frozen
 
-from driftline._draw import Shown
+from driftline._draw import Shown, View
+from driftline.retrain import _views
 from driftline.retrain._decision import Decision
 from driftline.retrain._loop_parts import Ask
 from driftline.retrain._loop_state import STEPS, Move, Note, State
@@ -87,6 +88,9 @@ class LoopStatus(Shown):
         if self.waits_for:
             lines.append(f"  waits for: {self.waits_for}")
         return "\n".join(line.rstrip() for line in lines)
+
+    def _view(self) -> View:
+        return _views.view_of_loop(self, STEPS, [self._mark(n + 1) for n in range(len(STEPS))])
 
     def _mark(self, number: int) -> str:
         if self.move is Move.DONE or number < self.step:

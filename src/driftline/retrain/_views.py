@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 from driftline._draw import Axis, Picture, Role, Table, Tone, View
@@ -12,6 +12,7 @@ from driftline._draw._pictures import Row, ranked
 if TYPE_CHECKING:
     from driftline.retrain._decision import Decision
     from driftline.retrain._guard import Difference, Judgement
+    from driftline.retrain._loop_status import LoopStatus
     from driftline.retrain._rollout import RolloutStatus
 
 ACTION_TONES: Final[Mapping[str, Tone]] = {
@@ -29,6 +30,8 @@ _PHASE_TONES: Final[Mapping[str, Tone]] = {
     "rolled back": "bad",
     "awaiting approval": "warn",
 }
+_ENDS: Final[Mapping[str, Tone]] = {"done": "good", "refused": "warn"}
+_MARKS: Final = {"x": "done", ">": "now", "!": "ended here", " ": "-"}
 _ARMS: Final[Mapping[Role, str]] = {
     "bad": "worse than tolerated",
     "good": "not worse",
@@ -138,4 +141,30 @@ def view_of_rollout(one: RolloutStatus) -> View:
             Table(head=("at, UTC", "stage", "phase", "why"), rows=steps, caption="what happened")
         ],
         notes=[one.note] if one.note else [],
+    )
+
+
+def view_of_loop(one: LoopStatus, steps: Sequence[str], marks: Sequence[str]) -> View:
+    """A retraining for a notebook.
+
+    Args:
+        one: where it stands.
+        steps: names of the steps.
+        marks: how each stands, as `str` marks it.
+    """
+    said = {note.step: note.said for note in one.notes}  # the newest of each step
+    rows = [
+        (number, step, _MARKS[mark], said.get(number, ""))
+        for number, (step, mark) in enumerate(zip(steps, marks, strict=True), 1)
+    ]
+    waits: Tone = "warn" if one.asks else "unknown"
+    why = one.reasons[0] if one.reasons else one.decision.trigger
+    return View(
+        kind=f"retraining of {one.name}, loop {one.id}",
+        verdict=one.move.value,
+        tone=_ENDS.get(one.move.value, "bad") if one.over else waits,
+        headline=f"Waits for {one.waits_for}" if one.waits_for else why,
+        lines=one.reasons[1:],
+        facts=[("from", one.incumbent), ("to", one.candidate or "-")],
+        tables=[Table(head=("no.", "step", "stands", "what was done"), rows=rows)],
     )
