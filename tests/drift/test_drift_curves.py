@@ -14,7 +14,14 @@ from worlds import World
 from driftline.drift import DriftDetector
 from driftline.drift._curves import Grid, curves, thresholds, together, unshared, weights_of
 from driftline.drift._days import Days, part_length
-from driftline.drift._guard import Inflation, chi_square_quantile
+from driftline.drift._guard import (
+    MEAN_RATIO,
+    TRUE_RATIO,
+    Inflation,
+    _ratio,
+    _true,
+    chi_square_quantile,
+)
 from driftline.drift._plain import effective_sizes
 from driftline.errors import InputError
 
@@ -223,6 +230,33 @@ class TestGuard:
                 assert chi_square_quantile(level, freedom) == pytest.approx(
                     stats.chi2.ppf(level, freedom), rel=0.01
                 )
+
+    def test_mean_ratios(self):
+        """The table of mean ratios is that of simulated weeks, within 2 % (2e5 pairs: 0.5 %)."""
+        rng = np.random.default_rng(0)
+        for true, mean in zip(TRUE_RATIO, MEAN_RATIO, strict=True):
+            week = np.sqrt((true - 1) / 7)
+            pairs = rng.normal(size=(50_000, 14)) + np.repeat(
+                rng.normal(0, week, (50_000, 2)), 7, axis=1
+            )
+            ratio = _ratio(pairs[:, :, None, None])[:, 0]
+
+            assert ratio.mean() == pytest.approx(mean, rel=0.02)
+
+    def test_t_statistics_of_moody_weeks(self):
+        """Divided by the factor of a known ratio, t has the variance of calm weeks (7 %: 2e4 sites).
+
+        A single calm week against four has t with 33 degrees of freedom, variance 33 / 31; weeks
+        that scatter four times as much as days would make them must come near it.
+        """
+        rng = np.random.default_rng(1)
+        days = rng.normal(size=(20_000, 35))
+        days += np.repeat(rng.normal(0, np.sqrt(3 / 7), (20_000, 5)), 7, axis=1)
+        t = stats.ttest_ind(days[:, 28:], days[:, :28], axis=1).statistic
+
+        assert np.var(t) / _true(np.interp(4.0, TRUE_RATIO, MEAN_RATIO), 4) == pytest.approx(
+            33 / 31, rel=0.07
+        )
 
     @staticmethod
     def factor(world, seed, weeks=6):

@@ -40,8 +40,14 @@ OVERLAP = 1.5
 """Pairs that begin on every day are worth this many times those that begin once a week."""
 FEWEST_RATIOS = 3.0
 """Independent ratios below which nothing is concluded."""
-OWN_LEVEL = 0.9
-"""Level of the quantile that a feature's own ratios are divided by: a lower 90 % bound."""
+SHOWN_LEVEL = 0.9
+"""Level of the quantile that ratios are divided by for a lower 90 % bound."""
+TRUE_RATIO = (1.0, 1.25, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 7.0, 10.0, 15.0, 25.0, 50.0, 100.0)
+"""How many times more weeks may scatter than free days would make them, and ..."""
+MEAN_RATIO = (1.0, 1.192, 1.369, 1.687, 1.968, 2.219, 2.654, 3.021, 3.62, 4.302, 5.115, 6.155, 7.516,
+              8.734)  # fmt: skip
+"""... the mean r then: that of 13 f B / (1 + (f - 1) B) with B ~ Beta(1/2, 6). The squared
+difference is also in the s^2 it is divided by, so that r is at most 13 and runs behind f."""
 
 
 @frozen(kw_only=True, eq=False)
@@ -238,14 +244,18 @@ def chi_square_quantile(level: float, freedom: float) -> float:
 
 
 def _pooled(ratios: Sequence[FloatArray], worth: float) -> float:
-    """Median-unbiased factor from r of all features: what free days would give at the median.
+    """Median-unbiased factor from r of all features, where an excess is shown; else 1.
+
+    An estimate of a factor that is 1 is noise, and would cost every calm site some power: it is
+    used only where its lower 90 % bound is above 1.
 
     Args:
         ratios: ``(n_pairs,)`` of each feature.
         worth: how many independent ratios all features of one pair are worth.
     """
     mean = _nanmean(np.stack(ratios), axis=0)
-    return _bounded(mean, 0.5, worth)
+    shown = _bounded(mean, SHOWN_LEVEL, worth) > 1
+    return _bounded(mean, 0.5, worth) if shown else 1.0
 
 
 def _bounded(ratios: FloatArray, level: float, worth: float) -> float:
@@ -257,6 +267,18 @@ def _bounded(ratios: FloatArray, level: float, worth: float) -> float:
     return max(1.0, float(known.sum()) * worth / chi_square_quantile(level, freedom))
 
 
+def _true(mean_ratio: float, weeks: float) -> float:
+    """Factor by which the t-statistic of a week must be allowed for, from the mean r of pairs.
+
+    With a true ratio f the difference between the week and a reference of `weeks` weeks has f
+    times the variance that free days give. The scatter that t is measured in holds the moods of
+    the reference's own weeks as well, which takes part of that back: its expectation is
+    1 + (f - 1) (weeks - 1) / (7 weeks + 5) times that of days.
+    """
+    f = float(np.interp(mean_ratio, MEAN_RATIO, TRUE_RATIO))
+    return f / (1 + (f - 1) * (weeks - 1) / (DAYS_OF_WEEK * weeks + 5))
+
+
 @frozen(kw_only=True)
 class Inflation:
     """How much more weeks scatter than their days would make them.
@@ -264,8 +286,9 @@ class Inflation:
     For two weeks one after the other, r = (difference of their means)^2 over what free days
     would give, s^2 (1 / n1 + 1 / n2), is about 1 where days are exchangeable. Successive
     differences do not see a slow drift. The factor is the larger of two: a median-unbiased one
-    from all features together (weather spares none of them), and the lower 90 % bound of the
-    feature's own. So there is no factor without evidence, and evidence is shared.
+    from all features together (weather spares none of them) where they show an excess, and the
+    lower 90 % bound of the feature's own. So there is no factor without evidence, and evidence
+    is shared. `_true` makes up for what r runs behind.
 
     Attributes:
         together: feature → factor of the cells of all cameras, at least 1.
@@ -287,11 +310,13 @@ class Inflation:
             _pooled(daily, n * OVERLAP / DAYS_OF_WEEK),
         )
         single = _pooled([_nanmean(r[:, :-1], axis=1) for r in weekly.values()], 2 * n)
+        weeks = max(1.0, len(own.days) / DAYS_OF_WEEK)
         return cls(
             together={
-                name: max(pooled, _bounded(r[:, -1], OWN_LEVEL, 1.0)) for name, r in weekly.items()
+                name: _true(max(pooled, _bounded(r[:, -1], SHOWN_LEVEL, 1.0)), weeks)
+                for name, r in weekly.items()
             },
-            cameras=min(pooled, single),
+            cameras=_true(min(pooled, single), weeks),
         )
 
     def phi(self, candidate: Candidate) -> float:
