@@ -81,6 +81,29 @@ def test_grafana_limits():
     assert [(None, "red"), (0.4, "green")] == [(s["value"], s["color"]) for s in steps["steps"]]
 
 
+def test_panels_of_the_monitor():
+    """The monitor's own numbers are of no deployment: choosing one must not hide them."""
+    asked = [p["targets"][0]["expr"] for p in json.loads(grafana_dashboard([]).text)["panels"]]
+    widgets = json.loads(datadog_dashboard([]).text)["widgets"]
+    queries = [w["definition"]["requests"][0]["queries"][0]["query"] for w in widgets]
+
+    assert "driftline_monitor_open_alerts" in asked
+    assert "avg:driftline.monitor.open_alerts{*} by {monitor}" in queries
+    assert "avg:driftline.endpoint.latency_p95_ms{$deployment} by {deployment}" in queries
+
+
+def test_limit_of_another_number():
+    """A limit on a count of errors is no limit of their share."""
+    rule = rules.Threshold(series=Metric.ERRORS, above=40, runbook=BOOK)
+    panels = json.loads(grafana_dashboard([rule]).text)["panels"]
+
+    assert 40 not in [
+        step["value"]
+        for panel in panels
+        for step in panel["fieldConfig"]["defaults"]["thresholds"]["steps"]
+    ]
+
+
 def test_grafana_grid():
     """No two panels lie on each other."""
     cells = [

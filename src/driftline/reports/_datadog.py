@@ -288,13 +288,13 @@ def _widget(panel: Panel) -> dict[str, Any]:
 def _queries(panel: Panel) -> list[dict[str, str]]:
     named = {f"a{at}": metric for at, metric in enumerate(panel.metrics)}
     named |= {"per": panel.per} if panel.per else {}
-    by = ",".join(("deployment", *panel.by))
+    by, chosen = ",".join(panel.by), "$deployment" if panel.chosen else "*"
     counts = {Metric.REQUESTS, Metric.ERRORS, Metric.FRAMES, Metric.DETECTIONS}
     return [
         {
             "data_source": "metrics",
             "name": name,
-            "query": f"{how}:{datadog_name(f'{NAMESPACE}.{metric}')}{{$deployment}} by {{{by}}}"
+            "query": f"{how}:{datadog_name(f'{NAMESPACE}.{metric}')}{{{chosen}}} by {{{by}}}"
             f"{'.rollup(sum)' if how == 'sum' else ''}",
         }
         for name, metric in named.items()

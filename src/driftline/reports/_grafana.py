@@ -120,20 +120,21 @@ def _steps(limits: Sequence[Limit]) -> list[dict[str, Any]]:
 
 
 def _expression(panel: Panel, metric: str) -> str:
-    chosen = _chosen(metric)
+    chosen = _chosen(panel, metric)
     if panel.standing:
         return f"last_over_time({chosen}[{duration(STANDS)}])"
     if panel.per:
-        return f"sum_over_time({chosen}[5m]) / sum_over_time({_chosen(panel.per)}[5m])"
+        return f"sum_over_time({chosen}[5m]) / sum_over_time({_chosen(panel, panel.per)}[5m])"
     return chosen
 
 
-def _chosen(metric: str) -> str:
-    return f'{prometheus_name(f"{NAMESPACE}.{metric}")}{{deployment=~"$deployment"}}'
+def _chosen(panel: Panel, metric: str) -> str:
+    name = prometheus_name(f"{NAMESPACE}.{metric}")
+    return f'{name}{{deployment=~"$deployment"}}' if panel.chosen else name
 
 
 def _legend(panel: Panel, metric: str) -> str:
-    labels = [f"{{{{{name}}}}}" for name in ("deployment", *panel.by)]
+    labels = [f"{{{{{name}}}}}" for name in panel.by]
     several = [metric.rpartition(".")[2]] if len(panel.metrics) > 1 else []
     return " ".join([*labels, *several])
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final, Literal, TypeAlias
 
-from attrs import evolve, field, frozen
+from attrs import evolve, frozen
 
 from driftline.monitor._tick import HEARTBEAT, OPEN_ALERTS
 from driftline.records import Metric
 from driftline.reports._promql import condition
-from driftline.rules import NoData, Rule
+from driftline.rules import NoData, Rule, Threshold
 from driftline.sinks._intake import STANDING
 
 Unit: TypeAlias = Literal["ms", "share", "number"]
@@ -39,7 +39,7 @@ class Panel:
         title: what it shows.
         metrics: its lines.
         per: a metric every line is divided by, "" for none.
-        by: labels beside the deployment that have a line of their own.
+        by: labels whose values have a line of their own.
         unit: of the values.
         limits: lines that should not be crossed.
     """
@@ -47,9 +47,14 @@ class Panel:
     title: str
     metrics: tuple[str, ...]
     per: str = ""
-    by: tuple[str, ...] = ()
+    by: tuple[str, ...] = ("deployment",)
     unit: Unit = "number"
-    limits: tuple[Limit, ...] = field(default=())
+    limits: tuple[Limit, ...] = ()
+
+    @property
+    def chosen(self) -> bool:
+        """Whether it shows the deployments that are chosen on the dashboard."""
+        return "deployment" in self.by
 
     @property
     def standing(self) -> bool:
@@ -70,18 +75,18 @@ ALWAYS: Final = (
     Panel(
         title="Drift: distance from the reference",
         metrics=(Metric.DRIFT_STATISTIC,),
-        by=("feature", "camera", "class"),
+        by=("deployment", "feature", "camera", "class"),
         unit="share",
     ),
     Panel(
         title="mAP@0.5:0.95 with its 95 % interval",
         metrics=(Metric.MAP, Metric.MAP_LOW, Metric.MAP_HIGH),
-        by=("set",),
+        by=("deployment", "set"),
         unit="share",
     ),
     Panel(title="Answers its health check", metrics=(Metric.HEALTHY,)),
-    Panel(title="Open alerts", metrics=(OPEN_ALERTS,)),
-    Panel(title="The monitor ran", metrics=(HEARTBEAT,)),
+    Panel(title="Open alerts", metrics=(OPEN_ALERTS,), by=("monitor",)),
+    Panel(title="The monitor ran", metrics=(HEARTBEAT,), by=("monitor",)),
 )
 """Every number Driftline sends by itself, the most telling first."""
 
@@ -102,6 +107,8 @@ def _limits(panel: Panel, rules: Sequence[Rule]) -> tuple[Limit, ...]:
         asked = condition(rule)
         if isinstance(asked, str) or asked.threshold is None or rule.metric != panel.metrics[0]:
             continue
+        if panel.per and isinstance(rule, Threshold):
+            continue  # its limit is one of the count, and the panel shows a share
         above = asked.limit.startswith(">")
         limits.append(Limit(value=asked.threshold, above=above, rule=rule.name))
     return tuple(limits)

@@ -33,7 +33,7 @@ def prometheus_rules(rules: Sequence[Rule], *, late: timedelta = LATE) -> Export
             two runs. An earlier look would judge windows that are half empty.
     """
     found = {rule.name: alerting(rule, late) for rule in rules}
-    alerts = [found for found in found.values() if not isinstance(found, str)]
+    alerts = [alert for alert in found.values() if not isinstance(alert, str)]
     group = {"name": "driftline", "interval": "1m", "rules": alerts}
     return Exported(
         text=as_yaml({"groups": [group]}),
