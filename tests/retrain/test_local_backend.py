@@ -556,7 +556,7 @@ print(n)
 
 
 @POSIX
-@pytest.mark.parametrize("step", [9, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("step", [17, pytest.param(1, marks=pytest.mark.slow)])
 def test_killed_at_any_point_it_is_done_once(tmp_path, step):
     """At its file operations in turn; called again, it ends where it would have ended."""
     if find_spec("ultralytics") is not None:
