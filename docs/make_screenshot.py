@@ -54,7 +54,7 @@ def main() -> None:
     }
     for name, ax in pictures.items():
         path = OUT / f"plot-{name}.png"
-        ax.get_figure(root=True).savefig(path, dpi=110)
+        ax.figure.savefig(path, dpi=110)
         shrink(Image.open(path), path, colours=32)
 
 

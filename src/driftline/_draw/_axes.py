@@ -180,10 +180,10 @@ def _title(picture: Picture, ax: Axes, palette: Palette) -> None:
 def _room(picture: Picture, ax: Axes) -> float:
     """Inches from the left of the axes to the right of the paper, once the layout is done."""
     names = max((len(shortened(name)) for name in picture.y.names), default=0) / _LETTERS_AN_INCH
-    figure = ax.get_figure(root=True)
-    if figure is not None and figure.get_layout_engine() is not None and len(figure.axes) == 1:
-        return float(figure.get_figwidth()) - max(0.8, 0.3 + names)
-    return float(ax.get_window_extent().width / ax.figure.dpi) - max(0.0, names - 1)
+    figure = ax.figure
+    if figure.get_layout_engine() is not None and len(figure.axes) == 1:
+        return float(figure.bbox.width / figure.dpi) - max(0.8, 0.3 + names)
+    return float(ax.get_window_extent().width / figure.dpi) - max(0.0, names - 1)
 
 
 def _scale(axis: Axis, ax: Axes, ticked: Ticked) -> None:
