@@ -284,6 +284,28 @@ def test_contexts_do_not_mix(tmp_path):
         profile_from_log(tmp_path)
 
 
+def test_names_do_not_change(tmp_path):
+    """A class that changes its name within a log is an error, as it is for a builder."""
+    with DetectionLogger(tmp_path) as log:
+        log.observe(found(1), camera="a", at=WHEN)
+        other = Detections(
+            xyxy=np.zeros((0, 4)),
+            confidence=[],
+            class_id=[],
+            image_size=(9, 9),
+            class_names={0: "screw"},
+        )
+        with pytest.raises(ContextMismatch, match="'bolt' and 'screw'"):
+            log.observe(other, camera="a", at=WHEN)
+
+
+@pytest.mark.parametrize("wrong", [{"memory": "lots"}, {"threads": 0}])
+def test_bad_limits(wrong, tmp_path):
+    """A limit that DuckDB cannot keep is named."""
+    with pytest.raises(InputError, match="memory="):
+        profile_from_log(tmp_path, **wrong)
+
+
 def test_start_and_end(tmp_path):
     """A part of the time is counted by the frame's own time."""
     with DetectionLogger(tmp_path) as log:

@@ -11,7 +11,7 @@ from typing import Any
 from attrs import evolve
 
 from driftline._clock import as_utc
-from driftline.errors import MissingExtra, UnreadableData
+from driftline.errors import InputError, MissingExtra, UnreadableData
 from driftline.lake._columns import LogColumns
 from driftline.lake._location import Location
 from driftline.lake._logger import COLUMNS
@@ -55,13 +55,14 @@ def profile_from_log(
         storage_options: for fsspec; credentials in it are not shown in errors.
 
     Raises:
-        InputError: as in `LogQuery.profile`.
+        InputError: as in `LogQuery.profile`; or an argument that cannot be.
         ContextMismatch: as in `LogQuery.profile`.
         UnreadableData: no such file, or files without these columns.
         MissingExtra: DuckDB is not installed.
     """
     duckdb = _duckdb()
     place = Location.of(log, storage_options)
+    del storage_options  # no traceback through here shows it
     start = None if start is None else as_utc(start, name="start")
     end = None if end is None else as_utc(end, name="end")
     bounds = [
@@ -73,11 +74,15 @@ def profile_from_log(
         table="", columns=columns, features=features, period=period, utc_offset=utc_offset
     )
     with tempfile.TemporaryDirectory(prefix="driftline-") as spill, duckdb.connect() as connection:
-        connection.execute("SET memory_limit = ?", [memory])
-        connection.execute("SET temp_directory = ?", [spill])
         connection.execute("SET TimeZone = 'UTC'")
-        if threads is not None:
-            connection.execute("SET threads = ?", [threads])
+        connection.execute("SET temp_directory = ?", [spill])
+        try:
+            connection.execute("SET memory_limit = ?", [memory])
+            if threads is not None:
+                connection.execute("SET threads = ?", [threads])
+        except duckdb.Error as exc:
+            msg = f"memory={memory!r} and threads={threads!r} must be such as '1GB' and 2: {exc}"
+            raise InputError(msg) from exc
         if place.remote:
             connection.register_filesystem(place.filesystem)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import os
 import threading
@@ -21,6 +22,7 @@ from driftline._clock import Clock, as_clock, as_duration, as_utc
 from driftline.errors import InputError, MissingExtra, StoreError
 from driftline.lake._columns import LogColumns
 from driftline.lake._location import Location
+from driftline.profiles._context import joined
 from driftline.profiles._file import write_file
 from driftline.profiles._judge import refuse_nameless
 from driftline.records import Context, Detections
@@ -56,7 +58,7 @@ class DetectionLogger:
     Args:
         folder: a path, or a URL of fsspec (``s3://…``, ``gs://…``, ``memory://…``).
         context: settings the detections are made under; written with every row.
-        max_rows: rows that are held back at most; 100,000 are about 7 MB.
+        max_rows: rows that are held back at most; 100,000 in frames of five take about 14 MB.
         max_age: how long a row is held back at most, while calls come in; a service whose cameras
             may fall silent calls `flush` now and then.
         storage_options: for fsspec; never shown.
@@ -81,17 +83,17 @@ class DetectionLogger:
             msg = f"max_age={max_age} must be above 0"
             raise InputError(msg)
         self._place = Location.of(folder, storage_options)
+        del storage_options  # no traceback through here shows it
         self._max_rows, self._max_age = max_rows, max_age.total_seconds()
         self._clock = as_clock(clock)
         self._context = context or Context()
-        self._names = dict(self._context.class_names)
         self._lock = threading.Lock()  # around the buffer, for a moment
         self._writing = threading.Lock()  # around a write: whoever fills the next buffer waits here
         self._frames: list[_Frame] = []
         self._rows = 0
         self._since = 0.0
         self._id = uuid.uuid4().hex[:12]
-        self._seen = 0
+        self._numbers = itertools.count(1)
         self._batch = 0
         self._closed = False
 
@@ -108,6 +110,7 @@ class DetectionLogger:
 
         Raises:
             InputError: `detections` is something else, `camera` is no text, or `at` is naive.
+            ContextMismatch: a class has another name than in earlier frames.
             StoreError: the log could not be written. The rows are kept and tried again with the
                 next call; once twice `max_rows` wait, frames are refused until a write succeeds.
         """
@@ -116,21 +119,21 @@ class DetectionLogger:
             msg = f"{type(given).__name__} is no Detections; see its from_… methods"
             raise InputError(msg)
         refuse_nameless(camera)
-        _refuse_unwritable(camera, "camera")
-        if frame_id is not None:
-            _refuse_unwritable(frame_id, "frame_id")
+        frame = _Frame(
+            camera=_writable(camera, "camera"),
+            at=as_utc(at, name="at"),
+            frame_id=f"{self._id}-{next(self._numbers)}"
+            if frame_id is None
+            else _writable(frame_id, "frame_id"),
+            size=detections.image_size,
+            boxes=np.column_stack([detections.xyxy, detections.confidence]),  # a copy
+            class_id=detections.class_id.copy(),
+        )
         with self._lock:
             self._refuse_full()
-            self._seen += 1
-            self._names.update(detections.class_names)
-            frame = _Frame(
-                camera=camera,
-                at=as_utc(at, name="at"),
-                frame_id=f"{self._id}-{self._seen}" if frame_id is None else frame_id,
-                size=detections.image_size,
-                boxes=np.column_stack([detections.xyxy, detections.confidence]),  # a copy
-                class_id=detections.class_id.copy(),
-            )
+            if not detections.class_names.items() <= self._context.class_names.items():
+                named = Context(class_names=detections.class_names)
+                self._context = joined((self._context, named))
             if not self._frames:
                 self._since = self._clock.monotonic()
             self._frames.append(frame)
@@ -193,7 +196,7 @@ class DetectionLogger:
                 if only_if_due and not self._due():
                     return  # another thread has just written it
                 frames, rows, since = self._frames, self._rows, self._since
-                context = _context_text(self._context, self._names)
+                context = _context_text(self._context)
                 self._frames, self._rows = [], 0
             try:
                 for folder, part in _parts(frames).items():
@@ -224,12 +227,13 @@ class DetectionLogger:
         raise StoreError(msg)
 
 
-def _refuse_unwritable(text: str, name: str) -> None:
+def _writable(text: str, name: str) -> str:
     try:
         text.encode()
     except (AttributeError, UnicodeEncodeError) as exc:
         msg = f"{name}={text!r} must be text that UTF-8 can hold"
         raise InputError(msg) from exc
+    return text
 
 
 def _parts(frames: Sequence[_Frame]) -> dict[str, list[_Frame]]:
@@ -248,9 +252,9 @@ def _folder(camera: str) -> str:
     return f"{name[:_LONGEST]}~{hashlib.sha256(camera.encode()).hexdigest()[:16]}"
 
 
-def _context_text(context: Context, names: Mapping[int, str]) -> str:
+def _context_text(context: Context) -> str:
     said = {key: value for key, value in asdict(context).items() if value is not None}
-    said["class_names"] = {str(i): name for i, name in sorted(names.items())}
+    said["class_names"] = {str(i): name for i, name in sorted(context.class_names.items())}
     return json.dumps(said, ensure_ascii=False)
 
 
