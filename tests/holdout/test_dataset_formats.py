@@ -366,6 +366,15 @@ def test_json_that_is_no_coco(tmp_path, content):
         Holdout.open(tmp_path / "x.json")
 
 
+def test_a_category_numbered_infinity_is_unreadable(tmp_path):
+    """JSON of Python's writing holds Infinity."""
+    image = {"id": 1, "file_name": "a.png", "width": 8, "height": 8}
+    content = {"images": [image], "annotations": [], "categories": [{"id": 1e999, "name": "a"}]}
+    (tmp_path / "x.json").write_text(json.dumps(content))
+    with pytest.raises(UnreadableData, match="a category"):
+        Holdout.open(tmp_path / "x.json")
+
+
 # --- NDJSON -------------------------------------------------------------------------------------
 
 

@@ -138,6 +138,15 @@ def test_tags_that_are_none_are_no_manifest(tmp_path, tags):
         Manifest.load(file)
 
 
+def test_a_name_that_no_encoding_carries_is_no_manifest(tmp_path):
+    """Half of a surrogate pair is valid JSON, and has no digest."""
+    file = Manifest(class_names={0: "a"}, frames={"x": Provenance()}).save(tmp_path / "m.json")
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"class_names": {"0": "\ud800"}}))
+
+    with pytest.raises(UnreadableData, match="no manifest"):
+        Manifest.load(file)
+
+
 def test_differences_name_what_differs():
     """What one of the two did not record does not differ."""
     a = Manifest(

@@ -13,7 +13,7 @@ import numpy as np
 from driftline.errors import InputError, UnreadableData
 from driftline.holdout._frames import LabelledFrame, Truth
 from driftline.holdout._images import image_size
-from driftline.holdout._parsed import Parsed, Problems, inside, text_of
+from driftline.holdout._parsed import MALFORMED, Parsed, Problems, inside, text_of
 
 __all__ = ["read_coco"]
 
@@ -53,7 +53,7 @@ def read_coco(
             frames.append(_frame(image, by_image[image["id"]], root, numbers, names))
         except UnreadableData as exc:
             problems.add(f"image {image.get('id')}", exc)
-        except (KeyError, TypeError, ValueError, IndexError) as exc:
+        except MALFORMED as exc:
             if isinstance(exc, InputError):
                 raise
             problems.add(f"image {image.get('id')}", f"does not parse: {exc!r}")
@@ -89,7 +89,7 @@ def _categories(
     """Category id → index, and index → name."""
     try:
         named = sorted((int(one["id"]), str(one["name"])) for one in categories)
-    except (KeyError, TypeError, ValueError) as exc:
+    except MALFORMED as exc:
         msg = f"a category of {str(path)!r} has no id and name: {exc!r}"
         raise UnreadableData(msg) from exc
     ids, names = [one[0] for one in named], [one[1] for one in named]

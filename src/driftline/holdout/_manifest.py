@@ -15,7 +15,7 @@ from attrs.validators import optional
 from driftline._checks import number
 from driftline._clock import as_utc
 from driftline.errors import ContextMismatch, InputError, UnreadableData
-from driftline.holdout._parsed import text_of
+from driftline.holdout._parsed import MALFORMED, text_of
 
 __all__ = ["MANIFEST_NAME", "QUARTER", "Manifest", "Part", "Provenance"]
 
@@ -189,10 +189,11 @@ class Manifest:
                 },
                 drawn=bool(content["drawn"]),
             )
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as exc:
+            as_recorded = made.digest == content.get("digest")
+        except MALFORMED as exc:
             msg = f"{str(file)!r} is no manifest of a holdout: {exc!r}"
             raise UnreadableData(msg) from exc
-        if made.digest != content.get("digest"):
+        if not as_recorded:
             msg = f"{str(file)!r} was changed by hand: its content has another digest than it says"
             raise UnreadableData(msg)
         return made

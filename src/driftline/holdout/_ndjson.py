@@ -18,7 +18,7 @@ import numpy as np
 from driftline.errors import InputError, UnreadableData
 from driftline.holdout._frames import LabelledFrame, Truth
 from driftline.holdout._images import image_size
-from driftline.holdout._parsed import Parsed, Problems, edges, inside, truth_from_shares
+from driftline.holdout._parsed import MALFORMED, Parsed, Problems, edges, inside, truth_from_shares
 
 __all__ = ["Fetch", "read_ndjson"]
 
@@ -114,7 +114,7 @@ def _class_names(head: Mapping[str, Any], path: Path) -> dict[int, str]:
     try:
         pairs = given.items() if isinstance(given, dict) else enumerate(given or [])
         names = {int(index): str(name) for index, name in pairs}
-    except (TypeError, ValueError, OverflowError) as exc:
+    except MALFORMED as exc:
         msg = f"class_names of {str(path)!r} do not parse: {exc}"
         raise UnreadableData(msg) from exc
     if not names or len(set(names.values())) < len(names):
@@ -193,7 +193,7 @@ def _rows(annotations: Mapping[str, Any], kind: str) -> list[list[float]]:
         raise UnreadableData(msg)
     try:
         numbers = [[float(value) for value in row] for row in rows]
-    except (TypeError, ValueError, OverflowError) as exc:
+    except MALFORMED as exc:
         msg = f"{kind} hold something that is no number: {exc}"
         raise UnreadableData(msg) from exc
     for row in numbers:

@@ -14,6 +14,7 @@ from driftline.errors import InputError, UnreadableData
 from driftline.holdout._frames import LabelledFrame, Truth
 
 __all__ = [
+    "MALFORMED",
     "MissingLabels",
     "Parsed",
     "Problems",
@@ -27,6 +28,16 @@ MissingLabels = Literal["background", "refuse"]
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
+MALFORMED: Final = (
+    AttributeError,
+    IndexError,
+    KeyError,
+    OverflowError,
+    RecursionError,
+    TypeError,
+    ValueError,
+)
+"""What reading JSON of another form than was expected raises."""
 TOLERANCE: Final = 0.01
 """Shares of the frame may lie this far outside [0, 1] and are cut off (Ultralytics' own rule)."""
 

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from driftline.errors import InputError, MissingExtra, UnreadableData
 from driftline.holdout._frames import LabelledFrame, Truth
 from driftline.holdout._images import image_size, is_image
-from driftline.holdout._parsed import Parsed, Problems, edges, text_of, truth_from_shares
+from driftline.holdout._parsed import MALFORMED, Parsed, Problems, edges, text_of, truth_from_shares
 
 __all__ = [
     "label_line",
@@ -138,7 +138,7 @@ def _class_names(content: Mapping[str, Any], data: Path) -> dict[int, str]:
         raise UnreadableData(msg)
     try:
         names = {int(index): str(name) for index, name in pairs}
-    except (TypeError, ValueError, OverflowError) as exc:
+    except MALFORMED as exc:
         msg = f"names: of {str(data)!r} has an index that is no whole number: {exc}"
         raise UnreadableData(msg) from exc
     count = content.get("nc", len(names))
