@@ -215,6 +215,8 @@ def carry_through(line: Line, loop: RetrainLoop, decision: Decision, number: int
             print(f"  {time.perf_counter() - began:4.0f} s  {status.notes[-1].step} {status.did}")
         if status.asks is not None and status.asks.gate == "review":
             review(line, loop)
+        elif status.asks is not None and status.asks.gate == "money":
+            sys.exit(str(status))  # it costs nothing here: the training failed
         elif status.asks is not None:
             print(f"          waits for: {status.waits_for}")
             loop.approve(status.asks.gate, by="the team")
