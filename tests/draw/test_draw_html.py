@@ -4,7 +4,7 @@ import io
 from html.parser import HTMLParser
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from driftline._draw import Axis, Dots, Picture, Shown, Table, View, html, rich, table
@@ -135,6 +135,7 @@ def test_rich_prints_the_words(result, wanted):
     assert wanted == console.file.getvalue()
 
 
+@example(text="\\[@\n]")  # what looks like a tag across the end of the first line
 @given(text=st.text(alphabet="ab[]/\\ =#@\n", max_size=40))
 def test_rich_reads_nothing_as_markup(text):
     """No text is taken for markup, whatever backslashes and brackets are in it."""

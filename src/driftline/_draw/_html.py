@@ -219,7 +219,7 @@ def _listed(lines: Sequence[str], kind: str = "dl-lines") -> str:
 
 def rich(tone: Tone, text: str) -> str:
     """Console markup: the first line in the colour of its tone, nothing else read as markup."""
-    first, end, more = _BRACKET.sub(_kept, text).partition("\n")
+    first, end, more = (_BRACKET.sub(_kept, part) for part in text.partition("\n"))
     slashes = "\\" * (len(first) - len(first.rstrip("\\")))  # or they would escape the closing tag
     return f"[{_STYLES[tone]}]{first}{slashes}[/]{end}{more}"
 
