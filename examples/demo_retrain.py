@@ -204,6 +204,19 @@ def review(line: Line, loop: RetrainLoop) -> None:
         batch.label(frame.id, line.truth[frame.image.read_bytes()])
 
 
+def say_yes(line: Line, loop: RetrainLoop, status: LoopStatus) -> None:
+    """What people do when the loop asks them."""
+    assert status.asks is not None
+    match status.asks.gate:
+        case "review":
+            review(line, loop)
+        case "money":  # it costs nothing here, so that it is asked after a failure only
+            sys.exit(str(status))
+        case "rollout":
+            print(f"          waits for: {status.waits_for}")
+            loop.approve("rollout", by="the team")
+
+
 def carry_through(line: Line, loop: RetrainLoop, decision: Decision, number: int) -> LoopStatus:
     """A scheduler that calls the loop, people who look and say yes, and traffic meanwhile."""
     traffic = line.serve(DRIFTED, number + 1)
@@ -213,17 +226,12 @@ def carry_through(line: Line, loop: RetrainLoop, decision: Decision, number: int
         status = loop.advance()
         if status.did:
             print(f"  {time.perf_counter() - began:4.0f} s  {status.notes[-1].step} {status.did}")
-        if status.asks is not None and status.asks.gate == "review":
-            review(line, loop)
-        elif status.asks is not None and status.asks.gate == "money":
-            sys.exit(str(status))  # it costs nothing here: the training failed
-        elif status.asks is not None:
-            print(f"          waits for: {status.waits_for}")
-            loop.approve(status.asks.gate, by="the team")
+        if status.asks is not None:
+            say_yes(line, loop, status)
         elif status.move is Move.TRAIN:
             time.sleep(1)  # the training is real, and takes real time
         elif status.move is Move.ROLL_OUT:
-            print(f"          {status.waits_for}")
+            print(f"          {status.waits_for or status.did}")
             if not [*islice(traffic, 40)]:
                 sys.exit("a week of traffic was too little for the rollout")
     for _ in traffic:  # the rest of the week
