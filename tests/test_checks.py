@@ -8,7 +8,7 @@ import pytest
 from attrs import field, frozen
 from attrs.validators import optional
 
-from driftline import Detections, Profile, Sample, rules
+from driftline import Detections, DriftDetector, Monitor, Profile, Sample, rules
 from driftline._checks import (
     not_negative,
     number,
@@ -19,8 +19,16 @@ from driftline._checks import (
     refuse_number,
 )
 from driftline._clock import SystemClock, as_clock
+from driftline.drift import ks_2samp
 from driftline.errors import InputError
-from driftline.holdout import Provenance, frames_needed, smallest_drop
+from driftline.holdout import (
+    Holdout,
+    LabelledFrame,
+    Provenance,
+    evaluate,
+    frames_needed,
+    smallest_drop,
+)
 from driftline.retrain import Guard, PromotionRule, Stage
 from driftline.stores import SqlStore
 from driftline.testing import FrozenClock
@@ -172,5 +180,35 @@ def test_a_password_is_not_shown():
 )
 def test_numbers_of_rollouts_and_holdouts(make, said):
     """So are those that decide which model serves, and how many frames are labelled."""
+    with pytest.raises(InputError, match=said):
+        make()
+
+
+def _box() -> Detections:
+    return Detections(xyxy=[[0, 0, 9, 9]], confidence=[1], class_id=[0], image_size=(16, 16))
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda: evaluate(None, [_box()]), "labels=None must be a sequence"),
+        (lambda: evaluate([3], [_box()]), "a labelled frame must be"),
+        (lambda: evaluate([_box()], [3]), r"predictions\[0\]=3 must be the Detections"),
+        (
+            lambda: evaluate([_box()], [_box()], class_names="car"),
+            "class_names='car' must be a list",
+        ),
+        (lambda: evaluate([_box()], [_box()], class_names={"a": "car"}), "index that is no number"),
+        (lambda: LabelledFrame(truth=3), "truth=3 must be a Truth, or Detections"),
+        (lambda: Holdout.open(None), "path=None must be a file or folder"),
+        (lambda: DriftDetector(reference=None), "reference=None must be a list"),
+        (lambda: DriftDetector(reference=Profile(), alpha="x"), "alpha='x' must be in"),
+        (lambda: DriftDetector(reference=Profile(), permutations=2.5), "permutations=2.5 must be"),
+        (lambda: ks_2samp(["a"], [1.0]), "the test needs numbers"),
+        (lambda: Monitor(None, rules=[]).drill(3), "rule=3 must be the name of a rule"),
+    ],
+)
+def test_calls(make, said):
+    """A list of letters is no list of classes, and nothing is no reference."""
     with pytest.raises(InputError, match=said):
         make()

@@ -11,6 +11,7 @@ from typing import get_args
 import numpy as np
 from attrs import evolve, field, frozen
 
+from driftline._checks import part, parts, refuse_number, refuse_other
 from driftline._stats.multiplicity import holm
 from driftline.drift._block import Finding, Options, enough_splits, judge
 from driftline.drift._cell import Cell, Direction
@@ -37,7 +38,9 @@ _FEATURES_OF = {"deff": PRIMARY, "chi_square": (CLASS_MIX,)}
 
 
 def _merged(value: Profile | Iterable[Profile]) -> Profile:
-    return value if isinstance(value, Profile) else Profile.merge(*value)
+    if isinstance(value, Profile):
+        return value
+    return Profile.merge(*parts(value, Profile, name="reference", what="a Profile"))
 
 
 def _names(value: Iterable[str] | None) -> tuple[str, ...] | None:
@@ -88,18 +91,12 @@ class DriftDetector:
 
     def __attrs_post_init__(self) -> None:
         """Refuse settings that cannot be meant."""
-        if not 0 < self.alpha < 0.5:  # noqa: PLR2004  above it an alarm is likelier false than not
-            msg = f"alpha={self.alpha} must be in (0, 0.5); 0.01 is one calm week in a hundred"
-            raise InputError(msg)
-        if self.method not in get_args(Method):
-            msg = f"method={self.method!r} is not one of {', '.join(get_args(Method))}"
-            raise InputError(msg)
-        if self.permutations < 100 or not 0 <= self.min_effect < 1:  # noqa: PLR2004  1 % needs 100
-            msg = (
-                f"permutations={self.permutations} must be at least 100 and "
-                f"min_effect={self.min_effect} in [0, 1)"
-            )
-            raise InputError(msg)
+        what = "in (0, 0.5); 0.01 is one calm week in a hundred"
+        refuse_number("alpha", self.alpha, what, above=0, below=0.5)
+        refuse_other("method", self.method, get_args(Method))
+        what = "at least 100: a level of 1 % needs them"
+        refuse_number("permutations", self.permutations, what, least=100, whole=True)
+        refuse_number("min_effect", self.min_effect, "in [0, 1)", least=0, below=1)
         unknown = set(self.features or ()) - set(self.reference.features)
         if unknown:
             msg = (
@@ -211,6 +208,7 @@ class DriftDetector:
         return evolve(_looked([too_early], self.alpha), look=len(ends))
 
     def _checked(self, week: Profile, previous: Sequence[DriftReport]) -> list[DriftReport]:
+        part(week, Profile, name="week", what="a Profile, as builder.profile() gives it")
         require_comparable(self.reference, week, ignore=self.ignore)
         self._refuse_overlap(week)
         return self._earlier(week, previous)

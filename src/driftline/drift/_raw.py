@@ -88,7 +88,11 @@ def _asymptotic(a: FloatArray, b: FloatArray) -> tuple[float, float, float]:
 
 
 def _numbers(values: npt.ArrayLike, side: str) -> npt.NDArray[np.float64]:
-    array = np.asarray(values, dtype=np.float64).ravel()
+    try:
+        array = np.asarray(values, dtype=np.float64).ravel()
+    except (TypeError, ValueError) as exc:
+        msg = f"the {side} side is {values!r:.200}; the test needs numbers"
+        raise InputError(msg) from exc
     if not len(array) or not bool(np.all(np.isfinite(array))):
         wrong = "is empty" if not len(array) else f"holds {array[~np.isfinite(array)][0]}"
         msg = f"the {side} side {wrong}; the test needs finite numbers on both sides"

@@ -11,12 +11,12 @@ from typing import Any, Self
 import numpy as np
 from attrs import evolve, field, frozen
 
-from driftline._checks import refuse_number
+from driftline._checks import part, refuse_number
 from driftline._clock import as_utc
 from driftline.errors import ContextMismatch, InputError, UnreadableData
 from driftline.holdout._checks import ClassMapping, Leak, check_pictures, class_numbers, leaks
 from driftline.holdout._coco_format import read_coco
-from driftline.holdout._frames import LabelledFrame, content_digest, frames_of
+from driftline.holdout._frames import LabelledFrame, content_digest, frames_of, names_of
 from driftline.holdout._images import sha256_of, write_png
 from driftline.holdout._manifest import MANIFEST_NAME, QUARTER, Manifest, Part, Provenance
 from driftline.holdout._ndjson import Fetch, read_ndjson
@@ -27,11 +27,6 @@ from driftline.holdout._yolo_format import label_line, read_folder, read_yolo, w
 __all__ = ["Holdout"]
 
 _SHOWN = 5
-
-
-def _names(given: Mapping[int, str] | Sequence[str]) -> dict[int, str]:
-    pairs = given.items() if isinstance(given, Mapping) else enumerate(given)
-    return {int(index): str(name) for index, name in pairs}
 
 
 def _frames(given: Iterable[LabelledFrame]) -> tuple[LabelledFrame, ...]:
@@ -52,7 +47,7 @@ class Holdout:
     """
 
     frames: tuple[LabelledFrame, ...] = field(converter=_frames)
-    class_names: Mapping[int, str] = field(converter=_names)
+    class_names: Mapping[int, str] = field(converter=names_of)
     provenance: Mapping[str, Provenance] = field(factory=dict)
     source: str = ""
 
@@ -122,7 +117,7 @@ class Holdout:
             ContextMismatch: a frame is not what the manifest recorded.
             MissingExtra: Pillow or PyYAML is not installed (extra ``holdout``).
         """
-        file = Path(path)
+        file = Path(part(path, (str, Path), name="path", what="a file or folder"))
         found = _read(file, split=split, images=images, class_names=class_names, fetch=fetch)
         folder = file if file.is_dir() else file.parent
         manifest = Manifest.load(folder) if (folder / MANIFEST_NAME).is_file() else None
@@ -316,7 +311,7 @@ class Holdout:
         """
         check_pictures(self.frames, self.source or "the holdout")
         if model_classes is not None:
-            class_numbers(self.class_names, _names(model_classes), class_mapping)
+            class_numbers(self.class_names, names_of(model_classes), class_mapping)
         if train is not None and (found := self.leaks(train)):
             more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
             msg = (
@@ -506,7 +501,7 @@ def _read(
         if class_names is None:
             msg = f"{str(file)!r} holds {len(found)} data YAMLs; pass the path of one, or class_names="
             raise InputError(msg)
-        return read_folder(file, _names(class_names))
+        return read_folder(file, names_of(class_names))
     match file.suffix.lower():
         case ".yaml" | ".yml":
             return read_yolo(file, split=split)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypedDict, Unpack
 import numpy as np
 from attrs import asdict, evolve, field, frozen
 
+from driftline._checks import parts
 from driftline._clock import as_utc
 from driftline._draw import Shown, View, plot
 from driftline._stats.average_precision import ApMethod
@@ -17,7 +18,13 @@ from driftline.errors import ContextMismatch, InputError, TooLittleData, Unreada
 from driftline.holdout import _views
 from driftline.holdout._calibration import Calibration
 from driftline.holdout._comparison import Comparison, compare
-from driftline.holdout._frames import LabelledFrame, LabelledFrames, content_digest, frames_of
+from driftline.holdout._frames import (
+    LabelledFrame,
+    LabelledFrames,
+    content_digest,
+    frames_of,
+    names_of,
+)
 from driftline.holdout._matching import AREA_RANGES
 from driftline.holdout._plain import revised
 from driftline.holdout._scores import FEW_TRUTHS, FEW_UNITS, Resample, Score, score
@@ -418,10 +425,9 @@ def evaluate(
     """
     scoring = Scoring(**options)
     frames = frames_of(labels)
-    names = _class_names(class_names, frames, predictions)
-    table = MatchTable.of(
-        frames, predictions, classes=tuple(sorted(names)), max_detections=scoring.limit
-    )
+    found = parts(predictions, Detections, name="predictions", what="the Detections of a frame")
+    names = _class_names(class_names, frames, found)
+    table = MatchTable.of(frames, found, classes=tuple(sorted(names)), max_detections=scoring.limit)
     if not table.judged().any():
         msg = (
             f"no labelled object in {len(frames)} frames: mAP is unknown, not zero; "
@@ -566,8 +572,7 @@ def _class_names(
     """Name of every class that is scored, names of different sources held against each other."""
     names: dict[int, str] = {}
     if given is not None:
-        pairs = given.items() if isinstance(given, Mapping) else enumerate(given)
-        names = {int(index): str(name) for index, name in pairs}
+        names = names_of(given)
     for source in (
         *(frame.truth.class_names for frame in frames),
         *(one.class_names for one in predictions),

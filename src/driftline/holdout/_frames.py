@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from attrs import field, frozen
 
-from driftline._checks import number
+from driftline._checks import number, part
 from driftline.errors import InputError
 from driftline.records import Detections
 
@@ -121,12 +121,31 @@ def truth_of(value: Truth | Detections) -> Truth:
     """A label record from itself, or from `Detections` (whose confidences are not used)."""
     if isinstance(value, Truth):
         return value
+    part(value, Detections, name="truth", what="a Truth, or Detections")
     return Truth(
         xyxy=value.xyxy,
         class_id=value.class_id,
         image_size=value.image_size,
         class_names=value.class_names,
     )
+
+
+def names_of(given: Mapping[int, str] | Sequence[str]) -> dict[int, str]:
+    """Index → name of classes, also from a list of names.
+
+    Raises:
+        InputError: it is neither.
+    """
+    named: object = given
+    if isinstance(named, str) or not isinstance(named, Mapping | Sequence):
+        msg = f"class_names={named!r} must be a list of names, or a mapping of index → name"
+        raise InputError(msg)
+    pairs = given.items() if isinstance(given, Mapping) else enumerate(given)
+    try:
+        return {int(index): str(name) for index, name in pairs}
+    except (TypeError, ValueError) as exc:
+        msg = f"class_names={given!r} holds an index that is no number: {exc}"
+        raise InputError(msg) from exc
 
 
 @frozen(kw_only=True, eq=False)
@@ -214,6 +233,9 @@ def frames_of(labels: LabelledFrames | Sequence[Any]) -> tuple[LabelledFrame, ..
     Raises:
         InputError: two frames have one name, or only some of the frames have one.
     """
+    if not (hasattr(labels, "__len__") and hasattr(labels, "__getitem__")):
+        msg = f"labels={labels!r:.200} must be a sequence, one LabelledFrame or Detections a frame"
+        raise InputError(msg)
     frames = [LabelledFrame.of(labels[index]) for index in range(len(labels))]
     named = [frame.id for frame in frames if frame.id]
     if named and len(named) < len(frames):
@@ -229,12 +251,12 @@ def frames_of(labels: LabelledFrames | Sequence[Any]) -> tuple[LabelledFrame, ..
 def content_digest(arrays: Iterable[npt.NDArray[Any] | str]) -> str:
     """First 16 hex digits of the SHA-256 of some arrays: the same content, the same digest."""
     digest = sha256()
-    for part in arrays:
-        if isinstance(part, str):
-            content = part.encode()
+    for piece in arrays:
+        if isinstance(piece, str):
+            content = piece.encode()
         else:
             content = (
-                f"{part.dtype.str}{part.shape}".encode() + np.ascontiguousarray(part).tobytes()
+                f"{piece.dtype.str}{piece.shape}".encode() + np.ascontiguousarray(piece).tobytes()
             )
         digest.update(len(content).to_bytes(8, "little") + content)
     return digest.hexdigest()[:16]

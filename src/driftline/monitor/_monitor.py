@@ -280,7 +280,9 @@ class Monitor(People):
         if rule is None:
             chosen = self.rules
         else:
-            name = rule if isinstance(rule, str) else rule.name
+            what = "the name of a rule, or a rule"
+            given = part(rule, (str, Rule), name="rule", what=what)
+            name = given if isinstance(given, str) else given.name
             self._known(name)
             chosen = (names[name],)
         keep = self._keep()
