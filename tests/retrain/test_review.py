@@ -288,6 +288,20 @@ def test_the_recent_set_needs_every_random_frame(batch):
     assert {one.id for one in recent} == {batch.frames[1].id, batch.frames[3].id}
 
 
+def test_progress_is_seen_at_a_glance(batch):
+    """In a notebook, by class; a name that would be a script is text."""
+    waiting = batch.read()._repr_html_()
+    label(batch, 0, "")
+    some = batch.read()
+    done = batch.read(whole=True).progress._repr_html_()
+
+    assert "waits for people" in waiting
+    assert "<th" in waiting
+    assert "1 of 4 frames reviewed" in repr(some.progress)
+    assert "complete" in done
+    assert "<td>circle" in done.replace(' class="dl-number"', "")
+
+
 def test_labels_from_code(batch):
     """What a notebook or a tool of one's own found, ticked off at once."""
     batch.label(batch.frames[0].id, boxes((2, 1, 1, 9, 9)))

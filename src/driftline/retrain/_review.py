@@ -21,6 +21,7 @@ import numpy as np
 from attrs import evolve, field, frozen
 
 from driftline._clock import as_utc
+from driftline._draw import Shown, View
 from driftline.errors import InputError, TooLittleData, UnreadableData
 from driftline.holdout import Holdout, LabelledFrame, Provenance, Truth
 from driftline.holdout._dataset import label_lines
@@ -263,7 +264,7 @@ class ReviewBatch:
 
 
 @frozen(kw_only=True, eq=False, repr=False)
-class Review:
+class Review(Shown):
     """What people made of a batch.
 
     Attributes:
@@ -363,6 +364,10 @@ class Review:
             for name, frame in zip(self.batch.files, self.batch.frames, strict=True)
             if name in self.labels and (frame.probability is not None) == at_random
         )
+
+    def _view(self) -> View:
+        """How far people are."""
+        return self.progress._view()  # noqa: SLF001 - a protocol of the house
 
     def __repr__(self) -> str:
         """Frames done, of how many."""

@@ -9,6 +9,7 @@ from typing import Any, Final
 import numpy as np
 from attrs import field, frozen
 
+from driftline._draw import Shown, Table, View
 from driftline.holdout import Truth
 from driftline.holdout._matching import overlaps
 from driftline.records import Detections
@@ -20,6 +21,8 @@ SAME_OBJECT: Final = 0.5
 
 KEPT_PX: Final = 1.0
 """Edges that moved by no more were left alone: tools round to whole pixels."""
+
+_EDITS: Final = ("kept", "moved", "renamed", "removed", "added")
 
 
 @frozen(kw_only=True)
@@ -80,8 +83,8 @@ class Edits:
         )
 
 
-@frozen(kw_only=True)
-class ReviewProgress:
+@frozen(kw_only=True, repr=False)
+class ReviewProgress(Shown):
     """How far people are.
 
     Attributes:
@@ -129,6 +132,29 @@ class ReviewProgress:
             lines.append(f"  next: {name}{more}")
         return "\n".join(lines)
 
+    def _view(self) -> View:
+        """The same as a table by class."""
+        names = sorted({*self.by_class, *self.unreviewed})
+        edits = [self.by_class.get(name, Edits()) for name in names]
+        rows = [
+            (name, *(getattr(one, what) for what in _EDITS), self.unreviewed.get(name, 0))
+            for name, one in zip(names, edits, strict=True)
+        ]
+        share = self.edits.agreement
+        facts = [("random frames", f"{self.random_reviewed} of {self.random_of}")]
+        facts += (
+            [] if share is None else [("boxes that model and people have alike", f"{share:.0%}")]
+        )
+        facts += [("next", name) for name in self.missing[:1]]
+        return View(
+            kind="review",
+            verdict="complete" if self.complete else "waits for people",
+            tone="good" if self.complete else "warn",
+            headline=f"{self.reviewed} of {self.of} frames reviewed",
+            facts=facts,
+            tables=[Table(head=("class", *_EDITS, "to look at"), rows=rows)],
+        )
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON."""
         return {
@@ -149,9 +175,7 @@ def edits_of(proposed: Detections, truth: Truth) -> dict[int, Edits]:
     iou = overlaps(proposed.xyxy, truth.xyxy, truth.crowds)
     alike = proposed.class_id[:, None] == truth.class_id[None, :]
     far = np.abs(proposed.xyxy[:, None, :] - truth.xyxy[None, :, :]).max(axis=2, initial=0.0)
-    counts: dict[str, Counter[int]] = {
-        what: Counter() for what in ("kept", "moved", "renamed", "removed", "added")
-    }
+    counts: dict[str, Counter[int]] = {what: Counter() for what in _EDITS}
     free_boxes, free_objects = np.ones(len(proposed), bool), np.ones(len(truth), bool)
     near = np.argwhere(iou >= SAME_OBJECT)
     rank = np.lexsort((-iou[tuple(near.T)], ~alike[tuple(near.T)]))
