@@ -3,6 +3,7 @@
 from driftline.profiles._builder import ProfileBuilder
 from driftline.profiles._cells import Cells, Layout, Table
 from driftline.profiles._coco import from_coco
+from driftline.profiles._comparable import require_comparable
 from driftline.profiles._features import (
     AREA,
     ASPECT,
@@ -29,7 +30,7 @@ from driftline.profiles._frames import (
     within,
 )
 from driftline.profiles._periods import Calendar
-from driftline.profiles._profile import Profile, require_comparable
+from driftline.profiles._profile import Profile
 
 __all__ = [
     "AREA",

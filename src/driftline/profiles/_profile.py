@@ -12,8 +12,8 @@ from attrs import evolve, field, frozen
 
 from driftline._checks import parts
 from driftline._draw import Shown, View
-from driftline.errors import ContextMismatch, InputError, UnreadableData
-from driftline.profiles import _parquet, _views
+from driftline.errors import InputError, UnreadableData
+from driftline.profiles import _parquet, _views, _words
 from driftline.profiles._bulk import Cameras, FrameTimes, count_many
 from driftline.profiles._cells import (
     BOXES,
@@ -25,7 +25,8 @@ from driftline.profiles._cells import (
     check_names,
 )
 from driftline.profiles._columns import Values
-from driftline.profiles._context import joined, refuse_mixed
+from driftline.profiles._comparable import refuse_other_shape
+from driftline.profiles._context import joined
 from driftline.profiles._counter import Counter
 from driftline.profiles._features import (
     DEFAULT_FEATURES,
@@ -60,7 +61,7 @@ from driftline.profiles._judge import Invalid
 from driftline.profiles._parts import Part, kept, narrowed, united
 from driftline.profiles._periods import Calendar
 from driftline.profiles._settings import Settings
-from driftline.records import Context, Metric, Sample, as_datetime, as_datetime64
+from driftline.records import Context, Sample, as_datetime, as_datetime64
 
 
 def _no_times() -> Times:
@@ -665,75 +666,18 @@ class Profile(Shown):
             deployment: ``"owner/deployment"`` to say in each sample.
             until: leave out periods that end after this time, because they are still filling.
         """
-        frames, boxes = self.frames_by_block(), self.boxes_by_block()
-        mean = (
-            self.mean_confidence()
-            if "confidence" in self.features
-            else np.full(frames.shape, np.nan)
-        )
-        ended = np.ones(len(self.periods), dtype=bool)
-        if until is not None:
-            ended = self.periods + np.timedelta64(self.period, "us") <= as_datetime64(until)
-        result: list[Sample] = []
-        for p, c in np.argwhere((frames > 0) & ended[:, None]).tolist():
-            values = {Metric.FRAMES: float(frames[p, c]), Metric.DETECTIONS: float(boxes[p, c])}
-            if np.isfinite(mean[p, c]):
-                values[Metric.CONFIDENCE_MEAN] = float(mean[p, c])
-            result += [
-                Sample(
-                    metric=metric,
-                    value=value,
-                    at=as_datetime(self.periods[p]),
-                    width=self.period,
-                    deployment=deployment,
-                    labels={"camera": self.cameras[c]},
-                )
-                for metric, value in values.items()
-            ]
-        return tuple(result)
+        return _words.samples(self, deployment=deployment, until=until)
 
     def __repr__(self) -> str:
         """How much of what, from when to when."""
-        if self.start is None:
-            return "<Profile: nothing observed>"
-        rejected = sum(self.rejected.values())
-        return (
-            f"<Profile: {_many(self.frames, 'frame')}, {_many(self.boxes, 'box')} of "
-            f"{_many(len(self.class_ids), 'class')}, {_many(len(self.cameras), 'camera')}, "
-            f"{self.start:%Y-%m-%d %H:%M} to {self.end:%Y-%m-%d %H:%M} UTC"
-            f"{f', {rejected:,} rejected' if rejected else ''}>"
-        )
+        return _words.line(self)
 
     def __str__(self) -> str:
         """The same with the settings, and a line a camera."""
-        frames, boxes = self.frames_by_block().sum(axis=0), self.boxes_by_block().sum(axis=0)
-        lines = [repr(self)]
-        lines += [f"  {name}: {value}" for name, value in _recorded(self.context)]
-        lines += [f"  rejected for its {reason}: {n:,}" for reason, n in self.rejected.items()]
-        lines += [
-            f"  {camera}: {_many(f, 'frame')}, {_many(b, 'box')}{f', {b / f:.2f} a frame' if f else ''}"
-            for camera, f, b in zip(self.cameras, frames.tolist(), boxes.tolist(), strict=True)
-        ]
-        totals = dict(
-            zip(
-                self.class_names.values(), self.counts(BOXES).sum(axis=(0, 1)).tolist(), strict=True
-            )
-        )
-        lines += [f"  {name}: {_many(n, 'box')}" for name, n in totals.items()]
-        return "\n".join(lines)
+        return _words.page(self)
 
     def _view(self) -> View:
         return _views.view(self)
-
-
-def _many(n: int, noun: str) -> str:
-    return f"{n:,} {noun}{'' if n == 1 else 'es' if noun[-1] in 'sx' else 's'}"
-
-
-def _recorded(context: Context) -> list[tuple[str, object]]:
-    settings = ("model", "weights_digest", "conf", "iou", "imgsz", "ultralytics")
-    found = [(name, getattr(context, name)) for name in settings]
-    return [(name, value) for name, value in found if value is not None]
 
 
 def _packed(
@@ -782,38 +726,3 @@ def of_counter(counter: Counter, calendar: Calendar, context: Context) -> Profil
     return assemble(
         [counter.part()], histograms=counter.features, calendar=calendar, context=context
     )
-
-
-def refuse_other_shape(a: Profile, b: Profile, *, doing: str) -> None:
-    """Raise `ContextMismatch` unless both count the same features in the same periods."""
-    found = {}
-    if a.calendar.period != b.calendar.period:
-        found["period"] = f"{a.calendar.period} and {b.calendar.period}, coarsen one"
-    if a.calendar.utc_offset != b.calendar.utc_offset:
-        found["utc_offset"] = f"{a.calendar.utc_offset} and {b.calendar.utc_offset}"
-    if a.histograms != b.histograms:
-        found["features"] = f"{_named(a)} and {_named(b)}, select the common ones"
-    if found:
-        said = "; ".join(f"{name}: {both}" for name, both in found.items())
-        msg = f"cannot {doing} profiles that count differently ({said})"
-        raise ContextMismatch(msg, fields=tuple(found))
-
-
-def _named(profile: Profile) -> str:
-    return "[" + ", ".join(f"{f.name} in {f.n_bins} bins" for f in profile.histograms) + "]"
-
-
-def require_comparable(a: Profile, b: Profile, *, ignore: Collection[str] = ()) -> None:
-    """Refuse two profiles that must not be compared.
-
-    Args:
-        a: one profile.
-        b: another.
-        ignore: names of settings of the context that may differ.
-
-    Raises:
-        ContextMismatch: they were made under different settings, count different features or
-            have periods of different lengths; `.fields` names what differs.
-    """
-    refuse_other_shape(a, b, doing="compare")
-    refuse_mixed(a.context, b.context, doing="compare", ignore=ignore)
