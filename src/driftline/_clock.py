@@ -61,7 +61,8 @@ def as_utc(value: datetime, *, name: str) -> datetime:
     """The same instant in UTC.
 
     Raises:
-        InputError: `value` is no time, or naive, so that nobody can know which instant it means.
+        InputError: `value` is no time, naive, so that nobody can know which instant it means, or
+            outside the years of the calendar.
     """
     given: object = value
     if not isinstance(given, datetime):
@@ -73,7 +74,11 @@ def as_utc(value: datetime, *, name: str) -> datetime:
             "pass an aware time, such as datetime.now(timezone.utc)"
         )
         raise InputError(msg)
-    return value.astimezone(UTC)
+    try:
+        return value.astimezone(UTC)
+    except OverflowError:
+        msg = f"{name}={value.isoformat()} lies outside the years 1 to 9999 of UTC"
+        raise InputError(msg) from None
 
 
 def as_duration(value: timedelta, *, name: str) -> timedelta:

@@ -94,6 +94,11 @@ def test_labels_count_with_a_confidence_of_their_own_and_crowds_do_not():
     [
         (lambda d, r: d["images"][0].pop("date_captured"), InputError, "frame-0.*pass at="),
         (lambda d, r: d["images"][0].update(date_captured="soon"), InputError, "'soon'"),
+        (
+            lambda d, r: d["images"][0].update(date_captured="0001-01-01T00:00:00+14:00"),
+            InputError,
+            "outside the years",
+        ),
         (lambda d, r: d["images"][0].pop("width"), UnreadableData, "width"),
         (lambda d, r: d["images"][1].update(id="frame-0"), UnreadableData, "share an id"),
         (lambda d, r: d.pop("images"), UnreadableData, "'images' is no list"),
