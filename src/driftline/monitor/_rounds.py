@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Collection, Generator, Iterable, Sequence
 from datetime import datetime, timedelta
 
-from attrs import evolve
+from attrs import evolve, frozen
 
 from driftline._clock import Clock
 from driftline.errors import StoreBusy
@@ -22,6 +22,25 @@ from driftline.monitor._sources import USED_UP, Answer, Ask
 from driftline.monitor._tick import Conversation, Parts, Right, Round, tick
 from driftline.records import Sample
 from driftline.rules._time import floor, micros, span
+
+
+@frozen(kw_only=True)
+class _Choice:
+    """Whom a round is to ask.
+
+    Attributes:
+        now: its time.
+        book: what is remembered.
+        watched: everybody.
+        waiting: all that is due to be asked, the urgent first.
+        asks: of this, what the keys' minutes carry; it is ours to ask.
+    """
+
+    now: datetime
+    book: Book
+    watched: frozenset[str]
+    waiting: Sequence[Ask]
+    asks: Sequence[Ask]
 
 
 def rounds(
@@ -54,29 +73,21 @@ def rounds(
     done: set[str] = set()
     reports: list[Run] = []
     while True:
-        others = keep.taken() | done
-        book = Book.load(parts.store, parts.space)
-        watched = _watched(roster, book)
-        now = clock.now()
-        open_ = [d for d in watched if d not in others and _due(book, d, due)]
-        waiting = _asks(parts, open_, book, now)
-        asks = parts.clients.round(waiting)
-        if not keep.claim(list(dict.fromkeys(ask.deployment for ask in asks))):
-            continue  # another worker was quicker: look again at what is left
-        if reports and not asks:
+        choice = _choice(parts, roster, keep, done=done, due=due, clock=clock)
+        if reports and not choice.asks:
             break
         this = Round(
-            asks=asks,
-            watched=frozenset(watched),
+            asks=choice.asks,
+            watched=choice.watched,
             resting=roster.resting,
             first=not reports,
             samples=() if reports else samples,
             changes=() if reports else roster.changes(),
             problems=() if reports else problems,
-            now=now,
+            now=choice.now,
         )
         try:
-            reports.append((yield from tick(parts, this, book, keep, loop)))
+            reports.append((yield from tick(parts, this, choice.book, keep, loop)))
         except StoreBusy as exc:
             if not reports:
                 raise
@@ -86,7 +97,8 @@ def rounds(
         done.update(this.asked)
         if reports[-1].unreached:
             done -= set(reports[-1].unreached)
-            reports[-1] = _cut_short(reports[-1], [a for a in waiting if a.deployment not in done])
+            left = [ask for ask in choice.waiting if ask.deployment not in done]
+            reports[-1] = _cut_short(reports[-1], left)
             break
     return evolve(merged(reports), unlisted=roster.unlisted)
 
@@ -99,6 +111,23 @@ def _listed(
     if asks:
         answers = yield asks
     return roster.take(answers, now)
+
+
+def _choice(
+    parts: Parts, roster: Roster, keep: Right, *, done: set[str], due: int | None, clock: Clock
+) -> _Choice:
+    """The next round's questions, claimed; none when nothing is left."""
+    while True:
+        others = keep.taken() | done
+        book = Book.load(parts.store, parts.space)
+        watched, now = _watched(roster, book), clock.now()
+        left = [d for d in watched if d not in others and _due(book, d, due)]
+        waiting = _asks(parts, left, book, now)
+        asks = parts.clients.round(waiting)
+        if keep.claim(list(dict.fromkeys(ask.deployment for ask in asks))):
+            break
+        # Another worker was quicker: look again at what is left.
+    return _Choice(now=now, book=book, watched=frozenset(watched), waiting=waiting, asks=asks)
 
 
 def _watched(roster: Roster, book: Book) -> tuple[str, ...]:
