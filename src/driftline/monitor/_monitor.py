@@ -115,7 +115,8 @@ class Monitor(People):
 
         Raises:
             InputError: a value cannot be used.
-            ConfigError: two rules or two sinks have one name.
+            ConfigError: two rules or two sinks have one name, or nobody can be asked about a
+                deployment.
         """
         if not part(name, str, name="name", what="a name without slashes") or "/" in name:
             msg = f"name={name!r} must be a name without slashes"
