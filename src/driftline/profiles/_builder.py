@@ -133,7 +133,7 @@ class ProfileBuilder:
         frames: int | None = None,
         values: Values | None = None,
     ) -> None:
-        """Count n boxes of m frames at once: millions take about a tenth of a microsecond each.
+        """Count n boxes of m frames at once: millions take less than a tenth of a microsecond each.
 
         The work is done in chunks outside the lock, so that memory is bounded and `observe` is not
         held up; the counts are added when all of them are known.

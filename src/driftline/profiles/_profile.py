@@ -126,7 +126,7 @@ class Profile(Shown):
         context: Context | None = None,
         invalid: Invalid = "raise",
     ) -> Profile:
-        """A profile of n boxes of m frames; millions take about a tenth of a microsecond each.
+        """A profile of n boxes of m frames; millions take less than a tenth of a microsecond each.
 
         Args:
             xyxy: as this and the next eight in `ProfileBuilder.observe_many`.
