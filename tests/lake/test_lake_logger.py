@@ -339,7 +339,7 @@ def test_other_layouts(tmp_path):
 
 def test_nothing_there(tmp_path):
     """A folder without files is an error that names it, not an empty profile."""
-    with pytest.raises(UnreadableData, match="No files found"):
+    with pytest.raises(UnreadableData, match="holds no file in Parquet"):
         profile_from_log(tmp_path)
 
 

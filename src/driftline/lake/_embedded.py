@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any
-
-from attrs import evolve
 
 from driftline._clock import as_utc
 from driftline.errors import InputError, MissingExtra, UnreadableData
 from driftline.lake._columns import LogColumns
 from driftline.lake._location import Location
 from driftline.lake._logger import COLUMNS
-from driftline.lake._query import LogQuery
+from driftline.lake._query import Execute, LogQuery
 from driftline.profiles._features import DEFAULT_FEATURES, Feature
 from driftline.profiles._judge import Invalid
 from driftline.profiles._profile import Profile
@@ -60,31 +59,65 @@ def profile_from_log(
         UnreadableData: no such file, or files without these columns.
         MissingExtra: DuckDB is not installed.
     """
-    duckdb = _duckdb()
     place = Location.of(log, storage_options)
     del storage_options  # no traceback through here shows it
     start = None if start is None else as_utc(start, name="start")
     end = None if end is None else as_utc(end, name="end")
+    query = LogQuery(
+        table=_table(columns.timestamp, start, end),
+        columns=columns,
+        features=features,
+        period=period,
+        utc_offset=utc_offset,
+    )
+    profile, read = query.profile(lambda _: (), context=context), 0
+    patterns = place.patterns(start, end)
+    with _duckdb(place, memory, threads) as execute:
+        # No frame is of two days, so that a day is counted at a time, and its frames forgotten
+        for pattern in patterns:
+            # Listed once: a file that appears between two statements waits for the next call
+            ((files,),) = execute(
+                f"SET VARIABLE files = ({_LIST.format(_quoted(pattern))}); {_SIZE}"
+            )
+            if files:
+                read += files
+                profile += query.profile(execute, context=context, invalid=invalid)
+    if patterns and not read:
+        msg = f"{place} holds no file in Parquet; pass its folder, a file or a glob"
+        raise UnreadableData(msg)
+    return profile
+
+
+_LIST = "SELECT list(file ORDER BY file) FROM glob({})"
+_SIZE = "SELECT coalesce(len(getvariable('files')), 0)"
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
+
+
+def _table(timestamp: str, start: datetime | None, end: datetime | None) -> str:
+    """A subquery of the rows in the files that are listed."""
     bounds = [
-        f"{columns.timestamp} {sign} TIMESTAMPTZ '{at.isoformat()}'"
+        f"{timestamp} {sign} TIMESTAMPTZ '{at.isoformat()}'"
         for at, sign in ((start, ">="), (end, "<"))
         if at is not None
     ]
-    query = LogQuery(
-        table="", columns=columns, features=features, period=period, utc_offset=utc_offset
-    )
+    where = f" WHERE {' AND '.join(bounds)}" if bounds else ""
+    # no hive_partitioning: the true name of a camera is a column, its folder's is encoded
+    rows = "read_parquet(getvariable('files'), union_by_name=true, hive_partitioning=false)"
+    return f"(SELECT * FROM {rows}{where})"  # noqa: S608  times and the caller's own expression
+
+
+@contextmanager
+def _duckdb(place: Location, memory: str, threads: int | None) -> Generator[Execute]:
+    """A database in this process, gone afterwards, and what runs a statement in it."""
+    try:
+        import duckdb  # noqa: PLC0415  only logs need it
+    except ImportError as exc:
+        extra = "lake"
+        raise MissingExtra(extra, needed_for="profile_from_log", package="duckdb") from exc
     with tempfile.TemporaryDirectory(prefix="driftline-") as spill, duckdb.connect() as connection:
-        connection.execute("SET TimeZone = 'UTC'")
-        connection.execute("SET temp_directory = ?", [spill])
-        try:
-            connection.execute("SET memory_limit = ?", [memory])
-            if threads is not None:
-                connection.execute("SET threads = ?", [threads])
-        except duckdb.Error as exc:
-            msg = f"memory={memory!r} and threads={threads!r} must be such as '1GB' and 2: {exc}"
-            raise InputError(msg) from exc
-        if place.remote:
-            connection.register_filesystem(place.filesystem)
 
         def execute(sql: str) -> Iterator[Sequence[Any]]:
             try:
@@ -98,27 +131,15 @@ def profile_from_log(
             msg = f"{place} cannot be read as a detection log: {said}"
             raise UnreadableData(msg)
 
-        # No frame is of two days, so that a day is counted at a time, and its frames forgotten
-        profile = query.profile(lambda _: (), context=context)
-        for pattern in place.patterns(start, end):
-            part = evolve(query, table=_files(pattern, bounds))
-            profile += part.profile(execute, context=context, invalid=invalid)
-        return profile
-
-
-def _files(pattern: str, bounds: Sequence[str]) -> str:
-    """A subquery of the rows in some files."""
-    where = f" WHERE {' AND '.join(bounds)}" if bounds else ""
-    quoted = pattern.replace("'", "''")
-    # no hive_partitioning: the true name of a camera is a column, its folder's is encoded
-    rows = f"read_parquet('{quoted}', union_by_name=true, hive_partitioning=false)"
-    return f"(SELECT * FROM {rows}{where})"  # noqa: S608  the quotes of the path are doubled
-
-
-def _duckdb() -> Any:
-    try:
-        import duckdb  # noqa: PLC0415  only logs need it
-    except ImportError as exc:
-        extra = "lake"
-        raise MissingExtra(extra, needed_for="profile_from_log", package="duckdb") from exc
-    return duckdb
+        connection.execute("SET TimeZone = 'UTC'")
+        connection.execute("SET temp_directory = ?", [spill])
+        try:
+            connection.execute("SET memory_limit = ?", [memory])
+            if threads is not None:
+                connection.execute("SET threads = ?", [threads])
+        except duckdb.Error as exc:
+            msg = f"memory={memory!r} and threads={threads!r} must be such as '1GB' and 2: {exc}"
+            raise InputError(msg) from exc
+        if place.remote:
+            connection.register_filesystem(place.filesystem)
+        yield execute

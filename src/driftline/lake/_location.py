@@ -96,11 +96,7 @@ class Location:
         first = date.min if start is None else start.date() - _MARGIN
         last = date.max if end is None else end.date() + _MARGIN
         wanted = sorted(day for day in days if day is not None and first <= day <= last)
-        return [f"{root}/day={day}/**/*.parquet" for day in wanted if self._filled(day)]
-
-    def _filled(self, day: date) -> bool:
-        """Whether a day has files: a process may have died between its folder and its first."""
-        return self.remote or any(Path(self.path, f"day={day}").rglob("*.parquet"))
+        return [f"{root}/day={day}/**/*.parquet" for day in wanted]
 
     def _listed(self) -> list[str] | None:
         """Names in the folder; None where the place is a file or a glob."""

@@ -97,6 +97,9 @@ class LogQuery:
     ) -> Profile:
         """Run it.
 
+        It is up to three statements, which must see the same rows: where the table still grows, run
+        them in a transaction that sees one state of it, or leave out the present period.
+
         Args:
             execute: runs a statement in the engine and gives the rows, as sequences.
             context: settings the detections were made under, where the log does not say.
@@ -125,14 +128,13 @@ class LogQuery:
 
     @property
     def _text(self) -> Text:
-        step = self.period // _MICROSECOND
         return Text(
             words=SPELLINGS[self.dialect],
             columns=self.columns,
             table=self.table,
             features=self._boxes,
             anchor=(MONDAY - _EPOCH - self.utc_offset) // _MICROSECOND,
-            period=step,
+            period=self.period // _MICROSECOND,
         )
 
     @property
