@@ -22,6 +22,7 @@ APT_PACKAGES = {
     "promtool": "prometheus",
     "pg_ctlcluster": "postgresql",
 }
+JAVA = {"java": "default-jre-headless"}
 
 
 def _install(session: nox.Session, *groups: str) -> None:
@@ -45,9 +46,9 @@ def _install(session: nox.Session, *groups: str) -> None:
     session.install("--quiet", "-e", target, *others)
 
 
-def _servers(session: nox.Session) -> None:
+def _servers(session: nox.Session, packages: dict[str, str]) -> None:
     """Install the real servers some tests talk to, where this is a Debian machine and we may."""
-    missing = sorted({package for tool, package in APT_PACKAGES.items() if not shutil.which(tool)})
+    missing = sorted({package for tool, package in packages.items() if not shutil.which(tool)})
     if not missing:
         return
     if not shutil.which("apt-get") or os.geteuid() != 0:
@@ -82,7 +83,7 @@ def demo_retrain(session: nox.Session) -> None:
 @nox.session
 def tests(session: nox.Session) -> None:
     """All that needs no torch."""
-    _servers(session)
+    _servers(session, APT_PACKAGES)
     _install(session, "tests")
     session.run(
         *("pytest", "--numprocesses=auto", "--dist=loadfile", "--cov", "--cov-report="),
@@ -97,6 +98,14 @@ def tests_yolo(session: nox.Session) -> None:
     """What needs torch and ultralytics, installed as users get them."""
     _install(session, "tests", "yolo")
     session.run("pytest", "-m", "yolo", *session.posargs, env={"OMP_NUM_THREADS": "1"})
+
+
+@nox.session
+def engines(session: nox.Session) -> None:
+    """Detection logs counted by Spark, Ray and the rest, for real (needs Java 17)."""
+    _servers(session, APT_PACKAGES | JAVA)
+    _install(session, "tests", "engines")
+    session.run("pytest", "tests/lake", "tests/test_examples.py", "-k", "lake", *session.posargs)
 
 
 @nox.session
