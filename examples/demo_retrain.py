@@ -178,7 +178,7 @@ def put_together(line: Line) -> RetrainLoop:
     def sample() -> tuple[SampledFrame, ...]:
         pool = [*line.reservoir.uncertain(), *line.reservoir.uniform()]
         report = site.reports[-1]  # pyright takes attrs' converters for what the fields hold
-        return Selection.of(pool, budget=NEW_FRAMES, drift=report).frames  # pyright: ignore[reportArgumentType]
+        return Selection.of(pool, budget=NEW_FRAMES, drift=report).frames
 
     scenes = Scenes(seed=60 + site.seed, cameras=CAMERAS)
     return RetrainLoop(

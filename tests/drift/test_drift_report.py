@@ -40,7 +40,7 @@ def report(*, flagged=False, tested=True, before=(), **fields):
         end=START + timedelta(weeks=1),
         method="block",
         alpha=0.01,
-        cells=[one],
+        cells=(one,),
         before=before,
         **fields,
     )

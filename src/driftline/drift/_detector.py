@@ -366,8 +366,7 @@ class DriftDetector:
         reason: str,
         alpha: float,
     ) -> DriftReport:
-        start = as_datetime(week.periods[0]) if len(week.periods) else None
-        end = as_datetime(week.periods[-1]) + week.period if len(week.periods) else None
+        start = week.start
         counting = [
             r
             for r in earlier
@@ -383,10 +382,10 @@ class DriftDetector:
         lost = sum(int(frames[c]) for c in missing)
         return DriftReport(
             start=start,
-            end=end,
+            end=week.end,
             method=self.method,
             alpha=alpha,
-            cells=cells,
+            cells=tuple(cells),
             n_frames=week.frames,
             n_boxes=week.boxes,
             n_reference_frames=self.reference.frames,
@@ -461,4 +460,4 @@ def _looked(reports: Sequence[DriftReport], alpha: float) -> DriftReport:
         else cell
         for cell in reports[-1].cells
     ]
-    return evolve(reports[-1], alpha=alpha, cells=_ordered([(c.effect, c) for c in cells]))
+    return evolve(reports[-1], alpha=alpha, cells=tuple(_ordered([(c.effect, c) for c in cells])))

@@ -33,16 +33,8 @@ CONFIRMED_BY = 2
 """Flagged weeks among them that make drift confirmed."""
 
 
-def _utc(value: datetime | None) -> datetime | None:
-    return None if value is None else as_utc(value, name="a report's time")
-
-
 def as_strings(value: Iterable[str]) -> tuple[str, ...]:
     """Any number of names as a tuple."""
-    return tuple(value)
-
-
-def _cells(value: Iterable[Cell]) -> tuple[Cell, ...]:
     return tuple(value)
 
 
@@ -94,11 +86,11 @@ class DriftReport(Shown):
             was compared once.
     """
 
-    start: datetime | None = field(converter=_utc)
-    end: datetime | None = field(converter=_utc)
+    start: datetime | None
+    end: datetime | None
     method: Method
     alpha: float
-    cells: tuple[Cell, ...] = field(converter=_cells)
+    cells: tuple[Cell, ...]
     n_frames: int = 0
     n_boxes: int = 0
     n_reference_frames: int = 0
@@ -292,7 +284,7 @@ class DriftReport(Shown):
             plain |= {
                 "start": _time(plain["start"]),
                 "end": _time(plain["end"]),
-                "cells": [_cell(cell) for cell in plain["cells"]],
+                "cells": tuple(_cell(cell) for cell in plain["cells"]),
                 "memory": _memory(plain["memory"]),
             }
             return cls(**plain)
@@ -362,7 +354,7 @@ def _finite(value: Any) -> Any:
 
 
 def _time(text: str | None) -> datetime | None:
-    return None if text is None else datetime.fromisoformat(text)
+    return None if text is None else as_utc(datetime.fromisoformat(text), name="a report's time")
 
 
 def _cell(plain: Mapping[str, Any]) -> Cell:
