@@ -147,7 +147,7 @@ class TestJson:
         memory = Memory(days=["2026-02-02"], cameras=["cam-1"], means={"area": [[[0.1, math.nan]]]})
         before = evolve(
             report(flagged=True, before=[True, False], memory=memory),
-            cells=[cell(curve=curve), cell("area", reason="2 days", statistic=math.nan)],
+            cells=(cell(curve=curve), cell("area", reason="2 days", statistic=math.nan)),
         )
         after = DriftReport.from_json(before.to_json())
 
