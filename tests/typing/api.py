@@ -25,17 +25,20 @@ from driftline import (
     Profile,
     ProfileBuilder,
     Receipt,
+    RetrainLoop,
     RetrainPolicy,
     Sample,
     Severity,
     Trend,
+    check,
     drift,
     errors,
     holdout,
     rules,
 )
 from driftline.holdout import Estimate, Interval
-from driftline.monitor import Run
+from driftline.lake import DetectionLogger, profile_from_log
+from driftline.monitor import Fleet, Run
 from driftline.platform import (
     BatchRun,
     Dataset,
@@ -54,7 +57,17 @@ from driftline.platform import (
     TrainingJob,
     TrainingStart,
 )
-from driftline.retrain import Backtest, Collection
+from driftline.profiles import FrameReservoir, from_coco
+from driftline.reports import Checkup, Exported, WeeklyReport, prometheus_rules, weekly
+from driftline.retrain import (
+    Backtest,
+    Collection,
+    LocalBackend,
+    LoopStatus,
+    PlatformBackend,
+    RetrainBackend,
+    Selection,
+)
 from driftline.sinks import LogSink
 from driftline.stores import MemoryStore, SqlStore
 from driftline.testing import FrozenClock, LocalPlatform, RecordingSink
@@ -189,6 +202,48 @@ def decide(report: DriftReport, trend: Trend) -> Action:
     assert_type(backtest, Backtest)
     assert_type(backtest.own.retrainings, tuple[datetime, ...])
     return decision.action
+
+
+def logged(boxes: Sequence[Detections], folder: Path, at: datetime) -> Profile:
+    """From a detection log, or from COCO's JSON, to a profile."""
+    with DetectionLogger(folder) as logger:
+        for one in boxes:
+            logger.observe(one, camera="cam-1", at=at)
+    assert_type(from_coco(folder / "images.json", folder / "results.json"), Profile)
+    return profile_from_log(folder)
+
+
+def fleet(acme: PlatformClient, brick: PlatformClient) -> Checkup:
+    """Several owners, each with a key of its own."""
+    rule = rules.LatencyBudget(p95_ms=250, runbook="Check instances.")
+    clients = {"acme": acme, "brick": brick}
+    monitor = Monitor(clients, deployments=Fleet(match="line-*"), rules=[rule])
+    assert_type(monitor.run_once().unreached, tuple[str, ...])
+    assert_type(prometheus_rules([rule]), Exported)
+    return check(monitor)
+
+
+def places(platform: PlatformClient, folder: Path) -> tuple[RetrainBackend, RetrainBackend]:
+    """Both back ends are what the loop asks for."""
+    platform_backend = PlatformBackend(
+        platform,
+        MemoryStore(),
+        dataset="acme/frames",
+        project="vision",
+        deployment="acme/line-3",
+        canary="acme/line-3-canary",
+        budget_cents=500,
+    )
+    return platform_backend, LocalBackend(folder)
+
+
+def retrain(loop: RetrainLoop, decision: Decision, reservoir: FrameReservoir) -> WeeklyReport:
+    """From a decision through the loop to a page."""
+    assert_type(loop.open(decision), LoopStatus)
+    status = loop.advance()
+    assert_type(status, LoopStatus)
+    chosen = Selection.of([*reservoir.uncertain(), *reservoir.uniform()], budget=100)
+    return weekly(decision=decision, progress=status, frames=chosen.frames)
 
 
 def local() -> None:
