@@ -19,7 +19,7 @@ from driftline.sinks._channel import discreet
 from driftline.sinks._text import clip, headline, paragraphs
 
 try:
-    from apprise import Apprise, NotifyFormat, NotifyType
+    from apprise import Apprise, AppriseAsset, NotifyFormat, NotifyType
 except ModuleNotFoundError as exc:
     extra = "apprise"
     raise MissingExtra(extra, needed_for="AppriseSink", package=extra) from exc
@@ -109,7 +109,8 @@ class AppriseSink:
     def _notifier(self) -> Any:
         """A fresh notifier: a used one sleeps up to 5.5 s before it sends again."""
         _load_services()
-        notifier = Apprise()
+        # A followed redirect turns the POST into a GET: Apprise would call a lost message taken.
+        notifier = Apprise(asset=AppriseAsset(http_redirects=False))
         with discreet(LOGGERS, _secrets_of(self._url)):
             notifier.add(self._url.reveal())
         return notifier

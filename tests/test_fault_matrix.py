@@ -1,0 +1,378 @@
+"""The fault matrix: what its page names exists, and the cells no other test shows."""
+
+import ast
+import os
+import re
+import resource
+import shutil
+import ssl
+import tempfile
+import time
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import numpy as np
+import psycopg
+import pytest
+from pyarrow import parquet
+
+from driftline import Detections, Monitor, ProfileBuilder, _http
+from driftline.errors import (
+    DeliveryError,
+    DeliveryFailed,
+    InputError,
+    PlatformError,
+    StoreError,
+    Unreachable,
+)
+from driftline.lake import DetectionLogger
+from driftline.platform import PlatformClient
+from driftline.records import Put, Sample
+from driftline.sinks import LogSink
+from driftline.sinks.alertmanager import AlertmanagerSink
+from driftline.sinks.apprise import AppriseSink
+from driftline.sinks.datadog import DatadogSink
+from driftline.sinks.grafana import GrafanaSink
+from driftline.sinks.pagerduty import PagerDutySink
+from driftline.stores import MemoryStore, SqlStore
+from driftline.testing import FrozenClock, RecordingSink, example_alert
+from postgres_server import postgres
+
+__all__ = ["postgres"]
+from faults.fault_server import FaultServer, self_signed
+from monitor.monitor_support import LINE, MINUTE, START, Table, latency, told
+
+TREE = Path(__file__).parent.parent
+PAGE = TREE / "docs/explanation/faults.md"
+FAULTS = ("slow", "hang", "reset", "garbage", "partial", "wrong_type", "huge", "redirect")
+PATIENCE = 0.4
+DAY = timedelta(days=1)
+NOBODY = 65534
+LONG = {"x": "y" * 100_000}
+
+SINKS = {
+    "alertmanager": lambda url: AlertmanagerSink(url, timeout_seconds=PATIENCE),
+    "apprise": lambda url: AppriseSink(f"{url.replace('http', 'json')}?rto={PATIENCE}&cto=2"),
+    "datadog": lambda url: DatadogSink("a" * 32, base_url=url, timeout_seconds=PATIENCE),
+    "grafana": lambda url: GrafanaSink(alerts_url=url, timeout_seconds=PATIENCE),
+    "pagerduty": lambda url: PagerDutySink("R" * 32, events_url=url, timeout_seconds=PATIENCE),
+}
+
+
+@pytest.fixture(autouse=True)
+def _bare_environment(monkeypatch):
+    """No proxy and no credential of the machine that runs the tests."""
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "DD_SITE", "DD_APP_KEY"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
+
+
+@pytest.fixture
+def elsewhere():
+    with FaultServer() as server:
+        yield server
+
+
+@pytest.fixture
+def server(elsewhere):
+    with FaultServer(elsewhere=elsewhere.url) as server:
+        yield server
+
+
+@pytest.fixture
+def stranger(tmp_path):
+    """A server with a certificate that nobody has signed."""
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl is not installed")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*self_signed(tmp_path))
+    with FaultServer(context=context) as server:
+        yield server
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("sink", SINKS)
+def test_sink(sink, fault, server, elsewhere, monkeypatch):
+    """A sink raises an error of ours, soon, goes nowhere else, and delivers when it is over."""
+    monkeypatch.setattr(_http, "LONGEST_REPLY_BYTES", 2**20)
+    server.fault = fault
+    made, began = SINKS[sink](server.url), time.monotonic()
+    try:
+        made.send(example_alert())
+    except DeliveryError as error:
+        assert len(str(error)) < 1000
+    else:  # 2xx with an odd body: it was taken, and sending it again would double it
+        assert fault in {"wrong_type", "slow"}
+
+    assert time.monotonic() - began < 8
+    assert server.requests
+    assert [] == elsewhere.requests
+    server.fault = None
+    assert made.send(example_alert())
+
+
+@pytest.mark.parametrize("sink", SINKS)
+def test_sink_meets_a_strange_certificate(sink, stranger):
+    """Nothing is said to a server whose certificate nobody signed, and the error is ours."""
+    with pytest.raises(DeliveryError):
+        SINKS[sink](stranger.url).send(example_alert())
+
+    assert [] == stranger.requests
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_platform(fault, server, elsewhere, monkeypatch):
+    """Each fault is an error of the Platform's kind, soon, and the key goes nowhere else."""
+    monkeypatch.setattr(_http, "LONGEST_REPLY_BYTES", 2**20)
+    server.fault, began = fault, time.monotonic()
+    with (
+        PlatformClient(
+            "ul_" + "k" * 40,
+            base_url=server.url,
+            clock=FrozenClock(),
+            timeout=timedelta(seconds=PATIENCE),
+        ) as client,
+        pytest.raises(PlatformError) as caught,
+    ):
+        client.deployment("acme/line-3")
+
+    assert len(str(caught.value)) < 1000
+    assert time.monotonic() - began < 8
+    assert server.requests
+    assert [] == elsewhere.requests
+
+
+def test_platform_meets_a_strange_certificate(stranger):
+    """The key is not said to a server whose certificate nobody signed."""
+    with (
+        PlatformClient("ul_" + "k" * 40, base_url=stranger.url, clock=FrozenClock()) as client,
+        pytest.raises(Unreachable, match="certificate"),
+    ):
+        client.deployment("acme/line-3")
+
+    assert [] == stranger.requests
+
+
+@contextmanager
+def no_room_beyond(size):
+    """Files of this process grow to `size` bytes and no further."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@contextmanager
+def read_only(folder):
+    """The folder cannot be written to, not even by root."""
+    mode, root = folder.stat().st_mode, os.geteuid() == 0
+    folder.chmod(0o555)
+    if root:
+        os.seteuid(NOBODY)
+    try:
+        yield
+    finally:
+        if root:
+            os.seteuid(0)
+        folder.chmod(mode)
+
+
+@pytest.fixture
+def open_folder():
+    """A folder that other users may enter; pytest's own are closed to them."""
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
+
+
+def test_sqlite_on_a_full_disk(tmp_path):
+    """A write that finds no room writes nothing, and the same connection writes later."""
+    with SqlStore(f"sqlite:///{tmp_path}/d.db") as store:
+        store.write([Put(space="a", key="before", value={})])
+        with no_room_beyond((tmp_path / "d.db-wal").stat().st_size + 4096):
+            for _ in range(2):
+                with pytest.raises(StoreError, match=r"d\.db"):
+                    store.write(
+                        [Put(space="a", key="half", value={}), Put(space="a", key="k", value=LONG)]
+                    )
+        store.write([Put(space="a", key="later", value={})])
+
+        assert ["before", "later"] == [document.key for document in store.scan("a")]
+
+
+def test_sqlite_in_a_read_only_folder(open_folder):
+    """A database that cannot be written is a store error that names it; later it works."""
+    store = SqlStore(f"sqlite:///{open_folder}/d.db")
+    with read_only(open_folder), pytest.raises(StoreError, match=r"d\.db"):
+        store.write([Put(space="a", key="k", value={})])
+    store.write([Put(space="a", key="k", value={})])
+    store.close()
+
+
+def test_postgres_locked(postgres):
+    """A lock that nobody gives back is a store error, not a hang; once it is free, it works."""
+    with SqlStore(postgres.new_schema("locked")) as store:
+        store.write([Put(space="a", key="before", value={})])
+        raw = store._open._raw
+        assert ("30s",) == raw.execute("SHOW lock_timeout").fetchone()
+        raw.execute("SET lock_timeout = '100ms'")
+        (path,) = raw.execute("SHOW search_path").fetchone()
+        with psycopg.connect(postgres.url()) as other:
+            other.execute(f"LOCK TABLE {path}.driftline_documents")
+            with pytest.raises(StoreError, match="lock timeout"):
+                store.write([Put(space="a", key="k", value={})])
+        store.write([Put(space="a", key="later", value={})])
+
+        assert ["before", "later"] == [document.key for document in store.scan("a")]
+
+
+def test_monitor_with_a_full_disk(tmp_path):
+    """A run that cannot remember tells nobody; the next one tells, once."""
+    clock, sink = FrozenClock(START), RecordingSink()
+    table = Table(clock)
+    table.bad_between(0, 600)
+    clock.advance(30 * MINUTE)
+    with SqlStore(f"sqlite:///{tmp_path}/d.db") as store:
+        store.write([Put(space="a", key="k", value={})])
+        parts = {"deployments": [LINE], "rules": [latency()], "sinks": [sink], "clock": clock}
+        monitor = Monitor(table, store=store, **parts)
+        with no_room_beyond((tmp_path / "d.db-wal").stat().st_size), pytest.raises(StoreError):
+            monitor.run_once()
+        assert [] == told(sink)
+        clock.advance(timedelta(minutes=20))  # the lease of the run that died
+        monitor.run_once()
+        monitor.run_once()
+
+    assert [("latency-budget", "firing")] == told(sink)
+
+
+def boxes(n):
+    return Detections(
+        xyxy=np.tile([1.0, 1.0, 9.0, 9.0], (n, 1)),
+        confidence=np.linspace(0.1, 0.9, n),
+        class_id=np.zeros(n, int),
+        image_size=(480, 640),
+    )
+
+
+def rows_of(folder):
+    return sum(parquet.read_metadata(path).num_rows for path in folder.rglob("*.parquet"))
+
+
+def test_log_on_a_full_disk(tmp_path):
+    """What found no room is written later; no half file and no leftover lies about."""
+    log = DetectionLogger(tmp_path / "log")
+    log.observe(boxes(500), camera="line-3", at=START)
+    with no_room_beyond(1024), pytest.raises(StoreError, match="rows are kept"):
+        log.flush()
+    assert [] == [path for path in tmp_path.rglob("*") if path.is_file()]
+    log.close()
+
+    assert 500 == rows_of(tmp_path)
+
+
+def test_log_in_a_read_only_folder(open_folder):
+    """The same where the folder is read-only for a while."""
+    log = DetectionLogger(open_folder)
+    log.observe(boxes(3), camera="line-3", at=START)
+    with read_only(open_folder), pytest.raises(StoreError, match="rows are kept"):
+        log.flush()
+    log.close()
+
+    assert 3 == rows_of(open_folder)
+
+
+def test_profile_on_a_full_disk(tmp_path):
+    """The profile of before stays, whole, and nothing lies beside it."""
+    path, builder = tmp_path / "week.driftline", ProfileBuilder()
+    builder.observe(boxes(1), camera="line-3", at=START)
+    builder.profile().write(path)
+    before = path.read_bytes()
+    builder.observe(boxes(9), camera="line-4", at=START)
+    with no_room_beyond(64), pytest.raises(OSError, match="large"):
+        builder.profile().write(path)
+
+    assert [path] == list(tmp_path.iterdir())
+    assert before == path.read_bytes()
+
+
+def test_profile_in_a_read_only_folder(open_folder):
+    """A folder that is not yours to write is named."""
+    with read_only(open_folder), pytest.raises(InputError, match=r"week\.driftline"):
+        ProfileBuilder().profile().write(open_folder / "week.driftline")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+def test_log_sink_on_a_full_device():
+    """No room for a line is a failure that the outbox tries again."""
+    stream = Path("/dev/full").open("w")
+    with pytest.raises(DeliveryFailed, match="No space left"):
+        LogSink(stream=stream).send(example_alert())
+    with pytest.raises(OSError, match="No space left"):
+        stream.close()
+
+
+@pytest.mark.parametrize("jump", [DAY, -DAY, timedelta(hours=1), -timedelta(hours=1)], ids=str)
+@pytest.mark.parametrize(("first", "last"), [(3, 9), (9, 99), (3, 99)])
+def test_clock_that_is_wrong(jump, first, last):
+    """Our clock off by a day or an hour, from here to there: the story told is the same, once."""
+    theirs, ours = FrozenClock(START), FrozenClock(START)
+    table, sink, store = Table(theirs), RecordingSink(), MemoryStore()
+    table.bad_between(30, 60)
+    for tick in range(24):
+        theirs.advance(5 * MINUTE)
+        ours.set(theirs.now() + (jump if first <= tick < last else timedelta(0)))
+        parts = {"deployments": [LINE], "rules": [latency()], "sinks": [sink], "store": store}
+        Monitor(table, clock=ours, seed=0, **parts).run_once()
+
+    assert [("latency-budget", "firing"), ("latency-budget", "resolved")] == told(sink)
+
+
+@pytest.mark.parametrize("asked", [None, 60.0])
+def test_clock_that_was_set_back_holds_no_page_up(asked):
+    """What a sink did not take while the clock was a day ahead is told once it is right again."""
+    clock, store = FrozenClock(START), MemoryStore()
+    table = Table(clock)
+    table.bad_between(0, 10_000)
+    sink = RecordingSink()
+    sink.fail(DeliveryFailed("down", retry_after_seconds=asked), times=None)
+    clock.set(START + DAY)
+    for _ in range(4):
+        clock.advance(20 * MINUTE)
+        parts = {"deployments": [LINE], "rules": [latency()], "sinks": [sink], "store": store}
+        Monitor(table, clock=clock, **parts).run_once()
+    sink.recover()
+    clock.set(START + timedelta(hours=2))
+    Monitor(table, clock=clock, **parts).run_once()
+
+    assert [("latency-budget", "firing")] == told(sink)
+
+
+@pytest.mark.parametrize("zone", ["Europe/Berlin", "America/New_York", "Australia/Lord_Howe"])
+def test_daylight_saving(zone):
+    """Local times on both sides of both changes are instants: none is lost, doubled or misplaced."""
+    local = ZoneInfo(zone)
+    hours = [datetime(2026, 1, 1, tzinfo=UTC) + n * timedelta(hours=1) for n in range(365 * 24)]
+    turns = [a for a, b in pairwise(hours) if utcoffset(a, local) != utcoffset(b, local)]
+    assert 2 == len(turns)
+    for turn in turns:
+        near = [turn + n * timedelta(minutes=30) for n in range(-6, 7)]
+        theirs, ours = ProfileBuilder(), ProfileBuilder()
+        samples = []
+        for at in near:
+            ours.observe(boxes(1), camera="line-3", at=at)
+            theirs.observe(boxes(1), camera="line-3", at=at.astimezone(local))
+            samples.append(Sample(metric="a.b", value=1, at=at.astimezone(local)))
+
+        assert ours.profile() == theirs.profile()
+        assert near == [sample.at for sample in samples]
+        assert {UTC} == {sample.at.tzinfo for sample in samples}
+
+
+def utcoffset(at, zone):
+    return at.astimezone(zone).utcoffset()
