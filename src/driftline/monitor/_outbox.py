@@ -220,14 +220,17 @@ class Outbox:
         gone = self._expire(lane, (*alerts, *numbers), done, write)
         gone |= self._collapsed(alerts, now, write)
         hold = self._store.get(f"{self._space}/holds", lane.name)
-        if hold is not None and now < datetime.fromisoformat(hold.value["until"]):
+        until = now if hold is None else datetime.fromisoformat(hold.value["until"])
+        if now < until <= now + self._backoff.longest_asked:  # later: the clock was set back
             return []
-        due = _due([i for i in alerts if i.id not in gone and (only is None or i.key in only)], now)
+        longest = max(self._backoff.longest, self._wait)
+        own = [i for i in alerts if i.id not in gone and (only is None or i.key in only)]
+        due = _due(own, now, longest)
         parcels = [self._alert_parcel(lane, item) for item in due]
         if only is None:
             keys = {item.key for item in alerts}
             parcels += self._repeat_parcels(lane, repeats, keys, now)
-            due = _due([item for item in numbers if item.id not in gone], now)
+            due = _due([item for item in numbers if item.id not in gone], now, longest)
             parcels += [self._metric_parcel(lane, item) for item in due]
         return parcels
 
@@ -480,14 +483,18 @@ def firing(item: Item) -> bool:
     return alert is not None and alert["status"] == AlertStatus.FIRING.value
 
 
-def _due(items: Sequence[Item], now: datetime) -> list[Item]:
-    """The items that may go: those due, but none behind an earlier one of its key that is not."""
+def _due(items: Sequence[Item], now: datetime, longest: timedelta) -> list[Item]:
+    """The items that may go: those due, but none behind an earlier one of its key that is not.
+
+    One that is due later than `longest`, the longest wait there is, was put off by a clock that
+    has been set back since: it goes at once, not when the clock is there again.
+    """
     held: set[str] = set()
     found = []
     for item in items:
         if item.key in held:
             continue
-        if item.due > now:
+        if now < item.due <= now + longest:
             held.add(item.key)
         else:
             found.append(item)
