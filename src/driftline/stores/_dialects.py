@@ -149,7 +149,13 @@ class Postgres:
 class _PostgresConnection:
     def __init__(self, url: str) -> None:
         # Autocommit: a transaction begins where `transaction` says so and nowhere else.
-        self._raw = _psycopg().connect(url, autocommit=True, connect_timeout=10)
+        # A server that is gone without a word, or a lock nobody gives back, is an error in half
+        # a minute, as it is with SQLite, not a run that never ends.
+        gone = {"keepalives_idle": 15, "keepalives_interval": 5, "keepalives_count": 3}
+        self._raw = _psycopg().connect(
+            url, autocommit=True, connect_timeout=10, tcp_user_timeout=30_000, **gone
+        )
+        self._raw.execute("SET lock_timeout = '30s'")
 
     def rows(self, statement: str, values: Values) -> Sequence[Row]:
         found: Sequence[Row] = self._raw.execute(_translated(statement), values).fetchall()
