@@ -5,10 +5,16 @@ from datetime import timedelta
 
 import pytest
 from attrs import evolve
-from loop_kit import DECISION, OLD, START
+from loop_kit import DECISION, MAIN, OLD, START
 from loop_signs import Callers, asking, drive, small_retraining
 
-from driftline.errors import ConfigError, InputError
+from driftline.errors import (
+    ConfigError,
+    InputError,
+    PlatformError,
+    TransitionFailed,
+    UnreadableData,
+)
 from driftline.retrain import Action, Move
 from driftline.sinks.datadog import DatadogSink
 from driftline.sinks.grafana import GrafanaSink
@@ -60,6 +66,37 @@ def test_nothing_without_a_yes(tmp_path):
         assert local.deployment("line-3-next").model == OLD
 
 
+def test_a_yes_to_something_else(tmp_path):
+    """Where the training is another one by the time it would start, it is asked for again."""
+    with small_retraining(tmp_path) as (local, loop, signs):
+        loop.open(DECISION)
+        drive(loop, local, signs, until=asking("money"))
+        loop.approve("money", by="Ana")
+        args = loop._parts.args
+        loop._parts = evolve(loop._parts, args=evolve(args, epochs=500))
+        other = loop.advance()
+        loop._parts = evolve(loop._parts, args=args)
+        started = loop.advance()
+
+        assert "500 epochs" in other.asks.said
+        assert Move.TRAIN is started.move
+
+
+def test_a_label_that_is_half_written(tmp_path):
+    """Where it stands can be asked while somebody saves a label."""
+    with small_retraining(tmp_path) as (local, loop, signs):
+        loop.open(DECISION)
+        drive(loop, local, signs, until=asking("review"))
+        frame = loop.review().frames[0]
+        label = next(loop.review().folder.rglob(f"{frame.image.stem}.txt"))
+        label.write_text("0 0.5 0.")
+        status = loop.status()
+
+        assert label.name in status.waits_for
+        with pytest.raises(UnreadableData):
+            loop.advance()
+
+
 def test_approve_function(tmp_path):
     """A function is asked at each gate, with what it would say yes to."""
     asked = []
@@ -87,10 +124,13 @@ def test_review_that_stops_early(tmp_path):
         chosen = [one for one in batch.frames if one.probability is None]
         for one in [one for one in batch.frames if one not in chosen[3:]]:
             batch.label(one.id, one.proposal)
+        again = loop.advance()
+        loop.approve("review", by="Ana")
         taken = loop.advance()
         status = drive(loop, local, signs, until=asking("money"))
 
         assert "0 of 8 random frames" in early.waits_for
+        assert "11 of 16 frames reviewed" in again.asks.said
         assert "by Ana" in taken.did
         assert 3 == status.facts["dataset"]["added"]
 
@@ -285,6 +325,94 @@ def test_direct_handover(tmp_path):
         assert Move.ROLLED_BACK is back.move
         assert OLD == served[-1]
         assert done.candidate == served[0]
+
+
+def test_stopped_before_the_handover(tmp_path):
+    """A model that was stopped after the yes, and before the handover, never serves."""
+    served = []
+    with small_retraining(tmp_path, deploy=served.append) as (local, loop, signs):
+        loop.open(DECISION)
+        drive(loop, local, signs, until=asking("rollout"))
+        loop.approve("rollout", by="Ben")
+        stopped = loop.abort("no")
+
+        assert Move.ABORTED is stopped.move
+        assert [] == served
+
+
+def test_stop_of_what_does_not_load(tmp_path):
+    """A candidate that fails in the handover does not keep the incumbent from coming back."""
+    served = []
+
+    def deploy(model):
+        if model != OLD:
+            raise TransitionFailed("it does not load", method="PATCH", path="/deployments")
+        served.append(model)
+
+    with small_retraining(tmp_path, deploy=deploy) as (local, loop, signs):
+        loop.open(DECISION)
+        with pytest.raises(TransitionFailed):
+            drive(loop, local, signs)
+        back = loop.abort("it does not load")
+
+        assert Move.ROLLED_BACK is back.move
+        assert [OLD] == served
+
+
+def test_traffic_waits_for_nothing(tmp_path):
+    """Going back needs neither the training nor the holdout."""
+    served = []
+
+    def cancel(_key):
+        raise PlatformError("no reply", method="DELETE", path="/training")
+
+    with small_retraining(tmp_path, deploy=served.append) as (local, loop, signs):
+        loop.open(DECISION)
+        drive(loop, local, signs)
+        loop._parts.backend.cancel = cancel
+        loop._parts = evolve(loop._parts, source=tmp_path / "gone.yaml")
+        back = loop.abort("customers complain")
+
+        assert Move.ROLLED_BACK is back.move
+        assert OLD == served[-1]
+
+
+def test_rollout_that_was_forgotten(tmp_path):
+    """What serves is looked at: nobody is told that it went back while the candidate serves."""
+    with small_retraining(tmp_path) as (local, loop, signs):
+        loop.open(DECISION)
+        done = drive(loop, local, signs, Callers(loop))
+        loop._parts.deploy(done.candidate).forget()
+        waits = loop.abort("customers complain")
+        loop._parts.backend._platform.replace(MAIN, OLD)
+        local.clock.advance(timedelta(minutes=1))
+        ended = loop.advance()
+
+        assert Move.STOP is waits.move
+        assert f"{done.candidate} serves" in waits.waits_for
+        assert Move.ABORTED is ended.move
+        assert f"{OLD} serves" in ended.notes[-1].said
+
+
+@pytest.mark.parametrize("approved", [False, True])
+def test_another_model_to_displace(tmp_path, approved):
+    """The model that is displaced is the one that was beaten: before the question, and after."""
+    with small_retraining(tmp_path) as (local, loop, signs):
+        loop.open(DECISION)
+        drive(loop, local, signs, until=asking("rollout"))
+        if approved:
+            loop.approve("rollout", by="Ben")
+        loop._parts.backend._platform.replace(MAIN, "vision/model-v2")
+        local.clock.advance(timedelta(minutes=1))
+        with pytest.raises(ConfigError, match="model-v2 serves"):
+            loop.advance()
+        if not approved:
+            with pytest.raises(ConfigError, match="model-v2 serves"):
+                loop.approve("rollout", by="Ben")
+
+        assert "model-v2 serves" in loop.status().waits_for
+        assert Move.ABORTED is loop.abort("replaced by hand").move
+        assert "model-v2" in local.deployment("line-3").model
 
 
 def test_frames_known_already(tmp_path):

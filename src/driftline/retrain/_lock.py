@@ -23,7 +23,7 @@ def held(holdout: Holdout) -> frozenset[str]:
     return frozenset(one.removeprefix("sha256:") for one in digests if one.startswith("sha256:"))
 
 
-def take_baseline(parts: Parts, state: State, frames: Sequence[LoopFrame]) -> Answer:
+def take_baseline(parts: Parts, state: State) -> Answer:
     """Take the profile of the first healthy days as reference, and recent frames as holdout."""
     facts: dict[str, str] = {}
     said = ["no profile is kept as reference"]
@@ -40,7 +40,7 @@ def take_baseline(parts: Parts, state: State, frames: Sequence[LoopFrame]) -> An
         facts["reference"] = str(path)
         said = [f"the profile of {start:%Y-%m-%d} to {end:%Y-%m-%d} is the reference"]
     trained = parts.backend.trained_on()
-    fresh = [one for one in frames if one.drawn and one.digest not in trained]
+    fresh = [one for one in parts.frames(state) if one.drawn and one.digest not in trained]
     path = parts.folder / state.id / "holdout"
     _write(_grown(parts, fresh), path)
     facts["holdout"] = str(path / "data.yaml")
@@ -84,7 +84,7 @@ def _write(holdout: Holdout, path: Path) -> None:
         shutil.rmtree(part, ignore_errors=True)
 
 
-def announce(parts: Parts, state: State, _frames: Sequence[LoopFrame]) -> Answer:
+def announce(parts: Parts, state: State) -> Answer:
     """Tell the sinks; one that refuses for good does not hold the loop up."""
     said = f"{state.candidate} follows {state.incumbent} on {parts.name}"
     at = datetime.fromisoformat(state.facts["serving_since"])

@@ -11,7 +11,7 @@ from typing import Final
 from attrs import evolve
 
 from driftline._clock import Clock, SystemClock
-from driftline.errors import ConfigError, InputError, StoreConflict
+from driftline.errors import ConfigError, DriftlineError, InputError, StoreConflict
 from driftline.holdout import Holdout
 from driftline.platform import TrainArgs
 from driftline.profiles import Profile, SampledFrame
@@ -28,7 +28,16 @@ from driftline.retrain._loop_parts import (
     Parts,
     Wait,
 )
-from driftline.retrain._loop_state import GATES, Gate, Move, Note, State, begin, loop_id
+from driftline.retrain._loop_state import (
+    GATES,
+    Gate,
+    Move,
+    Note,
+    State,
+    Yes,
+    begin,
+    loop_id,
+)
 from driftline.retrain._loop_status import LoopStatus, status_of
 from driftline.retrain._loop_table import TABLE
 from driftline.retrain._promotion import PromotionRule
@@ -113,6 +122,7 @@ class RetrainLoop:
         self._clock = SystemClock() if clock is None else clock
         self._parts = Parts(
             name=name,
+            book=self._book,
             backend=backend,
             incumbent=incumbent,
             sample=sample,
@@ -169,7 +179,10 @@ class RetrainLoop:
         return self._status(self._book.known()[0])
 
     def approve(self, gate: Gate, *, by: str) -> LoopStatus:
-        """Say yes to what the loop asks for; the next `advance` does it.
+        """Say yes to what the loop asks for; the next `advance` does it, and nothing else.
+
+        The yes is to the question as it stands (`LoopStatus.asks`): where what would be done is
+        another by then, it is asked again. Where nothing needs a yes any more, nothing changes.
 
         Args:
             gate: what for.
@@ -182,7 +195,13 @@ class RetrainLoop:
         if not by.strip() or gate not in GATES:
             msg = f"approve(gate={gate!r}, by={by!r}): gate is one of {GATES}, by names a person"
             raise InputError(msg)
-        return self._approve(gate, by)
+        state, version = self._book.known()
+        row = TABLE.get(state.move)
+        if row is None or row.gate != gate:
+            msg = f"the retraining of {self._name} is at {state.move.value!r} and asks for no {gate!r}"
+            raise ConfigError(msg)
+        asks = self._asks(state)
+        return self._status(state) if asks is None else self._approve(state, version, asks, by)
 
     def review(self) -> ReviewBatch:
         """The frames before people, with proposed labels: a folder they may work in.
@@ -229,7 +248,7 @@ class RetrainLoop:
     def _stop(self, reason: str) -> None:
         state, version = self._book.known()
         if state.move in {Move.REFUSED, Move.ABORTED, Move.ROLLED_BACK}:
-            msg = f"the retraining of {self._name} is {state.move}; {state.incumbent} serves"
+            msg = f"the retraining of {self._name} is {state.move} already: {state.notes[-1].said}"
             raise ConfigError(msg)
         if state.move is not Move.STOP:
             now, said = self._clock.now(), f"to be stopped: {reason}"
@@ -264,8 +283,11 @@ class RetrainLoop:
         if (asks := self._asks(state)) is not None:
             if not self._says_yes(asks, state):
                 return status_of(state, now=self._clock.now(), asks=asks)
-            return self._approve(asks.gate, "the approve function")  # written before it is acted on
-        answer = row.does(self._parts, state, self._book.frames(state.id, self._parts.class_names))
+            try:  # written before it is acted on
+                return self._approve(state, version, asks, "the approve function")
+            except StoreConflict:  # somebody else said yes, or no, meanwhile
+                return self.status()
+        answer = row.does(self._parts, state)
         if isinstance(answer, Wait):
             return status_of(state, now=self._clock.now(), waits_for=answer.said)
         return self._move(state, version, answer)
@@ -297,24 +319,21 @@ class RetrainLoop:
 
     # --- small things -------------------------------------------------------------------------
 
-    def _approve(self, gate: Gate, by: str) -> LoopStatus:
-        state, version = self._book.known()
-        row = TABLE.get(state.move)
-        if row is None or row.gate != gate:
-            msg = f"the retraining of {self._name} is at {state.move.value!r} and asks for no {gate!r}"
-            raise ConfigError(msg)
-        now, said = self._clock.now(), f"{gate}: yes, by {by}"
-        notes = (*state.notes, Note(at=now, step=row.step, said=said))
-        after = evolve(state, approved={**state.approved, gate: by}, notes=notes)
+    def _approve(self, state: State, version: int, asks: Ask, by: str) -> LoopStatus:
+        now, said = self._clock.now(), f"{asks.gate}: yes, by {by}"
+        notes = (*state.notes, Note(at=now, step=TABLE[state.move].step, said=said))
+        yes = Yes(by=by, said=asks.said, most_cents=asks.most_cents)
+        after = evolve(state, approved={**state.approved, asks.gate: yes}, notes=notes)
         self._book.write(after, version, before=state)
         return status_of(after, now=now, did=said)
 
     def _asks(self, state: State) -> Ask | None:
-        """What needs a yes before the next move."""
+        """What needs a yes before the next move; one to another question is none."""
         row = TABLE.get(state.move)
-        if row is None or row.asks is None or row.gate in state.approved:
-            return None
-        return row.asks(self._parts, state)
+        asks = None if row is None or row.asks is None else row.asks(self._parts, state)
+        if asks is None or (yes := state.approved.get(asks.gate)) is None:
+            return asks
+        return None if (yes.said, yes.most_cents) == (asks.said, asks.most_cents) else asks
 
     def _says_yes(self, asks: Ask, state: State) -> bool:
         """Whether the approve function does; after a failed training only a person's word counts."""
@@ -323,7 +342,12 @@ class RetrainLoop:
         return self._parts.approve(asks) is True
 
     def _status(self, state: State) -> LoopStatus:
-        return status_of(state, now=self._clock.now(), asks=self._asks(state))
+        asks, why = None, ""
+        try:
+            asks = self._asks(state)
+        except DriftlineError as exc:  # a label that is half written, a model that was replaced
+            why = str(exc)
+        return status_of(state, now=self._clock.now(), asks=asks, waits_for=why)
 
     def __repr__(self) -> str:
         """What it retrains."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from driftline.errors import ConfigError
 from driftline.retrain._backend import DatasetVersion, TrainingRequest
 from driftline.retrain._loop_parts import Ask, Parts
 from driftline.retrain._loop_state import State
@@ -37,8 +38,30 @@ def for_money(parts: Parts, state: State) -> Ask | None:
     return Ask(gate="money", name=parts.name, said=f"{what}{again}: {price}", most_cents=most)
 
 
-def for_traffic(parts: Parts, state: State) -> Ask:
-    """Traffic moves only with a yes."""
+def for_traffic(parts: Parts, state: State) -> Ask | None:
+    """Traffic moves only with a yes, and only away from the model that was beaten."""
+    if state.handing_over:
+        return None
+    require_incumbent(parts, state)
     ground = "; ".join(state.facts["promotion"]["reasons"])
     said = f"{state.candidate} to follow {state.incumbent}: {ground}"
     return Ask(gate="rollout", name=parts.name, said=said)
+
+
+def serving_now(parts: Parts) -> str:
+    """The model that serves, as far as it can be known."""
+    return parts.incumbent if isinstance(parts.incumbent, str) else parts.incumbent()
+
+
+def require_incumbent(parts: Parts, state: State) -> None:
+    """Refuse to compare with, or to displace, another model than the one it began with.
+
+    Raises:
+        ConfigError: another one serves.
+    """
+    if (serving := serving_now(parts)) != state.incumbent:
+        msg = (
+            f"{serving} serves {parts.name} now, and not {state.incumbent}, with which this "
+            "retraining began: abort() it, or bring that model back"
+        )
+        raise ConfigError(msg)

@@ -16,6 +16,7 @@ from driftline.platform import TrainArgs
 from driftline.profiles import Profile, SampledFrame
 from driftline.records import Receipt
 from driftline.retrain._backend import RetrainBackend
+from driftline.retrain._loop_book import Book
 from driftline.retrain._loop_frames import LoopFrame
 from driftline.retrain._loop_state import Gate, Move, State
 from driftline.retrain._promotion import PromotionRule
@@ -26,8 +27,8 @@ PROPOSE_ABOVE: Final = 0.5
 
 Deploy: TypeAlias = Callable[[str], "Rollout | None"]
 """Brings a model to its users: gradually by the `Rollout` it answers with, or at once (None).
-Asked again for a model that serves already it changes nothing; asked for the previous model it
-goes back."""
+Asked again for a model that serves already it changes nothing. To stop, it is asked for the
+previous model: at once it goes back; a `Rollout` is only looked at, and rolled back."""
 
 
 class MarkSink(Protocol):
@@ -74,6 +75,7 @@ class Parts:
     """What a retraining is put together from; see `RetrainLoop`."""
 
     name: str
+    book: Book
     backend: RetrainBackend
     incumbent: str | Callable[[], str]
     sample: Callable[[], Iterable[SampledFrame]]
@@ -99,6 +101,10 @@ class Parts:
     def pixels(self) -> Path:
         """Where the files of frames are."""
         return self.folder / "frames"
+
+    def frames(self, state: State) -> tuple[LoopFrame, ...]:
+        """The frames of a retraining, read when they are needed."""
+        return self.book.frames(state.id, self.class_names)
 
     def review(self, state: State) -> Path:
         """Where people look at labels."""

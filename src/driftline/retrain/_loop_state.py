@@ -9,12 +9,12 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final, Literal, TypeAlias
 
-from attrs import evolve, field, frozen
+from attrs import asdict, evolve, field, frozen
 
 from driftline.errors import StoreError
 from driftline.retrain._decision import Decision
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 """Version of the document; another one is refused, not guessed at."""
 
 Gate: TypeAlias = Literal["review", "money", "rollout"]
@@ -79,6 +79,21 @@ class Note:
 
 
 @frozen(kw_only=True)
+class Yes:
+    """A yes, and what it was said to.
+
+    Attributes:
+        by: who said it.
+        said: what was asked.
+        most_cents: what it might cost; None for no money or no bound.
+    """
+
+    by: str
+    said: str
+    most_cents: float | None = None
+
+
+@frozen(kw_only=True)
 class State:
     """A retraining at one moment.
 
@@ -93,7 +108,7 @@ class State:
         began: when it was opened, UTC.
         since: when it came to this move, UTC.
         attempt: number of the training, from 1.
-        approved: gate → who said yes.
+        approved: gate → the yes.
         facts: what was made so far, by name; JSON values.
         reasons: why it ended, empty before.
         notes: what was done, oldest first.
@@ -108,7 +123,7 @@ class State:
     began: datetime
     since: datetime
     attempt: int = 1
-    approved: Mapping[str, str] = field(factory=dict)
+    approved: Mapping[str, Yes] = field(factory=dict)
     facts: Mapping[str, Any] = field(factory=dict)
     reasons: tuple[str, ...] = ()
     notes: tuple[Note, ...] = ()
@@ -123,6 +138,11 @@ class State:
         """The model that was trained, "" before."""
         model: str = self.facts.get("candidate", "")
         return model
+
+    @property
+    def handing_over(self) -> bool:
+        """Whether traffic may have been moved."""
+        return "handover" in self.facts
 
     def to(self, move: Move, said: str, *, step: int, now: datetime, **changes: Any) -> State:
         """The state at another move, with a line on what was done."""
@@ -142,7 +162,7 @@ class State:
             "move": self.move.value,
             "began": self.began.isoformat(),
             "since": self.since.isoformat(),
-            "approved": dict(self.approved),
+            "approved": {gate: asdict(yes) for gate, yes in self.approved.items()},
             "facts": dict(self.facts),
             "reasons": list(self.reasons),
             "notes": [[note.at.isoformat(), note.step, note.said] for note in self.notes],
@@ -168,7 +188,7 @@ class State:
             move=Move(value["move"]),
             began=datetime.fromisoformat(value["began"]),
             since=datetime.fromisoformat(value["since"]),
-            approved=value["approved"],
+            approved={gate: Yes(**yes) for gate, yes in value["approved"].items()},
             facts=value["facts"],
             reasons=tuple(value["reasons"]),
             notes=tuple(

@@ -119,7 +119,7 @@ def status_of(
         did=did,
         waits_for=waits_for or ("" if asks is None else f"a yes to {asks}"),
         asks=asks,
-        approved=state.approved,
+        approved={gate: yes.by for gate, yes in state.approved.items()},
         promotion=None if promotion is None else Promotion.from_dict(promotion),
         scores=state.facts.get("scores", {}),
         reasons=state.reasons,

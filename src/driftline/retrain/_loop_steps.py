@@ -19,7 +19,7 @@ from driftline.retrain._backend import (
     TrainingRun,
     TrainingStatus,
 )
-from driftline.retrain._loop_asks import request_of
+from driftline.retrain._loop_asks import request_of, require_incumbent, serving_now
 from driftline.retrain._loop_detect import Found, NotYet, score, show
 from driftline.retrain._loop_frames import LoopFrame, keep
 from driftline.retrain._loop_parts import PROPOSE_ABOVE, Answer, Done, Parts, Wait
@@ -34,7 +34,7 @@ ROLES: Final = ("incumbent", "candidate")
 # --- 2 sample ---------------------------------------------------------------------------------
 
 
-def sample(parts: Parts, _state: State, _frames: Frames) -> Answer:
+def sample(parts: Parts, _state: State) -> Answer:
     """Keep frames; none that was trained on is evaluated on, none of the holdout is trained on."""
     kept = keep(parts.sample(), parts.pixels, read=parts.read)
     trained, held = parts.backend.trained_on(), _lock.held(parts.holdout)
@@ -57,11 +57,12 @@ def _counts(frames: Frames) -> tuple[int, int]:
 # --- 3 annotate -------------------------------------------------------------------------------
 
 
-def annotate(parts: Parts, state: State, frames: Frames) -> Answer:
+def annotate(parts: Parts, state: State) -> Answer:
     """Let the previous best model propose labels, and hand them to people."""
     detector = parts.backend.detector(state.incumbent)
     if detector is None:
         return Wait(f"{state.incumbent} is being brought up")
+    frames = parts.frames(state)
     found = show(
         detector,
         _labelled(parts, frames),
@@ -104,7 +105,7 @@ def _labelled(parts: Parts, frames: Frames) -> list[LabelledFrame]:
     return [frame.labelled(parts.pixels) for frame in frames]
 
 
-def take_review(parts: Parts, state: State, frames: Frames) -> Answer:
+def take_review(parts: Parts, state: State) -> Answer:
     """Take the labels as people left them; frames that nobody looked at are left out."""
     review = ReviewBatch.open(parts.review(state)).read()
     progress = review.progress
@@ -115,10 +116,11 @@ def take_review(parts: Parts, state: State, frames: Frames) -> Answer:
             f"{at_random} and {len(review.chosen)} chosen ones are reviewed: it takes all random ones"
         )
     reviewed = tuple(
-        evolve(one, truth=labels[one.digest]) for one in frames if one.digest in labels
+        evolve(one, truth=labels[one.digest]) for one in parts.frames(state) if one.digest in labels
     )
     boxes = sum(len(one.truth) for one in reviewed)
-    by = state.approved.get("review", "people, every frame")
+    yes = state.approved.get("review")
+    by = "people, every frame" if yes is None else yes.by
     said = f"{len(reviewed)} frames with {boxes} boxes reviewed, by {by}; {progress.edits}"
     return Done(said=said, frames=reviewed, facts={"review": progress.to_dict()})
 
@@ -126,9 +128,9 @@ def take_review(parts: Parts, state: State, frames: Frames) -> Answer:
 # --- 4 retrain --------------------------------------------------------------------------------
 
 
-def freeze(parts: Parts, state: State, frames: Frames) -> Answer:
+def freeze(parts: Parts, state: State) -> Answer:
     """Add the reviewed frames to the dataset, old frames staying in it, and freeze a version."""
-    chosen = [one for one in frames if not one.drawn]
+    chosen = [one for one in parts.frames(state) if not one.drawn]
     val = [one for one in chosen if one.split == "val"]
     train = [one for one in chosen if one.split == "train"]
     version = parts.backend.dataset_version(
@@ -155,7 +157,7 @@ def _plain(version: DatasetVersion) -> dict[str, str | int]:
 _VERSION: Final = ("ref", "version", "digest", "added", "replayed")
 
 
-def start(parts: Parts, state: State, _frames: Frames) -> Answer:
+def start(parts: Parts, state: State) -> Answer:
     """Start the training, once."""
     run = parts.backend.train(state.key, request_of(parts, state))
     args = parts.args
@@ -164,7 +166,7 @@ def start(parts: Parts, state: State, _frames: Frames) -> Answer:
     return Done(said=said, facts={"run": run.to_dict()})
 
 
-def train(parts: Parts, state: State, _frames: Frames) -> Answer:
+def train(parts: Parts, state: State) -> Answer:
     """Look how far the training is."""
     progress = parts.backend.progress(TrainingRun(**state.facts["run"]))
     if progress.status is TrainingStatus.RUNNING:
@@ -177,13 +179,13 @@ def train(parts: Parts, state: State, _frames: Frames) -> Answer:
 # --- 5 validate -------------------------------------------------------------------------------
 
 
-def validate(parts: Parts, state: State, frames: Frames) -> Answer:
+def validate(parts: Parts, state: State) -> Answer:
     """Score candidate and incumbent on golden and recent frames, and hold them to the rule."""
-    _require_incumbent(parts, state)
+    require_incumbent(parts, state)
     golden = parts.holdout.golden
     sets: dict[str, Sequence[LabelledFrame]] = {
         "golden": (golden if len(golden) else parts.holdout).frames,
-        "recent": _labelled(parts, [one for one in frames if one.drawn]),
+        "recent": _labelled(parts, [one for one in parts.frames(state) if one.drawn]),
     }
     answers: dict[tuple[str, str], Found] = {}
     for role, model in zip(ROLES, (state.incumbent, state.candidate), strict=True):
@@ -214,17 +216,6 @@ def validate(parts: Parts, state: State, frames: Frames) -> Answer:
     return _judged(parts, scores)
 
 
-def _require_incumbent(parts: Parts, state: State) -> None:
-    """Refuse to compare with a model that serves no longer."""
-    serving = state.incumbent if isinstance(parts.incumbent, str) else parts.incumbent()
-    if serving != state.incumbent:
-        msg = (
-            f"{serving} serves {parts.name} now, and not {state.incumbent}, with which this "
-            "retraining began: abort() it, or bring that model back"
-        )
-        raise ConfigError(msg)
-
-
 def _judged(parts: Parts, scores: Mapping[str, Mapping[str, Evaluation]]) -> Answer:
     compared = {
         # a candidate may be meant for another size of image: each is scored as it would serve
@@ -248,10 +239,14 @@ def _judged(parts: Parts, scores: Mapping[str, Mapping[str, Evaluation]]) -> Ans
 # --- 6 deploy ---------------------------------------------------------------------------------
 
 
-def roll_out(parts: Parts, state: State, _frames: Frames) -> Answer:
+def roll_out(parts: Parts, state: State) -> Answer:
     """Hand over at once, or take the rollout as far as it goes now."""
-    rollout = parts.deploy(state.candidate)
     now = parts.clock.now().isoformat()
+    if not state.handing_over:  # written before it is done, so that a stop knows what to undo
+        require_incumbent(parts, state)
+        said = f"the handover to {state.candidate} begins"
+        return Done(said=said, facts={"handover": now}, to=Move.ROLL_OUT)
+    rollout = parts.deploy(state.candidate)
     if rollout is None:
         said = f"{state.candidate} was handed over"
         return Done(said=said, facts={"serving_since": now})
@@ -265,25 +260,41 @@ def roll_out(parts: Parts, state: State, _frames: Frames) -> Answer:
     return Wait(f"{status.phase}, {status.share:.0%} of the keys: {status.reason}{note}")
 
 
-def stop(parts: Parts, state: State, _frames: Frames) -> Answer:
-    """Stop the training, and bring traffic back where it was moved."""
+def stop(parts: Parts, state: State) -> Answer:
+    """Bring traffic back where a handover began; before that, stop the training."""
+    if state.handing_over:  # the training is over then, and traffic does not wait for it
+        return _go_back(parts, state)
     parts.backend.cancel(state.key)
-    if "rollout" not in state.approved:
-        said = f"stopped; {state.incumbent} serves as before"
-        return Done(said=said, to=Move.ABORTED, reasons=state.reasons)
-    rollout = parts.deploy(state.candidate)
+    said = f"stopped; {state.incumbent} serves as before"
+    return Done(said=said, to=Move.ABORTED, reasons=state.reasons)
+
+
+def _go_back(parts: Parts, state: State) -> Answer:
+    """To the incumbent: the candidate is never asked for again, it may be what does not load."""
+    rollout = parts.deploy(state.incumbent)
     if rollout is None:
-        parts.deploy(state.incumbent)
         said = f"{state.incumbent} was handed over again"
         return Done(said=said, to=Move.ROLLED_BACK, reasons=state.reasons)
     try:
         status = rollout.status()
-    except ConfigError:  # none has begun
-        status = None
-    if status is None or status.candidate != rollout.candidate:
-        said = f"no rollout of {state.candidate} is there to go back"
-        return Done(said=said, to=Move.ABORTED, reasons=state.reasons)
+    except ConfigError:  # none has begun, or it was forgotten
+        return _nothing_to_undo(parts, state)
+    if status.candidate != state.candidate:
+        return _nothing_to_undo(parts, state)
     status = rollout.roll_back("; ".join(state.reasons), wait=False)
     if status.phase is not Phase.ROLLED_BACK:
         return Wait(f"{status.phase}: {status.note or status.reason}")
     return Done(said=status.reason, to=Move.ROLLED_BACK, reasons=state.reasons)
+
+
+def _nothing_to_undo(parts: Parts, state: State) -> Answer:
+    """No rollout of the candidate is known; what serves is looked at, not guessed."""
+    serving = serving_now(parts)
+    if serving == state.candidate:
+        return Wait(
+            f"{serving} serves, and no rollout of it is known that could go back: replace it with "
+            f"{state.incumbent} by hand"
+        )
+    known = "" if isinstance(parts.incumbent, str) else f"; {serving} serves"
+    said = f"no rollout of {state.candidate} is there to go back{known}"
+    return Done(said=said, to=Move.ABORTED, reasons=state.reasons)

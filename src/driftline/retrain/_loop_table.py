@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from attrs import frozen
@@ -10,7 +10,6 @@ from attrs import frozen
 from driftline.retrain import _lock
 from driftline.retrain import _loop_asks as ask
 from driftline.retrain import _loop_steps as do
-from driftline.retrain._loop_frames import LoopFrame
 from driftline.retrain._loop_parts import Answer, Ask, Parts
 from driftline.retrain._loop_state import Gate, Move, State
 
@@ -27,7 +26,7 @@ class Row:
     """
 
     step: int
-    does: Callable[[Parts, State, Sequence[LoopFrame]], Answer]
+    does: Callable[[Parts, State], Answer]
     then: Move
     gate: Gate | None = None
     asks: Callable[[Parts, State], Ask | None] | None = None
