@@ -156,6 +156,7 @@ def retraining(folder, *, detector=None, trainer=learn, store=None, week=None, *
 def make(platform, folder, store, week, **options):
     backend = PlatformBackend(
         platform,
+        store,
         dataset=DATASET,
         project="vision",
         deployment=MAIN,

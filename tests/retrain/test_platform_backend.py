@@ -4,39 +4,50 @@ import hashlib
 from contextlib import contextmanager
 from datetime import timedelta
 
+import httpx
 import numpy as np
 import pytest
-from loop_kit import CANARY, DATASET, MAIN, NAMES, OLD, png, scenes
+from loop_kit import CANARY, DATASET, MAIN, NAMES, OLD, png, rolling_out, scenes
 from loop_signs import SIZE, client
 
 from driftline.errors import (
     ConfigError,
     ContextMismatch,
     InputError,
+    PlatformError,
     TransitionFailed,
     UnreadableData,
 )
 from driftline.holdout import LabelledFrame
 from driftline.platform import TrainArgs
-from driftline.retrain import PlatformBackend, RetrainBackend, TrainingRequest, TrainingStatus
+from driftline.retrain import (
+    Phase,
+    PlatformBackend,
+    RetrainBackend,
+    TrainingRequest,
+    TrainingRun,
+    TrainingStatus,
+)
+from driftline.stores import MemoryStore
 from driftline.testing import LocalPlatform
 
 ARGS = TrainArgs(epochs=3, imgsz=64)
 
 
 @contextmanager
-def backend(**options):
+def backend(store=None, **options):
     with LocalPlatform(deployments=[], rate_limits=None, deploy_seconds=5, **options) as local:
         for slug in ("line-3", "line-3-next"):
             local.add_deployment(slug, model=OLD)
         local.add_dataset("frames", frames=scenes(3).frames(4))
         with client(local.url, local.api_key, clock=local.clock) as platform:
-            yield local, make(platform)
+            yield local, make(platform, store)
 
 
-def make(platform, **options):
+def make(platform, store=None, **options):
     return PlatformBackend(
         platform,
+        store or MemoryStore(),
         **{
             "dataset": DATASET,
             "project": "vision",
@@ -150,7 +161,7 @@ def test_training_once(tmp_path):
     """One training a key, with what was asked for; it is cancelled by the key alone."""
     with backend(epoch_seconds=60) as (local, made):
         asked = request(frozen(local, made, "k", labelled(tmp_path, 3), []))
-        first, second = made.train("k-1", asked), make(made._platform).train("k-1", asked)
+        first, second = made.train("k-1", asked), made.train("k-1", asked)
         running = made.progress(first)
         made.cancel("k-1")
         made.cancel("k-1")
@@ -203,7 +214,103 @@ def test_budget(tmp_path):
             poor.train("k-1", asked)
 
         assert "$0.01" in str(poor.cost(asked))
-        assert TrainingStatus.CANCELLED is poor.progress(poor.train("k-1", asked)).status
+        refused = poor.progress(poor.train("k-1", asked))
+        assert TrainingStatus.FAILED is refused.status
+        assert "budget of 1 cents" in refused.error
+
+
+class Lossy(httpx.Client):
+    """HTTP that loses replies, or dies, on one kind of call."""
+
+    def __init__(self, method, path, *, arrives):
+        super().__init__()
+        self.method, self.path, self.arrives, self.worn = method, path, arrives, False
+
+    def send(self, request, **options):
+        hit = (request.method, request.url.path) == (self.method, self.path) and not self.worn
+        if not hit:
+            return super().send(request, **options)
+        self.worn = True
+        if self.arrives:
+            super().send(request, **options)
+            msg = "the reply was lost"
+            raise httpx.ReadError(msg, request=request)
+        return httpx.Response(503, request=request, json={"error": "try later"})
+
+
+TRAINING = "/api/models/acme/vision/retrain-k-1/training"
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        {"method": "POST", "path": "/api/training/start", "arrives": True},
+        {"method": "DELETE", "path": TRAINING, "arrives": False},
+    ],
+    ids=["the reply to the start is lost", "the cancel is refused"],
+)
+@pytest.mark.parametrize("asks", ["train", "progress"])
+def test_budget_when_something_is_lost(tmp_path, broken, asks):
+    """Whatever is lost on the way, the next call stops what is not known to be paid for."""
+    with backend(epoch_seconds=3600) as (local, made):
+        asked = request(frozen(local, made, "k", labelled(tmp_path, 3), []))
+        with (
+            Lossy(**broken) as wire,
+            client(local.url, local.api_key, clock=local.clock, http_client=wire) as platform,
+        ):
+            poor = make(platform, budget_cents=1)
+            with pytest.raises(PlatformError):
+                poor.train("k-1", asked)
+            assert made._platform.training.status("vision/retrain-k-1").status.active
+            if asks == "train":
+                poor.train("k-1", asked)
+            failed = poor.progress(TrainingRun(key="k-1", ref="vision/retrain-k-1"))
+        starts = [call for call in local.calls if call.path == "/api/training/start"]
+
+        assert 1 == len(starts)
+        assert TrainingStatus.FAILED is failed.status
+        assert "not known to be within the budget" in failed.error
+        assert not made._platform.training.status("vision/retrain-k-1").status.active
+
+
+def test_dataset_that_changed(tmp_path):
+    """A training that reads other frames than the version asked for is stopped, and says so."""
+    with backend(epoch_seconds=3600) as (local, made):
+        asked = request(frozen(local, made, "k", labelled(tmp_path, 3), []))
+        frozen(local, made, "other", labelled(tmp_path, 2, start=10), [])
+        refused = made.progress(made.train("k-1", asked))
+
+        assert TrainingStatus.FAILED is refused.status
+        assert asked.dataset.digest in refused.error
+        assert not made._platform.training.status("vision/retrain-k-1").status.active
+
+
+def test_canary_of_a_rollout():
+    """A canary that a rollout uses keeps its model until the rollout is over."""
+    store = MemoryStore()
+    with backend(store) as (local, made):
+        local.add_model("vision/model-v3")
+        made._platform.replace(CANARY, "vision/model-v2")
+        rollout = rolling_out(made._platform, store, local.clock)("vision/model-v2")
+        assert rollout.advance().phase is Phase.RUNNING
+        with pytest.raises(ConfigError, match="is scored there when it is over"):
+            made.detector("vision/model-v3")
+
+        assert local.deployment("line-3-next").model == "vision/model-v2"
+
+        rollout.roll_back("enough")
+        assert made.detector("vision/model-v3") is None
+        local.clock.advance(timedelta(seconds=20))
+        assert made.detector("vision/model-v3") is not None
+
+
+def test_main_that_is_replaced():
+    """While the deployment that serves is being replaced, the canary is left alone."""
+    with backend() as (_local, made):
+        made._platform.replace(MAIN, "vision/model-v2", wait=False)
+
+        assert made.detector("vision/model-v3") is None
+        assert not made._platform.deployment(CANARY).status.transitional
 
 
 def test_canary_that_sleeps():

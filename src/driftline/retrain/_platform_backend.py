@@ -31,6 +31,7 @@ from driftline.platform import (
     PlatformClient,
     Split,
 )
+from driftline.records import Document, Put, Store
 from driftline.retrain._backend import (
     Cost,
     DatasetVersion,
@@ -40,6 +41,8 @@ from driftline.retrain._backend import (
     TrainingRun,
     TrainingStatus,
 )
+from driftline.retrain._stages import State
+from driftline.retrain._worker import SPACE as ROLLOUTS
 
 SHA256_DIGITS: Final = 64
 ARCHIVE_BYTES: Final = 2**28
@@ -47,6 +50,8 @@ ARCHIVE_BYTES: Final = 2**28
 INGEST_PATIENCE: Final = timedelta(seconds=30)
 """How long a call waits for an upload to be processed; the next one goes on."""
 EPOCH_OF_ZIP: Final = (1980, 1, 1, 0, 0, 0)
+TRAININGS: Final = "retrain/training"
+"""Space of the trainings whose estimate was within the budget, by model."""
 
 
 class PlatformBackend:
@@ -60,6 +65,7 @@ class PlatformBackend:
     def __init__(
         self,
         platform: PlatformClient,
+        store: Store,
         *,
         dataset: str,
         project: str,
@@ -73,12 +79,14 @@ class PlatformBackend:
 
         Args:
             platform: the client.
+            store: the one that keeps your rollouts: while one of them uses the canary, nothing
+                else is brought there. Trainings within the budget are remembered in it too.
             dataset: ``"owner/dataset"`` that the incumbent was trained on.
             project: project in which a model is made for each training.
             deployment: ``"owner/deployment"`` that serves.
             canary: a second deployment, which serves nobody outside a `Rollout`.
-            budget_cents: a training whose estimate is higher is cancelled at once: the Platform
-                tells its estimate only with the answer to a start.
+            budget_cents: a training whose estimate is higher is cancelled: the Platform tells its
+                estimate only with the answer to a start. So is one whose answer was lost.
             gpu: what trainings run on.
             direct: ask deployments at their own addresses: without it 20 frames a minute.
 
@@ -91,7 +99,7 @@ class PlatformBackend:
                 f"budget_cents={budget_cents!r} above 0"
             )
             raise InputError(msg)
-        self._platform = platform
+        self._platform, self._store = platform, store
         self._dataset, self._project = dataset, project
         self._deployment, self._canary = deployment, canary
         self._gpu: Gpu = gpu
@@ -146,10 +154,15 @@ class PlatformBackend:
         return DatasetVersion(
             ref=dataset.ref,
             version=str(frozen.version),
-            digest=frozen.content_hash or "",
+            digest=self._digest(dataset, frozen.version),
             added=len(train) + len(val),
             replayed=dataset.splits.get("train", 0) - len(train),
         )
+
+    def _digest(self, dataset: Dataset, number: int) -> str:
+        """The content hash of a version, which the answer to a freeze leaves out."""
+        versions = self._platform.datasets.get(dataset).versions
+        return next((one.content_hash or "" for one in versions if one.version == number), "")
 
     def _upload(self, dataset: Dataset, archive: bytes, split: Split) -> None:
         """Send an archive; whether it is there, and whole, the next call sees."""
@@ -168,17 +181,23 @@ class PlatformBackend:
     def cost(self, request: TrainingRequest) -> Cost:
         """The budget: the Platform has no estimate before a start."""
         said = (
-            f"up to ${self._budget_cents / 100:.2f} on {self._gpu}, cancelled at once if the "
-            f"Platform estimates more; then {self._canary} is replaced by the new model instead "
-            f"of {request.base}, to be scored"
+            f"up to ${self._budget_cents / 100:.2f} on {self._gpu} by the Platform's estimate; "
+            "what is estimated higher, or whose estimate is lost, is cancelled after its start, "
+            f"in the next call where this one dies; then {self._canary} is replaced by the new "
+            f"model instead of {request.base}, to be scored"
         )
         return Cost(most_cents=self._budget_cents, said=said)
 
     def train(self, key: str, request: TrainingRequest) -> TrainingRun:
-        """Make the model of the key and start its training, unless that was done."""
+        """Make the model of the key and start its training, unless that was done.
+
+        Raises:
+            TransitionFailed: it was estimated above the budget and cancelled.
+        """
         model = self._model(key)
         run = TrainingRun(key=key, ref=model.model_ref)
         if model.has_weights or self._platform.training.status(model) is not None:
+            self.progress(run)  # cancels what must not go on
             return run
         args = request.args
         try:
@@ -201,6 +220,8 @@ class PlatformBackend:
             )
         except Conflict:  # another call was faster
             return run
+        within = {"cents": started.estimated_cost_cents, "dataset": request.dataset.digest}
+        self._store.write([Put(space=TRAININGS, key=run.ref, value=within)])
         return TrainingRun(key=key, ref=model.model_ref, said=str(started))
 
     def _model(self, key: str) -> Model:
@@ -214,23 +235,50 @@ class PlatformBackend:
         return f"{self._project}/retrain-{key}"
 
     def progress(self, run: TrainingRun) -> TrainingProgress:
-        """How far it is."""
+        """How far it is; one that may cost too much, or learns other frames, is cancelled."""
         job = self._platform.training.status(run.ref)
         if job is None:
             return TrainingProgress(status=TrainingStatus.FAILED, error="no training is there")
         status = _STATUS.get(job.status, TrainingStatus.RUNNING)
+        error = self._wrong(run.ref, status)
+        if error:
+            self._stop(run.ref)
+            status, error = TrainingStatus.FAILED, f"{error} {job.error}".strip()
         return TrainingProgress(
             status=status,
             epoch=job.epoch,
             epochs=job.epochs,
             model=run.ref if status is TrainingStatus.FINISHED else "",
-            error=job.error,
+            error=error or job.error,
             metrics=job.metrics,
         )
 
+    def _wrong(self, ref: str, status: TrainingStatus) -> str:
+        """Why a training cannot be used; "" where nothing is wrong."""
+        within = self._store.get(TRAININGS, ref)
+        if within is None:  # a process died, or a reply or a cancel was lost
+            spent = status is TrainingStatus.FINISHED
+            return (
+                ""
+                if spent
+                else (
+                    f"it is not known to be within the budget of {self._budget_cents:g} cents, so that "
+                    "it was cancelled."
+                )
+            )
+        frozen, read = within.value["dataset"], self._platform.models.get(ref).dataset_hash
+        if frozen and read and frozen != read:
+            return (
+                f"{self._dataset} was changed between freezing and training: the version asked for "
+                f"has the digest {frozen}, what was read {read}."
+            )
+        return ""
+
     def cancel(self, key: str) -> None:
         """Stop the training of the key, if it is under way."""
-        ref = self._ref(key)
+        self._stop(self._ref(key))
+
+    def _stop(self, ref: str) -> None:
         try:
             job = self._platform.training.status(ref)
             if job is not None and job.status.active:
@@ -241,13 +289,17 @@ class PlatformBackend:
     # --- the models ---------------------------------------------------------------------------
 
     def detector(self, model: str) -> Detector | None:
-        """The deployment that serves the model; else the canary is brought to serve it."""
+        """The deployment that serves the model; else the canary is brought to serve it.
+
+        Raises:
+            ConfigError: the canary is stopped, or a `Rollout` is using it.
+        """
         for ref in (self._deployment, self._canary):
             found = self._platform.deployment(ref)
             if found.model_ref == model and found.status is DeploymentStatus.READY:
                 return self._platform.endpoint(ref, direct=self._direct)
-        canary = self._platform.deployment(self._canary)
-        if not canary.status.transitional:
+        canary, main = (self._platform.deployment(r) for r in (self._canary, self._deployment))
+        if not (canary.status.transitional or main.status.transitional):
             self._bring(canary, model)
         return None
 
@@ -255,10 +307,21 @@ class PlatformBackend:
         if canary.status is not DeploymentStatus.READY:
             msg = f"{canary.ref} is {canary.status}: platform.start({canary.ref!r})"
             raise ConfigError(msg)
+        for rollout in map(_state, self._store.scan(ROLLOUTS)):
+            if canary.ref in {rollout.canary, rollout.deployment} and not rollout.phase.over:
+                msg = (
+                    f"the rollout of {rollout.candidate} on {canary.ref} is {rollout.phase}; "
+                    f"{model} is scored there when it is over: end it, or roll_back() it"
+                )
+                raise ConfigError(msg)
         try:
             self._platform.replace(canary, model, wait=False)
         except Conflict:  # it is on its way, or there already
             return
+
+
+def _state(document: Document) -> State:
+    return State.from_json(document.value)
 
 
 _STATUS: Final[Mapping[ModelStatus, TrainingStatus]] = {
