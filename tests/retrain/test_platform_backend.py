@@ -7,6 +7,7 @@ from datetime import timedelta
 import httpx
 import numpy as np
 import pytest
+from attrs import evolve
 from loop_kit import CANARY, DATASET, MAIN, NAMES, OLD, png, rolling_out, scenes
 from loop_signs import SIZE, client
 
@@ -18,7 +19,7 @@ from driftline.errors import (
     TransitionFailed,
     UnreadableData,
 )
-from driftline.holdout import LabelledFrame
+from driftline.holdout import LabelledFrame, Truth
 from driftline.platform import TrainArgs
 from driftline.retrain import (
     Phase,
@@ -114,11 +115,45 @@ def test_unreadable_pictures(tmp_path):
     path.write_bytes(b"\x89PNG\r\n\x1a\n but no more")
     broken = LabelledFrame(truth=good[0].truth, image=path, id="0" * 64)
     with backend() as (local, made):
-        with pytest.raises(UnreadableData, match=r"could not read 1 picture"):
+        with pytest.raises(UnreadableData, match=r"took none of 1 pictures.*broken\.png"):
             frozen(local, made, "k", [*good, broken], [])
+        with pytest.raises(UnreadableData, match="split 'val'"):
+            frozen(local, made, "k", good, [broken])
         uploads = [call for call in local.calls if call.path.endswith("/ingest")]
 
-        assert 1 == len(uploads)
+        assert 3 == len(uploads)  # with the others, alone, and to the other split
+        assert 3 == frozen(local, made, "k", good, []).added
+
+
+def test_reviewed_again(tmp_path):
+    """Frames that are there already get the labels that were reviewed last, and only those do."""
+    frames = labelled(tmp_path, 3)
+    with backend() as (local, made):
+        first = frozen(local, made, "k", frames, [])
+        moved = evolve(frames[0], truth=evolve(frames[0].truth, xyxy=frames[0].truth.xyxy / 2))
+        emptied = evolve(
+            frames[1], truth=Truth(xyxy=[], class_id=[], image_size=frames[1].truth.image_size)
+        )
+        second = frozen(local, made, "k-2", [moved, emptied, frames[2]], [])
+        saves = [call for call in local.calls if call.path.startswith("/api/images/")]
+        images = {image.name.split(".")[0]: image for image in local.dataset("frames").images}
+
+        assert 2 == len([call for call in saves if call.method == "PATCH"])
+        assert first.digest != second.digest
+        assert 0 == len(images[emptied.id].truth.xyxy)
+        np.testing.assert_allclose(images[moved.id].truth.xyxy, moved.truth.xyxy, atol=0.01)
+
+
+def test_class_names_that_yaml_would_read_otherwise(tmp_path):
+    """Names of classes arrive as they are, whatever they look like to YAML."""
+    names = {0: "no", 1: "person: adult", 2: "a #b", 3: "1"}
+    with backend() as (local, made):
+        local.add_dataset("odd")
+        odd = make(made._platform, dataset="acme/odd")
+        for _ in range(3):
+            odd.dataset_version("k", train=labelled(tmp_path, 1), val=[], class_names=names)
+
+        assert tuple(names.values()) == local.dataset("odd").class_names
 
 
 def test_ingest_that_failed(tmp_path):

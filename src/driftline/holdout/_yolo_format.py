@@ -22,6 +22,7 @@ __all__ = [
     "read_labels",
     "read_yolo",
     "write_yaml",
+    "yaml_text",
 ]
 
 FloatArray = npt.NDArray[np.float64]
@@ -79,11 +80,22 @@ def label_line(class_id: int, box: npt.ArrayLike, image_size: tuple[int, int]) -
 
 
 def write_yaml(path: Path, splits: Mapping[str, str], class_names: Mapping[int, str]) -> None:
-    """Write a data YAML; names are quoted as JSON, which YAML reads."""
+    """Write a data YAML."""
+    path.write_text(yaml_text(splits, class_names), encoding="utf-8")
+
+
+def yaml_text(splits: Mapping[str, str], class_names: Mapping[int, str]) -> str:
+    """A data YAML; names are quoted as JSON, which YAML reads.
+
+    >>> print(yaml_text({"train": "images/train"}, {0: "person: adult"}), end="")
+    train: "images/train"
+    names:
+      0: "person: adult"
+    """
     json = import_module("json")
     lines = [f"{split}: {json.dumps(folder)}" for split, folder in splits.items()]
     lines += ["names:", *(f"  {index}: {json.dumps(name)}" for index, name in class_names.items())]
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return "\n".join(lines) + "\n"
 
 
 def read_class_names(data: Path) -> dict[int, str]:

@@ -6,8 +6,12 @@ import io
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
+from hashlib import sha256
+from itertools import accumulate
 from pathlib import Path
 from typing import Final
+
+import numpy as np
 
 from driftline.errors import (
     ConfigError,
@@ -20,12 +24,15 @@ from driftline.errors import (
 )
 from driftline.holdout import LabelledFrame
 from driftline.holdout._dataset import label_lines
+from driftline.holdout._yolo_format import yaml_text
 from driftline.platform import (
     Dataset,
+    DatasetImage,
     DatasetStatus,
     Deployment,
     DeploymentStatus,
     Gpu,
+    Label,
     Model,
     ModelStatus,
     PlatformClient,
@@ -50,8 +57,13 @@ ARCHIVE_BYTES: Final = 2**28
 INGEST_PATIENCE: Final = timedelta(seconds=30)
 """How long a call waits for an upload to be processed; the next one goes on."""
 EPOCH_OF_ZIP: Final = (1980, 1, 1, 0, 0, 0)
+UPLOADS: Final = "retrain/upload"
+"""Space of the archives that were sent, by key and digest."""
 TRAININGS: Final = "retrain/training"
 """Space of the trainings whose estimate was within the budget, by model."""
+
+_ROUNDED: Final = 2e-5
+_SHOWN: Final = 5
 
 
 class PlatformBackend:
@@ -135,7 +147,14 @@ class PlatformBackend:
         val: Sequence[LabelledFrame],
         class_names: Mapping[int, str],
     ) -> DatasetVersion | None:
-        """Upload what is missing, an archive a call, then freeze."""
+        """Upload what is missing, an archive a call, then freeze.
+
+        Frames that are there get the labels they have now.
+
+        Raises:
+            ContextMismatch: the classes are others than those of the dataset.
+            UnreadableData: the Platform took none of the pictures of an archive.
+        """
         dataset = self._platform.datasets.get(self._dataset)
         if dataset.status is DatasetStatus.PROCESSING:
             return None
@@ -145,11 +164,9 @@ class PlatformBackend:
         for split, frames in splits:
             missing = [frame for frame in frames if frame.id not in there]
             if missing:
-                _require_readable(dataset, missing, begun=len(missing) < len(frames))
-                archive = _zipped(missing, split, class_names)
-                # a picture that is there under another name is replaced, and then has its digest
-                self._upload(dataset, archive, split)
+                self._send(key, dataset, _fitting(missing), split, class_names)
                 return None
+        self._relabel({frame.id: frame for frame in (*train, *val)})
         frozen = self._platform.datasets.freeze_version(dataset, f"driftline {key}")
         return DatasetVersion(
             ref=dataset.ref,
@@ -164,9 +181,28 @@ class PlatformBackend:
         versions = self._platform.datasets.get(dataset).versions
         return next((one.content_hash or "" for one in versions if one.version == number), "")
 
-    def _upload(self, dataset: Dataset, archive: bytes, split: Split) -> None:
-        """Send an archive; whether it is there, and whole, the next call sees."""
+    def _send(
+        self,
+        key: str,
+        dataset: Dataset,
+        frames: Sequence[LabelledFrame],
+        split: Split,
+        names: Mapping[int, str],
+    ) -> None:
+        """Send an archive once; whether it is there, and whole, the next call sees."""
+        archive = _zipped(frames, split, names)
+        attempt = f"{key} {sha256(archive).hexdigest()}"
+        failed = dataset.status is DatasetStatus.FAILED
+        if not failed and self._store.get(UPLOADS, attempt) is not None:
+            files = ", ".join(str(frame.image) for frame in frames[:_SHOWN])
+            msg = (
+                f"{dataset.ref} took none of {len(frames)} pictures that were sent to its split "
+                f"{split!r}: {files}{' …' if len(frames) > _SHOWN else ''}; are they pictures? "
+                "Leave them out of the review"
+            )
+            raise UnreadableData(msg)
         try:
+            # a picture that is there under another name is replaced, and then has its digest
             self._platform.datasets.upload(
                 dataset, archive, split=split, conflict="replace", timeout=INGEST_PATIENCE
             )
@@ -175,6 +211,19 @@ class PlatformBackend:
         except TransitionFailed:
             if self._platform.datasets.get(dataset).status is not DatasetStatus.PROCESSING:
                 raise
+        self._store.write([Put(space=UPLOADS, key=attempt, value={"frames": len(frames)})])
+
+    def _relabel(self, frames: Mapping[str, LabelledFrame]) -> None:
+        """Save the labels of frames that were there with others: they were reviewed again."""
+        images = self._platform.datasets.images(self._dataset)
+        for image in images if frames else ():
+            frame = frames.get(Path(image.name).stem)
+            if frame is not None and not _same(labels := _labels(frame), self._present(image)):
+                self._platform.datasets.save_labels(image, labels)
+
+    def _present(self, image: DatasetImage) -> Sequence[Label]:
+        cut = image.labels_truncated
+        return (self._platform.datasets.image(image) if cut else image).labels
 
     # --- the training -------------------------------------------------------------------------
 
@@ -338,15 +387,32 @@ def _require_same_classes(dataset: Dataset, class_names: Mapping[int, str]) -> N
         raise ContextMismatch(msg, fields=("class_names",))
 
 
-def _require_readable(dataset: Dataset, missing: Sequence[LabelledFrame], *, begun: bool) -> None:
-    """Refuse to send again and again what the Platform cannot read."""
-    summary = dataset.ingest_summary
-    if begun and summary is not None and summary.errors >= len(missing):
-        msg = (
-            f"the Platform could not read {summary.errors} pictures of the last upload to "
-            f"{dataset.ref}; missing is {missing[0].image}"
-        )
-        raise UnreadableData(msg)
+def _labels(frame: LabelledFrame) -> list[Label]:
+    """The labels of a frame, as its label file says them."""
+    rows = [line.split() for line in label_lines(frame).splitlines()]
+    return [Label(class_id=int(kind), bbox=_box(shares)) for kind, *shares in rows]
+
+
+def _box(shares: Sequence[str]) -> tuple[float, float, float, float]:
+    x, y, width, height = map(float, shares)
+    return x, y, width, height
+
+
+def _same(ours: Sequence[Label], theirs: Sequence[Label]) -> bool:
+    """Whether labels are those that the Platform saved, which rounds to five places."""
+    if len(ours) != len(theirs) or any(one.bbox is None for one in theirs):
+        return False
+    one, other = (
+        np.array(sorted((label.class_id, *(label.bbox or ())) for label in labels))
+        for labels in (ours, theirs)
+    )
+    return np.allclose(one, other, rtol=0, atol=_ROUNDED)
+
+
+def _fitting(frames: Sequence[LabelledFrame]) -> Sequence[LabelledFrame]:
+    """As many frames, from the first, as one archive holds; at least one."""
+    sizes = accumulate(Path(str(frame.image)).stat().st_size for frame in frames)
+    return frames[: max(1, sum(size <= ARCHIVE_BYTES for size in sizes))]
 
 
 def _zipped(frames: Sequence[LabelledFrame], split: Split, names: Mapping[int, str]) -> bytes:
@@ -357,11 +423,9 @@ def _zipped(frames: Sequence[LabelledFrame], split: Split, names: Mapping[int, s
         def add(name: str, content: bytes) -> None:
             archive.writestr(zipfile.ZipInfo(name, date_time=EPOCH_OF_ZIP), content)
 
-        rows = "".join(f"  {index}: {names[index]}\n" for index in sorted(names))
-        add("data.yaml", f"{split}: images/{split}\nnames:\n{rows}".encode())
+        ordered = dict(sorted(names.items()))
+        add("data.yaml", yaml_text({split: f"images/{split}"}, ordered).encode())
         for frame in frames:
-            if buffer.tell() > ARCHIVE_BYTES:
-                break  # the next call sends the rest
             picture = Path(frame.image)
             add(f"images/{split}/{frame.id}{picture.suffix}", picture.read_bytes())
             add(f"labels/{split}/{frame.id}.txt", label_lines(frame).encode())
