@@ -5,8 +5,10 @@ import os
 import re
 import resource
 import shutil
+import socket
 import ssl
 import tempfile
+import threading
 import time
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -91,6 +93,32 @@ def stranger(tmp_path):
     context.load_cert_chain(*self_signed(tmp_path))
     with FaultServer(context=context) as server:
         yield server
+
+
+def _named_in(path):
+    """The names of the tests of a file, those of classes as ``Class::name``."""
+    for node in ast.parse(path.read_text()).body:
+        inner = node.body if isinstance(node, ast.ClassDef) else []
+        yield from (f"{node.name}::{each.name}" for each in inner if hasattr(each, "name"))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield node.name
+
+
+def test_page_names_tests_that_exist():
+    """Each row of the page names a test, and each test that it names is there."""
+    text = PAGE.read_text()
+    cells = [line for line in text.splitlines() if re.match(r"\| (?!Fault)", line)]
+    assert len(cells) > 60
+    assert [] == [line for line in cells if "::test_" not in line]
+    named: dict[str, set[str]] = {}
+    for path, name in re.findall(r"`(tests/[\w/]+\.py)::([\w:]+)`", text):
+        named.setdefault(path, set()).add(name)
+
+    assert {} == {
+        path: missing
+        for path, names in named.items()
+        if (missing := names - set(_named_in(TREE / path)))
+    }
 
 
 @pytest.mark.parametrize("fault", FAULTS)
@@ -231,6 +259,42 @@ def test_postgres_locked(postgres):
         assert ["before", "later"] == [document.key for document in store.scan("a")]
 
 
+def test_postgres_read_only(postgres):
+    """A replica, which cannot be written, is a store error; nothing is written."""
+    url = postgres.new_schema("replica")
+    with SqlStore(url) as store:
+        store.write([Put(space="a", key="before", value={})])
+        with SqlStore(f"{url}%20-cdefault_transaction_read_only%3Don") as replica:
+            with pytest.raises(StoreError, match="read-only"):
+                replica.write([Put(space="a", key="k", value={})])
+
+        assert ["before"] == [document.key for document in store.scan("a")]
+
+
+def test_postgres_without_tls(postgres):
+    """Who asks for TLS gets an error where there is none, and no connection in the clear."""
+    with pytest.raises(StoreError, match="SSL"):
+        SqlStore(f"{postgres.url()}?sslmode=require").get("a", "k")
+
+
+def test_postgres_that_is_something_else():
+    """Another service at the address is a store error, soon."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port = listening.getsockname()[1]
+        answering = threading.Thread(target=_answer_nonsense, args=(listening,))
+        answering.start()
+        with pytest.raises(StoreError, match=str(port)):
+            SqlStore(f"postgresql://u@127.0.0.1:{port}/x").get("a", "k")
+        answering.join(10)
+
+
+def _answer_nonsense(listening):
+    connection, _ = listening.accept()
+    with connection:
+        connection.recv(4096)
+        connection.sendall(b"220 mail.example ESMTP\r\n")
+
+
 def test_monitor_with_a_full_disk(tmp_path):
     """A run that cannot remember tells nobody; the next one tells, once."""
     clock, sink = FrozenClock(START), RecordingSink()
@@ -285,6 +349,20 @@ def test_log_in_a_read_only_folder(open_folder):
     log.close()
 
     assert 3 == rows_of(open_folder)
+
+
+@pytest.mark.parametrize("jump", [DAY, -DAY], ids=str)
+def test_log_under_a_clock_that_is_wrong(tmp_path, jump):
+    """A clock set forward or back keeps no row longer than its time; the frame's own time counts."""
+    clock = FrozenClock(START)
+    with DetectionLogger(tmp_path, max_age=10 * MINUTE, clock=clock) as log:
+        log.observe(boxes(2), camera="line-3", at=START)
+        clock.set(START + jump)
+        clock.advance(10 * MINUTE)
+        log.observe(boxes(1), camera="line-3", at=START)
+
+        assert 3 == rows_of(tmp_path)
+        assert ["day=2026-11-23"] == [path.name for path in tmp_path.iterdir()]
 
 
 def test_profile_on_a_full_disk(tmp_path):
