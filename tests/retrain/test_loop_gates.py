@@ -2,10 +2,11 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from hashlib import sha256
 
 import pytest
 from attrs import evolve
-from loop_kit import DECISION, MAIN, OLD, START
+from loop_kit import DECISION, MAIN, NAMES, OLD, START, png
 from loop_signs import Callers, asking, drive, small_retraining
 
 from driftline.errors import (
@@ -15,6 +16,7 @@ from driftline.errors import (
     TransitionFailed,
     UnreadableData,
 )
+from driftline.holdout import Holdout, LabelledFrame
 from driftline.retrain import Action, Move
 from driftline.sinks.datadog import DatadogSink
 from driftline.sinks.grafana import GrafanaSink
@@ -432,7 +434,101 @@ def test_frames_known_already(tmp_path):
         loop.open(evolve(DECISION, at=START + timedelta(days=30)))
         known = loop.advance()
 
-        assert "0 frames to learn from and 0 to evaluate on were sampled" == known.waits_for
+        assert "0 frames to learn from and 0 to evaluate on were sampled" in known.waits_for
+        assert "16 left out, known from training or holdout" in known.waits_for
+
+
+def test_evaluated_on_before(tmp_path):
+    """What an earlier retraining was evaluated on is not learned from, whatever the holdout."""
+    with small_retraining(tmp_path) as (local, loop, signs):
+        loop.open(DECISION)
+        drive(loop, local, signs, Callers(loop))
+        swapped = [
+            evolve(one, source="uncertain", inclusion_probability=None) for one in signs.sample()
+        ]
+        loop._parts = evolve(loop._parts, sample=lambda: swapped)
+        loop.open(evolve(DECISION, at=START + timedelta(days=30)))
+        known = loop.advance()
+
+        assert "8 frames to learn from and 0 to evaluate on" in known.waits_for
+        assert "8 left out, known" in known.waits_for
+
+
+def frames_of(signs, folder, images):
+    """Labelled frames in files, named by their content as a loop names its own."""
+    folder.mkdir()
+    found = []
+    for image in images:
+        content = png(image)
+        digest = sha256(content).hexdigest()
+        (folder / f"{digest}.png").write_bytes(content)
+        truth = signs.truth[image.tobytes()]
+        found.append(LabelledFrame(truth=truth, image=folder / f"{digest}.png", id=digest))
+    return found
+
+
+def learned_from(loop, local, frames):
+    """Another retraining adds frames to the dataset."""
+    for _ in range(9):
+        if loop._parts.backend.dataset_version("other", train=frames, val=[], class_names=NAMES):
+            return
+        local.clock.advance(timedelta(minutes=1))
+    raise AssertionError
+
+
+def test_golden_frames_that_were_learned(tmp_path):
+    """A golden set of training pictures is told before money is spent; nothing is proven on it."""
+    with small_retraining(tmp_path / "loop") as (local, loop, signs):
+        frames = frames_of(signs, tmp_path / "old", signs.old)
+        loop._parts = evolve(loop._parts, source=Holdout.of(frames, NAMES).lock())
+        loop.open(DECISION)
+        drive(loop, local, signs, until=lambda s: s.move is Move.VALIDATE)
+        learned_from(loop, local, frames)
+        refused = drive(loop, local, signs)
+        loop.open(evolve(DECISION, at=START + timedelta(days=30)))
+
+        assert Move.REFUSED is refused.move
+        assert "golden frames" in refused.reasons[0]
+        with pytest.raises(ConfigError, match="6 of 6 golden frames are in the dataset"):
+            loop.advance()
+
+
+def test_recent_frames_that_were_learned(tmp_path):
+    """Random frames that another retraining learned from meanwhile are not evaluated on."""
+    with small_retraining(tmp_path / "loop") as (local, loop, signs):
+        loop.open(DECISION)
+        drive(loop, local, signs, until=lambda s: s.move is Move.VALIDATE)
+        learned_from(loop, local, frames_of(signs, tmp_path / "new", signs.new[1:4:2]))
+        judged = drive(loop, local, signs, until=asking("rollout"))
+
+        assert "2 recent frames left out" in judged.notes[-1].said
+
+
+def test_picture_that_was_cut_off(tmp_path):
+    """A picture that does not open is left out, and said; the others go on."""
+    with small_retraining(tmp_path) as (_local, loop, signs):
+        first, *more = signs.sample()
+        bad = evolve(first, frame=first.frame[:400])
+        gone = evolve(first, frame=str(tmp_path / "gone.png"))
+        loop._parts = evolve(loop._parts, sample=lambda: [bad, gone, *more])
+        loop.open(DECISION)
+        sampled = loop.advance()
+
+        assert "7 frames to learn from, 8 drawn" in sampled.did
+        assert "2 left out, gone or no whole picture" in sampled.did
+
+
+def test_holdout_that_was_never_locked(tmp_path):
+    """What nobody locked was the golden set; as the holdout grows it does not become recent."""
+    with small_retraining(tmp_path / "loop") as (local, loop, signs):
+        plain = Holdout.of(frames_of(signs, tmp_path / "old", signs.old), NAMES)
+        loop._parts = evolve(loop._parts, source=plain)
+        loop.open(DECISION)
+        done = drive(loop, local, signs, Callers(loop))
+        grown = Holdout.open(done.holdout)
+
+        assert 6 == len(grown.golden)
+        assert 8 == len(grown.recent)
 
 
 def test_another_model_serves(tmp_path):

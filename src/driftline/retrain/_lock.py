@@ -61,7 +61,8 @@ def _grown(parts: Parts, fresh: Sequence[LoopFrame]) -> Holdout:
         )
         for one in fresh
     }
-    old = parts.holdout
+    # where nothing is locked all of it was the golden set, and must not become a recent sample
+    old = parts.holdout if len(parts.holdout.golden) else parts.holdout.lock()
     return evolve(
         old,
         frames=(*old.frames, *(one.labelled(parts.pixels) for one in fresh)),

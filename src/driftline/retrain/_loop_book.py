@@ -69,6 +69,12 @@ class Book:
         rows = () if found is None else found.value["frames"]
         return tuple(LoopFrame.from_json(one, class_names) for one in rows)
 
+    def drawn_before(self, class_names: Mapping[int, str]) -> frozenset[str]:
+        """Digests of the frames on which earlier retrainings of this name were evaluated."""
+        past = [one.key for one in self._store.scan(PAST) if one.value["name"] == self._name]
+        frames = (frame for ident in past for frame in self.frames(ident, class_names))
+        return frozenset(frame.digest for frame in frames if frame.drawn)
+
     def write(
         self,
         state: State,

@@ -12,8 +12,9 @@ from typing import Any, Final
 import numpy as np
 from attrs import field, frozen
 
-from driftline.errors import InputError
+from driftline.errors import InputError, UnreadableData
 from driftline.holdout import LabelledFrame, Truth
+from driftline.holdout._images import pixels
 from driftline.platform._images import load_image
 from driftline.profiles import SampledFrame
 
@@ -99,7 +100,7 @@ class LoopFrame:
 
 def keep(
     frames: Iterable[SampledFrame], folder: Path, *, read: Callable[[str], bytes]
-) -> list[LoopFrame]:
+) -> tuple[list[LoopFrame], int]:
     """Write the pixels of sampled frames; the same picture is written, and listed, once.
 
     A picture that was both drawn and chosen counts as drawn.
@@ -108,15 +109,28 @@ def keep(
         frames: what was sampled.
         folder: where the files go.
         read: gives the content of a frame that was sampled by its id.
+
+    Returns:
+        The frames, and how many were left out because they are gone or do not open: a picture
+        that was cut off must not hold up the others for good.
     """
     folder.mkdir(parents=True, exist_ok=True)
     found: dict[str, LoopFrame] = {}
+    broken = 0
     for one in frames:
-        content = read(one.frame) if isinstance(one.frame, str) else one.frame
-        kept = _kept(one, content, folder)
+        try:
+            content = read(one.frame) if isinstance(one.frame, str) else one.frame
+        except OSError:
+            broken += 1
+            continue
+        try:
+            kept = _kept(one, content, folder)
+        except UnreadableData:
+            broken += 1
+            continue
         if kept.drawn or kept.digest not in found:
             found[kept.digest] = kept
-    return list(found.values())
+    return list(found.values()), broken
 
 
 def _kept(one: SampledFrame, content: bytes, folder: Path) -> LoopFrame:
@@ -125,6 +139,11 @@ def _kept(one: SampledFrame, content: bytes, folder: Path) -> LoopFrame:
     if not (folder / file).exists():
         part = folder / f"{uuid.uuid4().hex}.part"  # whole or not at all, also after a kill
         part.write_bytes(content)
+        try:
+            pixels(part)
+        except UnreadableData:
+            part.unlink()
+            raise
         part.replace(folder / file)
     return LoopFrame(
         digest=digest,
@@ -138,8 +157,11 @@ def _kept(one: SampledFrame, content: bytes, folder: Path) -> LoopFrame:
 
 
 def _suffix(content: bytes) -> str:
-    upload = load_image(content)
+    msg = f"a sampled frame of {len(content)} bytes is no picture (PNG, JPEG, BMP, TIFF, WebP)"
+    try:
+        upload = load_image(content)
+    except InputError as exc:
+        raise UnreadableData(msg) from exc
     if isinstance(upload, str) or upload.filename.endswith(".bin"):
-        msg = f"a sampled frame of {len(content)} bytes is no picture (PNG, JPEG, BMP, TIFF, WebP)"
-        raise InputError(msg)
+        raise UnreadableData(msg)
     return Path(upload.filename).suffix

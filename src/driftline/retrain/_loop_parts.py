@@ -98,6 +98,12 @@ class Parts:
         return self.source if isinstance(self.source, Holdout) else Holdout.open(self.source)
 
     @property
+    def golden(self) -> Holdout:
+        """Its locked frames; all of it where none are."""
+        locked = self.holdout.golden
+        return locked if len(locked) else self.holdout
+
+    @property
     def pixels(self) -> Path:
         """Where the files of frames are."""
         return self.folder / "frames"

@@ -36,16 +36,24 @@ ROLES: Final = ("incumbent", "candidate")
 
 def sample(parts: Parts, _state: State) -> Answer:
     """Keep frames; none that was trained on is evaluated on, none of the holdout is trained on."""
-    kept = keep(parts.sample(), parts.pixels, read=parts.read)
     trained, held = parts.backend.trained_on(), _lock.held(parts.holdout)
-    fresh = [one for one in kept if one.digest not in held]
-    fresh = [one for one in fresh if not (one.drawn and one.digest in trained)]
+    if leaked := _lock.held(parts.golden) & trained:
+        msg = (
+            f"{len(leaked)} of {len(parts.golden)} golden frames are in the dataset, such as "
+            f"{min(leaked)}: no score on them is one; take them out of the one or the other"
+        )
+        raise ConfigError(msg)
+    kept, broken = keep(parts.sample(), parts.pixels, read=parts.read)
+    shown = held | parts.book.drawn_before(parts.class_names)  # learned from, they prove nothing
+    fresh = [one for one in kept if one.digest not in (held | trained if one.drawn else shown)]
     chosen, drawn = _counts(fresh)
+    known = len(kept) - len(fresh)
+    more = f"; {known} left out, known from training or holdout" if known else ""
+    more += f"; {broken} left out, gone or no whole picture" if broken else ""
     if not chosen or not drawn:
-        return Wait(f"{chosen} frames to learn from and {drawn} to evaluate on were sampled")
-    left_out = len(kept) - len(fresh)
+        said = f"{chosen} frames to learn from and {drawn} to evaluate on were sampled"
+        return Wait(said + more)
     said = f"{chosen} frames to learn from, {drawn} drawn at random to evaluate on"
-    more = f"; {left_out} left out, known from training or holdout" if left_out else ""
     return Done(said=said + more, frames=tuple(fresh))
 
 
@@ -182,9 +190,8 @@ def train(parts: Parts, state: State) -> Answer:
 def validate(parts: Parts, state: State) -> Answer:
     """Score candidate and incumbent on golden and recent frames, and hold them to the rule."""
     require_incumbent(parts, state)
-    golden = parts.holdout.golden
     sets: dict[str, Sequence[LabelledFrame]] = {
-        "golden": (golden if len(golden) else parts.holdout).frames,
+        "golden": parts.golden.frames,
         "recent": _labelled(parts, [one for one in parts.frames(state) if one.drawn]),
     }
     answers: dict[tuple[str, str], Found] = {}
@@ -204,6 +211,17 @@ def validate(parts: Parts, state: State) -> Answer:
             if isinstance(found, NotYet):
                 return Wait(f"{role} on {name} frames: {found}")
             answers[name, role] = found
+    trained = parts.backend.trained_on()  # by now others may have added what was evaluated on
+    fresh = [index for index, one in enumerate(sets["recent"]) if one.id not in trained]
+    if not fresh or _lock.held(parts.golden) & trained:
+        reason = "the golden frames, or all recent ones, are in the dataset: nothing can be proven"
+        return Done(said=reason, to=Move.REFUSED, reasons=(reason,))
+    left_out = len(sets["recent"]) - len(fresh)
+    sets["recent"] = [sets["recent"][index] for index in fresh]
+    for role in ROLES:
+        all_found = answers["recent", role]
+        kept = tuple(all_found.detections[index] for index in fresh)
+        answers["recent", role] = evolve(all_found, detections=kept)
     scores = {
         name: {
             role: score(
@@ -213,10 +231,12 @@ def validate(parts: Parts, state: State) -> Answer:
         }
         for name, shown in sets.items()
     }
-    return _judged(parts, scores)
+    judged = _judged(parts, scores)
+    more = f"; {left_out} recent frames left out, trained on meanwhile" if left_out else ""
+    return evolve(judged, said=judged.said + more)
 
 
-def _judged(parts: Parts, scores: Mapping[str, Mapping[str, Evaluation]]) -> Answer:
+def _judged(parts: Parts, scores: Mapping[str, Mapping[str, Evaluation]]) -> Done:
     compared = {
         # a candidate may be meant for another size of image: each is scored as it would serve
         name: two["candidate"].compare(
