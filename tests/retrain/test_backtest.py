@@ -90,6 +90,16 @@ def test_budget():
     assert "and for at most 20" in cheap.trigger
 
 
+def test_cost_from_least_to_most():
+    """Retrainings that cured may have been dearer than more of them that did not."""
+    history = weeks(FALL, FALL, FALL, FALL, 0, FALL, FALL, retrain_cost=1.0)
+    history[5] = evolve(history[5], retrain_cost=100.0)
+    found = replay(history, cooldown=timedelta(days=21), budget=200.0)
+
+    assert (3.0, 101.0) == (found.own.cost, found.own.cost_if_cured)
+    assert "3 to 101" in str(found)
+
+
 def test_unknown_cost_is_no_zero():
     """A cost that was not recorded makes the sum unknown."""
     assert replay(weeks(FALL)).own.cost is None

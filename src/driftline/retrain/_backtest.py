@@ -2,7 +2,9 @@
 
 What was recorded was seen under the models that ran. A retraining that was not made would have
 changed what came after it, and nobody knows how; so every policy is replayed twice, as if a
-retraining changed nothing, and as if it cured what it was for. The truth lies between.
+retraining changed nothing, and as if it cured what it was for. How often it would have retrained
+lies between; what that would have cost need not, because the same fall may be dearer to mend on
+another day.
 """
 
 from __future__ import annotations
@@ -219,9 +221,10 @@ def _dots(rows: Sequence[Iterable[datetime]], label: str, *, hollow: bool = Fals
 
 
 def _cells(one: BacktestVariant) -> tuple[str, ...]:
-    low, high = one.cost_if_cured, one.cost
-    cost = "-" if low is None or high is None else f"{low:g}"
-    cost += f" to {high:g}" if low != high else ""
+    cost = "-"
+    if one.cost_if_cured is not None and one.cost is not None:
+        ends = sorted((one.cost_if_cured, one.cost))
+        cost = " to ".join(dict.fromkeys(f"{end:g}" for end in ends))
     first = f"{one.retrainings[0]:%Y-%m-%d}" if one.retrainings else "-"
     return one.name, str(len(one.retrainings)), str(len(one.if_cured)), cost, first
 
