@@ -192,6 +192,42 @@ def test_frames(report, week):
     assert "(unsure)" in text
 
 
+@pytest.mark.parametrize("kept", [True, False])
+def test_frames_alike(week, kept):
+    """Frames a camera took within a minute are told apart, and those taken at once are all there."""
+    one = week.frames[1]
+    picture = one.frame if kept else "id-4711"
+    times = [timedelta(0), timedelta(0), timedelta(seconds=10)]
+    made = weekly(frames=[attrs.evolve(one, frame=picture, at=one.at + after) for after in times])
+
+    assert (3 if kept else 0) == made.html.count("<figure>")
+    assert 2 == made.markdown.count("04:00:00 UTC")
+    assert 1 == made.markdown.count("04:00:10 UTC")
+    assert "04:00:10 UTC" in made.html
+
+
+def test_frame_upright(week):
+    """A camera that was held sideways says so in its file; boxes are of the upright picture."""
+    import base64
+    import io
+
+    from PIL import Image
+
+    lying = Image.new("RGB", (200, 100), "white")
+    lying.paste("red", (0, 0, 20, 100))  # its left edge, which is above when it stands
+    told = Image.Exif()
+    told[0x0112] = 6  # orientation: turn it by 90 degrees clockwise
+    written = io.BytesIO()
+    lying.save(written, "JPEG", exif=told)
+    page = weekly(frames=[attrs.evolve(week.frames[1], frame=written.getvalue())]).html
+    (shown,) = re.findall(r"data:image/jpeg;base64,([^\"]+)", page)
+
+    with Image.open(io.BytesIO(base64.b64decode(shown))) as upright:
+        assert (100, 200) == upright.size
+        red, green, _ = upright.getpixel((50, 5))
+    assert red > 2 * green
+
+
 def test_frames_bounded(week):
     """Eight frames at most; a large one is made small, so that a page can be sent around."""
     rng = np.random.default_rng(0)
@@ -222,9 +258,9 @@ def test_frames_not_at_hand(week, frame):
     page = weekly(frames=[attrs.evolve(week.frames[1], frame=frame)])
 
     assert "frames, not at hand here" in page.html
-    assert "cam-1, 2026-11-23 04:00 UTC" in page.html
+    assert "cam-1, 2026-11-23 04:00:00 UTC" in page.html
     assert "<image" not in page.html
-    assert "cam-1, 2026-11-23 04:00 UTC" in page.markdown
+    assert "cam-1, 2026-11-23 04:00:00 UTC" in page.markdown
 
 
 def test_frame_from_file(week, tmp_path):

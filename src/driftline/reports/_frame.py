@@ -46,7 +46,7 @@ def caption(frame: SampledFrame) -> str:
     told = ", ".join(f"{count} {name}" for name, count in counted.items()) or "nothing found"
     more = f", {len(found) - BOXES} boxes not drawn" if len(found) > BOXES else ""
     why = "random" if frame.source == "uniform" else "unsure"
-    return f"{frame.camera}, {frame.at:%Y-%m-%d %H:%M} UTC: {told}{more} ({why})"
+    return f"{frame.camera}, {frame.at:%Y-%m-%d %H:%M:%S} UTC: {told}{more} ({why})"
 
 
 def _names(frame: SampledFrame) -> list[str]:
@@ -102,13 +102,14 @@ def _content(frame: SampledFrame) -> bytes:
 
 
 def _smaller(content: bytes) -> bytes:
-    """The picture as a small JPEG; b"" where it is none."""
-    from PIL import Image, UnidentifiedImageError  # noqa: PLC0415 - of an extra, for pictures only
+    """The picture as a small JPEG, upright as detectors read it; b"" where it is none."""
+    from PIL import Image, ImageOps, UnidentifiedImageError  # noqa: PLC0415 - of an extra, for pictures only
 
     try:
         with Image.open(io.BytesIO(content)) as opened:
-            opened.thumbnail((SIDE, SIDE))
-            small = opened.convert("RGB")
+            upright = ImageOps.exif_transpose(opened)
+            upright.thumbnail((SIDE, SIDE))
+            small = upright.convert("RGB")
     except (UnidentifiedImageError, OSError, ValueError, Image.DecompressionBombError):
         return b""
     written = io.BytesIO()

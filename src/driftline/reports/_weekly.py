@@ -43,14 +43,12 @@ class Section:
 
     def html(self) -> str:
         """The section; frames whose pictures are not at hand are named."""
-        drawn = {_frame.caption(frame): _frame.figure(frame) for frame in self.frames}
-        figures = "".join(drawn.values())
+        drawn = [(_frame.caption(frame), _frame.figure(frame)) for frame in self.frames]
+        figures = "".join(figure for _, figure in drawn)
+        named = [caption for caption, figure in drawn if not figure]
         told = "".join(
             f"<div>{body(view)}</div>"
-            for view in (
-                *self.views,
-                *_listed("frames, not at hand here", [name for name in drawn if not drawn[name]]),
-            )
+            for view in (*self.views, *_listed("frames, not at hand here", named))
         )
         pictures = f'<div class="dl-figures">{figures}</div>' if figures else ""
         missing = "" if told or pictures else f'<p class="dl-notes">{escaped(self.missing)}</p>'
