@@ -270,6 +270,37 @@ class TestOwners:
         with pytest.raises(ConfigError, match="no client for 'beta'"):
             make(platform={"acme": table}, deployments=["acme/line-1", "beta/line-1"])
 
+    def test_also_without_a_client(self, make, table):
+        """So is whoever a fleet is to watch besides."""
+        with pytest.raises(ConfigError, match="no client for 'beta'"):
+            make(platform={"acme": table}, deployments=Fleet(also=["beta/line-1"]))
+
+    def test_a_function_that_names_a_stranger(self, make, table):
+        """One deployment that cannot be asked is a problem of the run; the others are judged."""
+        names = ["beta/line-1", "acme/line-1"]
+        run = make(
+            platform={"acme": table}, deployments=lambda: names, rules=[latency()]
+        ).run_once()
+
+        assert run.judged
+        assert ["acme/line-1"] == table.metrics_asked()
+        assert ["beta/line-1"] == [problem.deployment for problem in run.problems]
+        assert "no client for its owner" in str(run)
+
+    def test_an_owner_that_left(self, clock, make):
+        """Whoever lost the client is not asked any more, even before the new list is complete."""
+        tables = {o: Directory(clock, [f"{o}/line-1"]) for o in ("acme", "beta", "gamma")}
+        watch = {"deployments": Fleet(), "rules": [latency()]}
+        make(platform={o: tables[o] for o in ("acme", "beta")}, **watch).run_once()
+        clock.advance(LISTING)
+        tables["gamma"].fault = lambda *_: OSError("no route")
+        run = make(platform={o: tables[o] for o in ("acme", "gamma")}, **watch).run_once()
+
+        assert run.judged
+        assert [["acme/line-1"] * 2, ["beta/line-1"], []] == [
+            table.metrics_asked() for table in tables.values()
+        ]
+
     def test_one_that_is_dead(self, clock, make, sink):
         """An owner whose platform keeps silent holds up no other."""
         tables = {

@@ -67,6 +67,11 @@ class Clients:
         shown = getattr(next(iter(self._all()), None), "clock", None)
         return shown if hasattr(shown, "asleep") else None
 
+    def has(self, deployment: str) -> bool:
+        """Whether somebody answers for a deployment; nobody needs to where nobody is asked."""
+        owner = deployment.partition("/")[0]
+        return self._one is not None or not self._by_owner or owner in self._by_owner
+
     def of(self, deployment: str) -> Client:
         """Who answers for a deployment or an owner.
 

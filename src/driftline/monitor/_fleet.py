@@ -93,12 +93,14 @@ class Roster:
         store: where it is remembered.
         space: prefix of the monitor's spaces.
         owners: whose deployments are listed; empty when names were given.
+        clients: who is asked about them.
     """
 
     watched: Watched
     store: Store
     space: str
     owners: tuple[str, ...]
+    clients: Clients
     _parts: dict[str, _Part] = field(factory=dict)
     _changed: set[str] = field(factory=set)
 
@@ -110,7 +112,13 @@ class Roster:
             owners = watched.owners or clients.owners or ("",)
         elif callable(watched):
             owners = ("",)
-        roster = cls(watched=watched, store=store, space=f"{space}/fleet", owners=tuple(owners))
+        roster = cls(
+            watched=watched,
+            store=store,
+            space=f"{space}/fleet",
+            owners=tuple(owners),
+            clients=clients,
+        )
         if owners:
             found = {d.key: d.value for d in store.scan(roster.space)}
             roster._parts = {owner: _Part(**found[owner]) for owner in owners if owner in found}
@@ -118,7 +126,11 @@ class Roster:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Whom to ask."""
+        """Whom to ask: those named or listed for whom there is a client."""
+        return tuple(filter(self.clients.has, self._told))
+
+    @property
+    def _told(self) -> tuple[str, ...]:
         if isinstance(self.watched, Fleet):
             listed = [name for part in self._parts.values() for name in part.missing]
             return tuple(dict.fromkeys((*listed, *self.watched.also)))
@@ -163,7 +175,7 @@ class Roster:
                 ]
             else:
                 problems.append(_failed(owner or "the client's owner", answer.error))
-        return problems + list(self._unseen())
+        return [*problems, *self._unseen(), *self._without_client()]
 
     def changes(self) -> list[Change]:
         """What to write."""
@@ -211,6 +223,12 @@ class Roster:
                 )
                 yield Problem(deployment="", message=message)
 
+    def _without_client(self) -> Iterator[Problem]:
+        for name in self._told:
+            if not self.clients.has(name):
+                message = "nobody is asked about it: platform= has no client for its owner; add one"
+                yield Problem(deployment=name, message=message)
+
 
 def _failed(whose: str, error: Exception) -> Problem:
     message = (
@@ -232,11 +250,17 @@ def checked(watched: Watched, clients: Clients) -> Watched:
             if not clients.given or not hasattr(clients.of(owner), "deployments"):
                 msg = "Fleet needs a platform that lists deployments, such as a PlatformClient"
                 raise ConfigError(msg)
+        _reachable(watched.also, clients)
         return watched
     if callable(watched):
         return watched
     names = _references(watched)
+    _reachable(names, clients)
+    return names
+
+
+def _reachable(names: Iterable[str], clients: Clients) -> None:
+    """Refuse a name for which there is no client."""
     if clients.given:
         for name in names:
             clients.of(name)
-    return names

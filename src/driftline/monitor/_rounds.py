@@ -131,10 +131,11 @@ def _choice(
 
 
 def _watched(roster: Roster, book: Book) -> tuple[str, ...]:
-    """Whom the roster names; before it is complete, also whom an earlier run asked."""
+    """Whom the roster names; before it is complete, also whom an earlier run asked, if we can."""
     if roster.known:
         return roster.names
-    before = (deployment for deployment, page in book.pages.items() if page.asked)
+    asked = (deployment for deployment, page in book.pages.items() if page.asked)
+    before = filter(roster.clients.has, asked)
     return tuple(dict.fromkeys((*roster.names, *before)))
 
 
