@@ -70,6 +70,29 @@ def add(backend, key, train, val=()):
     return backend.dataset_version(key, train=train, val=val, class_names=CLASS_NAMES)
 
 
+# Weights ------------------------------------------------------------------------------------
+
+
+def test_what_is_kept_survives_a_handover(tmp_path):
+    """New weights in the place of the old leave the old ones to go back to."""
+    backend, serves = LocalBackend(tmp_path / "store"), tmp_path / "best.pt"
+    serves.write_bytes(b"the incumbent")
+    kept = backend.keep(serves)
+    serves.write_bytes(b"the candidate")
+
+    assert b"the incumbent" == Path(kept).read_bytes()
+    assert kept != backend.keep(serves)
+    serves.write_bytes(b"the incumbent")
+    assert kept == backend.keep(serves)
+    assert 2 == len(list(Path(kept).parent.iterdir()))
+
+
+def test_only_weights_are_kept(tmp_path):
+    """What is not there, or is no .pt, is refused."""
+    with pytest.raises(InputError, match=r"pass a \.pt"):
+        LocalBackend(tmp_path).keep(tmp_path / "best.pt")
+
+
 # Datasets -----------------------------------------------------------------------------------
 
 

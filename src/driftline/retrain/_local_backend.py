@@ -164,6 +164,39 @@ class LocalBackend:
             raise InputError(msg)
         return self._store.write(self._store.version(version.digest), root)
 
+    # --- weights ----------------------------------------------------------------------------
+
+    def keep(self, weights: str | Path) -> str:
+        """A copy of weights that nothing overwrites, to be the incumbent of a `RetrainLoop`.
+
+        A handover often puts the new weights in the place of the old; a loop that knew only that
+        path would go back to the candidate.
+
+        Args:
+            weights: a ``.pt`` on this machine.
+
+        Returns:
+            The path of the copy, named by the digest of its content.
+
+        Raises:
+            InputError: there are no such weights, or they were changed meanwhile.
+        """
+        origin = _weights(weights)
+        name = sha256_of(origin).removeprefix("sha256:")
+        target = self.folder / "weights" / f"{name}.pt"
+        if not target.is_file():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            part = target.with_name(f"{token_hex(8)}.part")
+            try:
+                shutil.copyfile(origin, part)
+                if sha256_of(part).removeprefix("sha256:") != name:
+                    msg = f"{str(origin)!r} was changed while it was copied; call again"
+                    raise InputError(msg)
+                part.replace(target)
+            finally:
+                part.unlink(missing_ok=True)
+        return str(target)
+
     # --- trainings --------------------------------------------------------------------------
 
     def cost(self, request: TrainingRequest) -> None:
@@ -250,10 +283,7 @@ class LocalBackend:
                 os.close(descriptor)
 
     def _ask(self, training: TrainingFolder, request: TrainingRequest) -> None:
-        base = Path(request.base)
-        if base.suffix.lower() != ".pt" or not base.is_file():
-            msg = f"no weights to start from at {request.base!r}; pass a .pt on this machine"
-            raise InputError(msg)
+        base = _weights(request.base)
         dataset = training.folder.with_name(f".dataset.{token_hex(8)}.part")
         try:
             self._store.write(self._store.version(request.dataset.digest), dataset)
@@ -296,6 +326,14 @@ class LocalBackend:
             return evolve(so_far, status=TrainingStatus.FAILED, error=error)
         training.start()
         return None
+
+
+def _weights(given: str | Path) -> Path:
+    path = Path(given)
+    if path.suffix.lower() != ".pt" or not path.is_file():
+        msg = f"no weights to start from at {str(given)!r}; pass a .pt on this machine"
+        raise InputError(msg)
+    return path
 
 
 def _recipe(args: TrainArgs) -> dict[str, Any]:
