@@ -11,12 +11,14 @@ from loop_signs import Callers, asking, drive, small_retraining
 
 from driftline.errors import (
     ConfigError,
+    DeliveryFailed,
     InputError,
     PlatformError,
     TransitionFailed,
     UnreadableData,
 )
 from driftline.holdout import Holdout, LabelledFrame
+from driftline.records import Receipt
 from driftline.retrain import Action, Move
 from driftline.sinks.datadog import DatadogSink
 from driftline.sinks.grafana import GrafanaSink
@@ -38,6 +40,8 @@ def test_opened_once(tmp_path):
         loop.abort("not now")
         after = loop.open(DECISION)
         second = loop.open(other)
+        with pytest.raises(InputError, match="no date"):
+            loop.open(evolve(DECISION, at=None))
         loop.abort("not now")
         old = loop.open(DECISION)
 
@@ -560,6 +564,47 @@ def test_vendors_are_told(tmp_path):
         assert "told 3 of 3 sinks" in done.notes[-1].said
         assert 3 == len(told)
         assert all(b"mAP candidate on recent" in call.body for call in told)
+
+
+class Wall:
+    """A sink that does not answer at first."""
+
+    def __init__(self, silent=0):
+        self.silent, self.asked, self.seen = silent, 0, 0
+
+    def mark(self, summary, *, at, deployment="", details=None):
+        self.asked += 1
+        if self.asked <= self.silent:
+            raise DeliveryFailed("no reply")
+        self.seen += 1
+        return Receipt(sink="wall")
+
+
+def test_told_once(tmp_path):
+    """A sink that answers is told once, whatever the others do; a silent one is given up."""
+    quick, slow, dead = Wall(), Wall(silent=2), Wall(silent=99)
+    with small_retraining(tmp_path, sinks=[dead, slow, quick]) as (local, loop, signs):
+        loop.open(DECISION)
+        done = drive(loop, local, signs, Callers(loop))
+
+        assert (1, 1, 0) == (quick.seen, slow.seen, dead.seen)
+        assert 5 == dead.asked
+        assert "told 2 of 3 sinks; try 5 of 5: no reply" in done.notes[-1].said
+
+
+def test_no_healthy_week(tmp_path):
+    """The next decision ends the wait for a healthy week, and keeps the better model."""
+    other = evolve(DECISION, at=START + timedelta(days=90))
+    with small_retraining(tmp_path, baseline=lambda *_: None) as (local, loop, signs):
+        loop.open(DECISION)
+        waits = drive(loop, local, signs, Callers(loop), until=lambda s: s.move is Move.BASELINE)
+        second = loop.open(other)
+        first = loop.open(DECISION)
+
+        assert Move.SAMPLE is second.move
+        assert waits.candidate == second.incumbent == local.deployment("line-3").model
+        assert Move.DONE is first.move
+        assert "no reference was taken" in first.notes[-1].said
 
 
 def test_nothing_sampled(tmp_path):

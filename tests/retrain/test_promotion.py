@@ -88,11 +88,25 @@ def test_one_class_pays():
     uneven = model(0.3, blind_to=1, blind=0.5)
     comparison = uneven.compare(PRESENT, replicates=200)
     refused = judged(uneven, uneven)
-    spared = judged(uneven, uneven, evolve(RULE, class_objects=1000))
 
     assert comparison.per_class["can"].difference.value < -0.05 < comparison.difference.value
     assert any("class can" in reason for reason in refused.reasons)
-    assert not any("class can" in reason for reason in spared.reasons)
+
+
+def test_a_rare_class():
+    """With too few objects to prove a class whole, only a proven fall is refused, and it is named."""
+    few = evolve(RULE, class_objects=1000)
+    gone = judged(BETTER, model(0.3, blind_to=1, blind=1.0), few)
+    shaken = judged(BETTER, BETTER, few)
+
+    assert not gone.promote
+    assert "class can on recent: average precision" in gone.reasons[-1]
+    assert "below -0.050" in gone.reasons[-1]
+    assert shaken.promote
+    assert (
+        "too few objects of a class on recent to prove it whole: cup (120), can (120)"
+        == (shaken.reasons[-1])
+    )
 
 
 def test_other_frames():

@@ -7,14 +7,18 @@ import uuid
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Final
 
 from attrs import evolve
 
-from driftline.errors import DeliveryRefused
+from driftline.errors import DeliveryFailed, DeliveryRefused
 from driftline.holdout import Holdout, Provenance
 from driftline.retrain._loop_frames import LoopFrame
-from driftline.retrain._loop_parts import Answer, Done, Parts, Wait
-from driftline.retrain._loop_state import State
+from driftline.retrain._loop_parts import Answer, Done, MarkSink, Parts, Wait
+from driftline.retrain._loop_state import Move, State
+
+TRIES: Final = 5
+"""Times that a sink which does not answer is told."""
 
 
 def held(holdout: Holdout) -> frozenset[str]:
@@ -86,23 +90,49 @@ def _write(holdout: Holdout, path: Path) -> None:
 
 
 def announce(parts: Parts, state: State) -> Answer:
-    """Tell the sinks; one that refuses for good does not hold the loop up."""
-    said = f"{state.candidate} follows {state.incumbent} on {parts.name}"
-    at = datetime.fromisoformat(state.facts["serving_since"])
+    """Tell one sink a call, each once; one that refuses, or stays silent, holds nothing up."""
+    told: dict[str, str] = {**state.facts.get("told", {})}  # number → "", or why it was not told
+    tries: dict[str, int] = {**state.facts.get("tries", {})}
+    left = [f"{number}" for number in range(len(parts.sinks)) if f"{number}" not in told]
+    if not left:
+        return _announced(parts, state, [why for why in told.values() if why])
+    number = min(left, key=lambda one: tries.get(one, 0))
+    tries[number] = tries.get(number, 0) + 1
+    try:
+        _tell(parts.sinks[int(number)], parts, state)
+    except DeliveryRefused as exc:
+        told[number] = came = f"{exc}"
+    except DeliveryFailed as exc:
+        came = f"try {tries[number]} of {TRIES}: {exc}"
+        if tries[number] >= TRIES:
+            told[number] = came
+    else:
+        told[number], came = "", "told"
+    said = f"sink {int(number) + 1} of {len(parts.sinks)}: {came}"
+    return Done(said=said, facts={"told": told, "tries": tries}, to=Move.ANNOUNCE)
+
+
+def _news(parts: Parts, state: State) -> str:
+    return f"{state.candidate} follows {state.incumbent} on {parts.name}"
+
+
+def _tell(sink: MarkSink, parts: Parts, state: State) -> None:
     scores = {
         f"mAP {role} on {name}": value
         for name, two in state.facts["scores"].items()
         for role, value in two.items()
         if value is not None
     }
-    details = {"decision": state.decision.trigger, **scores}
-    refused = []
-    for sink in parts.sinks:
-        try:
-            sink.mark(said, at=at, deployment=parts.name, details=details)
-        except DeliveryRefused as exc:
-            refused.append(str(exc))
-    more = "".join(f"; {one}" for one in refused)
-    return Done(
-        said=f"{said}; told {len(parts.sinks) - len(refused)} of {len(parts.sinks)} sinks{more}"
+    sink.mark(
+        _news(parts, state),
+        at=datetime.fromisoformat(state.facts["serving_since"]),
+        deployment=parts.name,
+        details={"decision": state.decision.trigger, **scores},
     )
+
+
+def _announced(parts: Parts, state: State, failed: Sequence[str]) -> Done:
+    count = len(parts.sinks)
+    more = "".join(f"; {one}" for one in failed)
+    said = f"{_news(parts, state)}; told {count - len(failed)} of {count} sinks{more}"
+    return Done(said=said)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
@@ -146,21 +147,34 @@ class RetrainLoop:
         """Begin a retraining, once for each decision.
 
         While one is under way, and for a decision that was carried through already, nothing is
-        begun: the answer is the status of that one.
+        begun: the answer is the status of that one. One whose candidate serves, and that waits for
+        its healthy week or tells the sinks, ends there for another decision, with no reference:
+        a world that moves on has no such week.
 
         Raises:
-            InputError: the decision is not to retrain.
+            InputError: the decision is not to retrain, or it has no date.
         """
         if decision.action is not Action.RETRAIN:
             msg = f"the decision is to {decision.action.value}, not to retrain: {decision.trigger}"
             raise InputError(msg)
+        if decision.at is None:
+            msg = (
+                "the decision has no date, by which one is told from the next: give its Evidence "
+                f"the time it is about, at=…: {decision.trigger}"
+            )
+            raise InputError(msg)
         found = self._book.find()
         known, version = (None, 0) if found is None else found
         ident = loop_id(decision, name=self._name)
-        if known is not None and (not known.move.over or known.id == ident):
+        if known is not None and known.id == ident:
             return self._status(known)
         if (past := self._book.past(ident)) is not None:
             return self._status(past)
+        if known is not None and known.move in {Move.BASELINE, Move.ANNOUNCE}:
+            self._close(known, version)
+            return self.open(decision)
+        if known is not None and not known.move.over:
+            return self._status(known)
         given, now = self._parts.incumbent, self._clock.now()
         incumbent = given if isinstance(given, str) else given()
         state = begin(decision, name=self._name, incumbent=incumbent, now=now)
@@ -169,6 +183,14 @@ class RetrainLoop:
         except StoreConflict:  # somebody else opened one at the same time
             return self.status()
         return status_of(state, now=now, did=state.notes[-1].said)
+
+    def _close(self, state: State, version: int) -> None:
+        """End one whose candidate serves already, because another decision was taken."""
+        kept = "a reference was" if "reference" in state.facts else "no reference was"
+        said = f"{kept} taken before the next decision; {state.candidate} serves"
+        after = state.to(Move.DONE, said, step=state.step, now=self._clock.now())
+        with suppress(StoreConflict):  # somebody else moved it
+            self._book.write(after, version, before=state)
 
     def status(self) -> LoopStatus:
         """Where the retraining stands, read from the store.

@@ -119,18 +119,21 @@ def keep(
     broken = 0
     for one in frames:
         try:
-            content = read(one.frame) if isinstance(one.frame, str) else one.frame
-        except OSError:
-            broken += 1
-            continue
-        try:
-            kept = _kept(one, content, folder)
+            kept = _kept(one, _content(one, read), folder)
         except UnreadableData:
             broken += 1
             continue
         if kept.drawn or kept.digest not in found:
             found[kept.digest] = kept
     return list(found.values()), broken
+
+
+def _content(one: SampledFrame, read: Callable[[str], bytes]) -> bytes:
+    try:
+        return read(one.frame) if isinstance(one.frame, str) else one.frame
+    except OSError as exc:
+        msg = f"the sampled frame {one.frame!r} cannot be read: {exc}"
+        raise UnreadableData(msg) from exc
 
 
 def _kept(one: SampledFrame, content: bytes, folder: Path) -> LoopFrame:

@@ -31,7 +31,8 @@ class PromotionRule:
             shown depends on the holdout: with 500 frames the paired standard error is about
             0.008, so that 0.01 wants a gain, or a larger holdout.
         class_margin: average precision that no class may lose, on either set, 0 to 1.
-        class_objects: labelled objects below which a class is not judged by itself.
+        class_objects: labelled objects below which a class need not be proven whole; it is refused
+            only where its fall is proven, and `Promotion.reasons` name it.
         strict: the guide's wording: better on both.
         replicates: bootstrap resamples.
     """
@@ -73,7 +74,22 @@ class PromotionRule:
             for change in one.per_class.values()
             if self._judged(change) and not lower_bound(change.difference) > -self.class_margin
         ]
-        return Promotion(promote=not fails, reasons=tuple(fails or lines.values()))
+        fails += [
+            f"class {change.name} on {name}: average precision {change.difference.value:+.3f}, at "
+            f"most {upper_bound(change.difference):+.3f} (95 %), below {-self.class_margin:+.3f}"
+            for name, one in sets.items()
+            for change in self._small(one)
+            if upper_bound(change.difference) < -self.class_margin
+        ]
+        passed = [*lines.values(), *filter(None, map(self._unproven, sets, sets.values()))]
+        return Promotion(promote=not fails, reasons=tuple(fails or passed))
+
+    def _small(self, one: Comparison) -> list[Change]:
+        return [change for change in one.per_class.values() if not self._judged(change)]
+
+    def _unproven(self, name: str, one: Comparison) -> str:
+        few = ", ".join(f"{change.name} ({min(change.n_truth)})" for change in self._small(one))
+        return few and f"too few objects of a class on {name} to prove it whole: {few}"
 
     def _judged(self, change: Change) -> bool:
         return min(change.n_truth) >= self.class_objects
@@ -110,6 +126,13 @@ def lower_bound(difference: Estimate) -> float:
     if difference.corrected is None or difference.standard_error is None:
         return -math.inf
     return difference.corrected - normal_quantile(ONE_SIDED) * difference.standard_error
+
+
+def upper_bound(difference: Estimate) -> float:
+    """One-sided upper 95 % bound; infinity where there is none."""
+    if difference.corrected is None or difference.standard_error is None:
+        return math.inf
+    return difference.corrected + normal_quantile(ONE_SIDED) * difference.standard_error
 
 
 def _line(name: str, difference: Estimate, least: float) -> str:
