@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from datetime import timedelta
 from pathlib import Path
 
@@ -209,6 +210,38 @@ def test_datadog_semantics():
         "max(last_1440m):min:driftline.accuracy.map{set:recent} by {deployment} < 0.4",
         "min(last_10m):max:driftline.queue.depth{*} by {deployment}.rollup(avg, 300) > 9",
     ] == queries
+
+
+def test_datadog_slices():
+    """Tags are asked for as Datadog stores them."""
+    rule = rules.Threshold(
+        series=Metric.MAP,
+        below=0.5,
+        where={"camera": "Cam 1, left!", "set": "a*b"},
+        deployments="acme/line_*",
+        runbook=BOOK,
+    )
+    (made,) = json.loads(datadog_monitors([rule]).text)
+
+    assert "{deployment:acme/line_*,camera:cam_1_left,set:a_b}" in made["query"]
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"deployments": "acme/line?"}, r"acme/line\?.*only \*"),
+        ({"deployments": "acme/line-[12]"}, r"acme/line-\[12\].*only \*"),
+        ({"where": {"camera": "c" * 200}}, "cccc.*no such tag"),
+        ({"where": {"camera": ", "}}, "', '.*no such tag"),
+    ],
+)
+def test_datadog_unsaid(options, reason):
+    """A rule whose slices Datadog cannot name is left out with the reason, never silently."""
+    rule = rules.Threshold(series=Metric.MAP, below=0.5, runbook=BOOK, name="mine", **options)
+    made = datadog_monitors([rule])
+
+    assert [] == json.loads(made.text)
+    assert re.search(reason, made.left_out["mine"])
 
 
 def test_datadog_options():

@@ -2,16 +2,21 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 from datetime import UTC, datetime, timedelta
+from fnmatch import fnmatchcase
 
 import numpy as np
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from driftline import rules
 from driftline.records import Metric, Series, as_datetime64
 from driftline.reports import grafana_dashboard, prometheus_rules
+from driftline.reports._promql import regex
 from driftline.rules._follow import Segment, follow
 from driftline.rules._state import Change, State
 from driftline.rules._time import micros
@@ -271,6 +276,44 @@ def test_left_out():
     assert ["weekly", "own", "loose", "some"] == list(made.left_out)
     assert 1 == made.text.count("alert:")
     assert "left out: weekly" in repr(made)
+
+
+PIECES = st.sampled_from([*"ab-]!^[*?.\\&~| ", "[", "]", "[!", "a-b"])
+
+
+@given(pattern=st.lists(PIECES, max_size=8).map("".join), name=st.text("ab-]!^[.\\&| ", max_size=4))
+@example(pattern="[]-a]", name="]")
+@example(pattern="[b-a]", name="a")
+@example(pattern="[!b-a]", name="a")
+def test_patterns(pattern, name):
+    """A pattern names the same deployments here and there."""
+    assert fnmatchcase(name, pattern) is bool(re.fullmatch(regex(pattern), name))
+
+
+@pytest.mark.parametrize(
+    ("pattern", "fires"),
+    [
+        ("acme/line-[12]", False),
+        ("acme/line-[1-3]", True),
+        ("acme/line-[!12]", True),
+        ("acme/line-[!3]", False),
+        ("acme/line-[9-1]", False),
+        ("acme/line-[!9-1]", True),
+        ("[a]*-?", True),
+    ],
+)
+def test_whose(promtool, tmp_path, pattern, fires):
+    """Prometheus takes the deployments that the monitor takes; the series is of line 3."""
+    rule = rules.LatencyBudget(
+        p95_ms=250, samples=1, every=MINUTE, deployments=pattern, runbook=RUNBOOK
+    )
+    p95 = np.full(5, 400.0)
+    values = {Metric.LATENCY_P95_MS: p95, Metric.REQUESTS: np.full(5, 60.0)}
+
+    assert fires is rule.applies("acme/line-3", {})
+    expected = firing(rule, values, len(p95))
+    assert any(expected)
+    judged(promtool, tmp_path, rule, values, [fires and on for on in expected])
 
 
 def test_strings_survive(promtool, tmp_path):

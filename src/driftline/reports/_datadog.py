@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, Final
@@ -30,6 +31,8 @@ from driftline.sinks._intake import STANDING
 from driftline.sinks._names import NAMESPACE, datadog_name
 
 DAY: Final = timedelta(days=1)
+TAG_LIMIT: Final = 200
+"""Characters of a tag; a sink sends no more."""
 _NEVER: Final = -1_000_000_000.0
 """A limit that no number of ours lies below."""
 
@@ -72,7 +75,8 @@ def datadog_monitors(
 
     Each is a body of ``POST /api/v1/monitor``. Datadog aligns its windows to the minute at which
     it looks and not to the clock, weighs the minutes of a p95 alike, and learns no usual volume:
-    it compares with the hour before. A monitor over the service check of
+    it compares with the hour before. Tags are in lower case there, and a rule whose `deployments`
+    holds ``?`` or ``[`` is left out: Datadog's only wildcard is ``*``. A monitor over the service check of
     `driftline.sinks.datadog.DatadogSink` has none of these differences; these ones see
     that also the sender is alive.
 
@@ -139,7 +143,17 @@ def _query(rule: Rule) -> Query | str:
     asked = condition(rule)
     if isinstance(asked, str):
         return asked
-    return _ASKED[type(rule)](rule)
+    return _unsaid(rule) or _ASKED[type(rule)](rule)
+
+
+def _unsaid(rule: Rule) -> str:
+    """Why its slices cannot be named, "" where they can: Datadog's one wildcard is ``*``."""
+    if set("?[") & set(rule.deployments):
+        return f"deployments={rule.deployments!r}: Datadog knows no ? and no [ in a pattern, only *"
+    for name, value in _where(rule).items():
+        if len(f"{name}:{value}") > TAG_LIMIT or not _tag(value):
+            return f"where={{{name!r}: {value!r}}}: Datadog keeps no such tag as it is"
+    return ""
 
 
 def _latency(rule: LatencyBudget) -> Query:
@@ -227,12 +241,36 @@ _ASKED: Final[Mapping[type[Rule], Callable[[Any], Query]]] = {
 
 def _one(how: str, metric: str, rule: Rule, every: timedelta | None = None) -> str:
     """A metric by deployment, its points of a window made into one."""
-    tags = [] if rule.deployments == "*" else [f"deployment:{rule.deployments}"]
-    if isinstance(rule, Threshold):
-        tags += [f"{name}:{value}" for name, value in sorted(rule.where.items())]
     roll = "" if every is None else f".rollup({how}, {int(every.total_seconds())})"
     name = datadog_name(f"{NAMESPACE}.{metric}")
-    return f"{how}:{name}{{{','.join(tags) or '*'}}} by {{deployment}}{roll}"
+    return f"{how}:{name}{{{','.join(_tags(rule)) or '*'}}} by {{deployment}}{roll}"
+
+
+def _tags(rule: Rule) -> list[str]:
+    """The tags of the slices that a rule is for, as Datadog keeps them."""
+    whose = [] if rule.deployments == "*" else [_tag(f"deployment:{rule.deployments}", kept="*")]
+    return [*whose, *(_tag(f"{name}:{value}") for name, value in sorted(_where(rule).items()))]
+
+
+def _where(rule: Rule) -> Mapping[str, str]:
+    return rule.where if isinstance(rule, Threshold) else {}
+
+
+def _tag(text: str, *, kept: str = "") -> str:
+    """A tag as Datadog stores it, and must be asked for.
+
+    Lower case, an underscore for whatever else is not allowed, one for several, and none at the
+    end (https://docs.datadoghq.com/developers/guide/what-best-practices-are-recommended-for-naming-metrics-and-tags/).
+
+    Args:
+        text: the tag.
+        kept: characters to keep although no tag may have them.
+
+    >>> _tag("camera:Cam 1, left"), _tag("deployment:acme/line_*", kept="*")
+    ('camera:cam_1_left', 'deployment:acme/line_*')
+    """
+    allowed = re.sub(rf"[^\w:./{re.escape(kept)}-]", "_", text.lower())
+    return re.sub("_+", "_", allowed).rstrip("_")
 
 
 def _last(over: timedelta) -> str:

@@ -93,16 +93,41 @@ def series(metric: str, rule: Rule) -> str:
     """The series of a metric that a rule is for."""
     matchers = []
     if rule.deployments != "*":
-        matchers.append(f"deployment=~{quoted(_regex(rule.deployments))}")
+        matchers.append(f"deployment=~{quoted(regex(rule.deployments))}")
     if isinstance(rule, Threshold):
         matchers += [f"{prometheus_name(k)}={quoted(v)}" for k, v in sorted(rule.where.items())]
     name = prometheus_name(f"{NAMESPACE}.{metric}")
     return f"{name}{{{', '.join(matchers)}}}" if matchers else name
 
 
-def _regex(pattern: str) -> str:
-    """A pattern of the shell as an anchored regular expression of Prometheus."""
-    return "".join({"*": ".*", "?": "."}.get(c, re.escape(c)) for c in pattern)
+def regex(pattern: str) -> str:
+    r"""A pattern of `fnmatch` as an anchored regular expression of Prometheus, which is RE2.
+
+    `fnmatch.translate` is of no use: Python's ends in ``\Z`` and may look ahead, and RE2
+    (https://github.com/google/re2/wiki/Syntax) knows neither.
+
+    >>> regex("acme/line-[12]*"), regex("line-[!3-5]?")
+    ('acme/line\\-[12].*', 'line\\-[^3-5].')
+    """
+    return "".join(_spelt(*part.groups()) for part in _PARTS.finditer(pattern))
+
+
+_PARTS: Final = re.compile(r"\[(!?+)(\]?+[^]]*)\]|(.)", re.DOTALL)
+"""A class, whose first character may be the bracket that would else end it, or a character."""
+
+
+def _spelt(negated: str | None, among: str | None, one: str | None) -> str:
+    if among is None:
+        return {"*": ".*", "?": "."}.get(one or "", re.escape(one or ""))
+    parts = re.findall(r"(.)-(.)|(.)", among, re.DOTALL)
+    kept = [
+        re.escape(single) or f"{re.escape(first)}-{re.escape(last)}"
+        for first, last, single in parts
+        if first <= last  # a range that runs backwards holds nothing
+    ]
+    if not kept:
+        return "." if negated else r"[^\s\S]"
+    return f"[{'^' if negated else ''}{''.join(kept)}]"
 
 
 def window(length: timedelta, *, step: timedelta | None = None) -> str:
