@@ -320,6 +320,27 @@ def test_dataset_that_changed(tmp_path):
         assert not made._platform.training.status("vision/retrain-k-1").status.active
 
 
+def test_finished_before_anybody_looked(tmp_path):
+    """A training whose reply was lost and that is over is used, if it learned what was asked."""
+    with backend(epoch_seconds=1) as (local, made):
+        asked = request(frozen(local, made, "k", labelled(tmp_path, 3), []))
+        other = evolve(asked, dataset=evolve(asked.dataset, digest="f" * 64))
+        for key, wanted in (("k-1", asked), ("k-2", other)):
+            start = {"method": "POST", "path": "/api/training/start", "arrives": True}
+            with (
+                Lossy(**start) as wire,
+                client(local.url, local.api_key, clock=local.clock, http_client=wire) as platform,
+            ):
+                with pytest.raises(PlatformError):
+                    make(platform, made._store).train(key, wanted)
+            local.clock.advance(timedelta(minutes=1))
+        used, refused = (made.progress(made.train(f"k-{n}", asked)) for n in (1, 2))
+
+        assert TrainingStatus.FINISHED is used.status
+        assert TrainingStatus.FAILED is refused.status
+        assert "was changed" in refused.error
+
+
 def test_canary_of_a_rollout():
     """A canary that a rollout uses keeps its model until the rollout is over."""
     store = MemoryStore()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import timedelta
 from hashlib import sha256
 from itertools import accumulate
@@ -19,6 +20,7 @@ from driftline.errors import (
     ContextMismatch,
     InputError,
     NotFound,
+    StoreConflict,
     TransitionFailed,
     UnreadableData,
 )
@@ -60,7 +62,7 @@ EPOCH_OF_ZIP: Final = (1980, 1, 1, 0, 0, 0)
 UPLOADS: Final = "retrain/upload"
 """Space of the archives that were sent, by key and digest."""
 TRAININGS: Final = "retrain/training"
-"""Space of the trainings whose estimate was within the budget, by model."""
+"""Space of the trainings that were asked for, by model; those within the budget with an estimate."""
 
 _ROUNDED: Final = 2e-5
 _SHOWN: Final = 5
@@ -230,9 +232,9 @@ class PlatformBackend:
     def cost(self, request: TrainingRequest) -> Cost:
         """The budget: the Platform has no estimate before a start."""
         said = (
-            f"up to ${self._budget_cents / 100:.2f} on {self._gpu} by the Platform's estimate; "
-            "what is estimated higher, or whose estimate is lost, is cancelled after its start, "
-            f"in the next call where this one dies; then {self._canary} is replaced by the new "
+            f"up to ${self._budget_cents / 100:.2f} on {self._gpu} by the Platform's estimate, "
+            "which comes with the start: a higher one is cancelled at once, one that got lost at "
+            f"the next call, and costs until then; then {self._canary} is replaced by the new "
             f"model instead of {request.base}, to be scored"
         )
         return Cost(most_cents=self._budget_cents, said=said)
@@ -248,6 +250,7 @@ class PlatformBackend:
         if model.has_weights or self._platform.training.status(model) is not None:
             self.progress(run)  # cancels what must not go on
             return run
+        self._begin(run.ref, request)
         args = request.args
         try:
             started = self._platform.training.start(
@@ -269,9 +272,15 @@ class PlatformBackend:
             )
         except Conflict:  # another call was faster
             return run
-        within = {"cents": started.estimated_cost_cents, "dataset": request.dataset.digest}
-        self._store.write([Put(space=TRAININGS, key=run.ref, value=within)])
+        priced = {"dataset": request.dataset.digest, "cents": started.estimated_cost_cents}
+        self._store.write([Put(space=TRAININGS, key=run.ref, value=priced)])
         return TrainingRun(key=key, ref=model.model_ref, said=str(started))
+
+    def _begin(self, ref: str, request: TrainingRequest) -> None:
+        """Write down what is asked, without the estimate, which comes with the answer."""
+        asked = {"dataset": request.dataset.digest, "cents": None}
+        with suppress(StoreConflict):  # an earlier call wrote it
+            self._store.write([Put(space=TRAININGS, key=ref, value=asked, version=0)])
 
     def _model(self, key: str) -> Model:
         ref = self._ref(key)
@@ -304,22 +313,20 @@ class PlatformBackend:
 
     def _wrong(self, ref: str, status: TrainingStatus) -> str:
         """Why a training cannot be used; "" where nothing is wrong."""
-        within = self._store.get(TRAININGS, ref)
-        if within is None:  # a process died, or a reply or a cancel was lost
-            spent = status is TrainingStatus.FINISHED
+        begun = self._store.get(TRAININGS, ref)
+        priced = begun is not None and begun.value["cents"] is not None
+        if not priced and status is not TrainingStatus.FINISHED:
+            # a process died, or a reply or a cancel was lost; what is finished costs no more
             return (
-                ""
-                if spent
-                else (
-                    f"it is not known to be within the budget of {self._budget_cents:g} cents, so that "
-                    "it was cancelled."
-                )
+                f"it is not known to be within the budget of {self._budget_cents:g} cents, so that "
+                "it was cancelled."
             )
-        frozen, read = within.value["dataset"], self._platform.models.get(ref).dataset_hash
-        if frozen and read and frozen != read:
+        asked = None if begun is None else begun.value["dataset"]
+        read = self._platform.models.get(ref).dataset_hash
+        if asked and read and asked != read:
             return (
                 f"{self._dataset} was changed between freezing and training: the version asked for "
-                f"has the digest {frozen}, what was read {read}."
+                f"has the digest {asked}, what was read {read}."
             )
         return ""
 
