@@ -9,6 +9,7 @@ from monitor_support import MINUTE, Table, latency, told
 
 from driftline import rules
 from driftline.errors import InputError
+from driftline.monitor import _monitor
 from driftline.monitor._claims import Claims
 from driftline.records import Sample
 from driftline.stores import SqlStore
@@ -124,8 +125,9 @@ def test_nothing_left_to_ask(worker, clock, sink):
     assert [(rule.name, "firing")] == told(sink)
 
 
-def test_a_turn_that_never_comes(worker, store, clock):
+def test_a_turn_that_never_comes(worker, store, clock, monkeypatch):
     """A worker that cannot write says who is at work, and its questions are free for others."""
+    monkeypatch.setattr(_monitor, "SHORTEST_LEASE", timedelta(0))  # it waits real seconds
     lease = store.acquire("monitor/monitor", holder="ada", now=clock.now(), duration=CADENCE)
     run = worker(lease=timedelta(seconds=0.01)).run_once()
     assert "ada" in run.busy

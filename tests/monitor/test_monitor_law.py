@@ -4,11 +4,13 @@ import threading
 from datetime import timedelta
 from itertools import chain, cycle, repeat
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from monitor_support import LINE, MINUTE, START, Table, errors, latency
+from monitor_support import LINE, MINUTE, START, Table, changes, errors, latency
 
 from driftline import Monitor, rules
+from driftline.monitor._keep import Keep
 from driftline.records import Metric, Sample
 from driftline.rules import NoDataPolicy
 from driftline.stores import MemoryStore, SqlStore
@@ -175,6 +177,49 @@ class TestOverlap:
         table.fault = lambda *_: None
         make().run_once()
         assert 1 == len(sink.alerts)
+
+    @pytest.mark.parametrize("cadence", [None, 5 * MINUTE])
+    def test_overtaken_while_it_tells(self, make, table, store, sink, cadence):
+        """What was judged and written is reported, whoever tells the rest of it."""
+        table.bad_between(-60, 60)
+        plain = sink.send
+
+        def slow(alert):
+            clock = table.clock
+            clock.advance(2 * MINUTE)
+            store.acquire("monitor/monitor", holder="other", now=clock.now(), duration=MINUTE)
+            return plain(alert)
+
+        sink.send = slow
+        run = make(cadence=cadence).run_once()
+
+        assert "" == run.busy
+        assert (1, 1) == (len(run.alerts), len(sink.alerts))
+        assert "firing" in changes(run)
+        assert ["telling ended early"] == [p.message[:19] for p in run.problems]
+        assert changes(run) == [t.change.value for t in make().transitions()]
+
+    def test_overtaken_between_rounds(self, make, store, clock, monkeypatch):
+        """A run that loses its lease while it asks a second time reports the first round."""
+        monkeypatch.setattr(Keep, "due", True)
+        names = [f"acme/line-{i}" for i in range(4)]
+
+        class Halves(Table):
+            calls_per_minute = 3
+
+            def metrics(self, deployment, /, window="1h"):
+                if len(self.asked) == 2:
+                    clock.advance(2 * MINUTE)
+                    store.acquire("monitor/monitor", holder="b", now=clock.now(), duration=MINUTE)
+                return super().metrics(deployment, window=window)
+
+        table = Halves(clock, names)
+        table.bad_between(-60, 60)
+        run = make(platform=table, deployments=names, workers=1, log_lines=0).run_once()
+
+        assert "" == run.busy
+        assert names[:2] == sorted({alert.deployment for alert in run.alerts})
+        assert "the run ended early" in str(run)
 
     def test_other_monitors_do_not_mind(self, make, store, clock):
         """Monitors of other names share the store without meeting."""

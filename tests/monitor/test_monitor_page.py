@@ -390,6 +390,7 @@ class TestArguments:
             ({"wait": timedelta(seconds=-1)}, "wait=.* must not be negative"),
             ({"lease": 60}, "lease=60 must be a timedelta"),
             ({"lease": timedelta(0)}, "lease=.* must be above 0"),
+            ({"lease": timedelta(seconds=29)}, "lease=0:00:29 must be 0:00:30 or more"),
             ({"workers": 0}, "workers=0 must be 1 or more"),
             ({"log_lines": "10"}, "log_lines='10' must be 0 or more"),
             ({"on_problem": "ignore"}, "on_problem='ignore' must be one of 'report', 'raise'"),

@@ -10,7 +10,7 @@ from attrs import frozen
 
 from driftline._checks import refuse_no_time
 from driftline._clock import SystemClock
-from driftline.errors import InputError
+from driftline.errors import InputError, StoreBusy
 from driftline.monitor._asking import Patience, aask_all, ask_all
 from driftline.monitor._clients import Clients
 from driftline.monitor._run import Run
@@ -54,9 +54,13 @@ class Driver:
         patience = self._patience()
         said = _step(conversation, None)
         while not isinstance(said, Run):
-            answers = ask_all(
-                self._clients, said, patience, workers=self._workers, touch=keep.touch
-            )
+            answers: Sequence[Answer] | StoreBusy
+            try:
+                answers = ask_all(
+                    self._clients, said, patience, workers=self._workers, touch=keep.touch
+                )
+            except StoreBusy as exc:
+                answers = exc
             said = _step(conversation, answers)
         return said
 
@@ -65,7 +69,11 @@ class Driver:
         patience = self._patience()
         said = await asyncio.to_thread(_step, conversation, None)
         while not isinstance(said, Run):
-            answers = await self._answers(said, patience, keep)
+            answers: Sequence[Answer] | StoreBusy
+            try:
+                answers = await self._answers(said, patience, keep)
+            except StoreBusy as exc:
+                answers = exc
             said = await asyncio.to_thread(_step, conversation, answers)
         return said
 
@@ -88,9 +96,16 @@ class Driver:
         return Patience(self._watch, self._watch.monotonic() + for_asking.total_seconds())
 
 
-def _step(conversation: Conversation, answers: Sequence[Answer] | None) -> Sequence[Ask] | Run:
-    """The next questions, or the report when there are no more."""
+def _step(
+    conversation: Conversation, answers: Sequence[Answer] | StoreBusy | None
+) -> Sequence[Ask] | Run:
+    """The next questions, or the report when there are no more.
+
+    The conversation hears of a lease that was lost: its earlier rounds are done and are reported.
+    """
     try:
+        if isinstance(answers, StoreBusy):
+            return conversation.throw(answers)
         return next(conversation) if answers is None else conversation.send(answers)
     except StopIteration as stop:
         run: Run = stop.value

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
-from typing import Literal, TypeAlias, TypeVar, get_args
+from typing import Final, Literal, TypeAlias, TypeVar, get_args
 
 import numpy as np
 
@@ -19,6 +19,7 @@ from driftline._checks import (
 )
 from driftline._clock import Clock, as_clock
 from driftline.errors import ConfigError, InputError, StoreBusy
+from driftline.monitor._asking import TOUCH_SECONDS
 from driftline.monitor._backoff import Backoff
 from driftline.monitor._claims import Claims
 from driftline.monitor._clients import Client, Clients
@@ -38,6 +39,8 @@ from driftline.stores import MemoryStore
 
 T = TypeVar("T")
 OnProblem: TypeAlias = Literal["report", "raise"]
+SHORTEST_LEASE: Final = timedelta(seconds=3 * TOUCH_SECONDS)
+"""A run that is at work may miss two renewals in a row and still keep its lease."""
 
 
 class Monitor(People):
@@ -107,7 +110,7 @@ class Monitor(People):
             on_problem: whether `run_once` raises an `ExceptionGroup` after a run in which
                 deployments could not be asked; otherwise they are in `Run.problems`.
             backoff: when what a sink did not take is tried again.
-            lease: how long a run that died keeps others out.
+            lease: how long a run that died keeps others out; half a minute or more.
             cadence: for several workers that share a store, and the name: how often a deployment
                 is asked, by whichever of them comes first, such as every five minutes. None: one
                 run works at a time and asks about everything.
@@ -123,6 +126,12 @@ class Monitor(People):
             raise InputError(msg)
         refuse_negative("wait", wait)
         refuse_no_time("lease", lease)
+        if lease < SHORTEST_LEASE:
+            msg = (
+                f"lease={lease} must be {SHORTEST_LEASE} or more: a run renews it every "
+                f"{TOUCH_SECONDS:g} s, and one that does not get round to it is overtaken"
+            )
+            raise InputError(msg)
         refuse_number("workers", workers, "1 or more", least=1, whole=True)
         refuse_number("log_lines", log_lines, "0 or more", least=0, whole=True)
         refuse_other("on_problem", on_problem, get_args(OnProblem))

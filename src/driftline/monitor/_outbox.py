@@ -20,7 +20,7 @@ import numpy as np
 from attrs import define, field, frozen
 
 from driftline._clock import Clock, SystemClock
-from driftline.errors import DeliveryRefused
+from driftline.errors import DeliveryRefused, StoreBusy
 from driftline.monitor._backoff import Backoff
 from driftline.monitor._codec import alert_from_json, alert_to_json, samples_from_json
 from driftline.monitor._lanes import Lane, Outcome, Parcel
@@ -183,6 +183,9 @@ class Outbox:
     ) -> Deliveries:
         """Send what is due, each sink in a thread of its own, for so many real seconds at most.
 
+        When the lease is lost meanwhile it ends early and says so: what it was to tell is durable,
+        and whoever has taken over tells it.
+
         Args:
             seconds: bound on the whole.
             write: writes changes under the run's lease, and keeps the lease; called every few
@@ -192,17 +195,23 @@ class Outbox:
             only: just the items of these keys.
         """
         done = Deliveries()
-        self._take_late(done, write)
         running: dict[str, Lane] = {}
         outcomes: queue.SimpleQueue[Outcome | Lane] = queue.SimpleQueue()
-        for lane in self._lanes:
-            parcels = self._parcels(lane, done, write, repeats, only)
-            if lane.stuck:
-                self._report_stuck(lane, parcels, done)
-            elif parcels:
-                lane.start(parcels, outcomes, loop)
-                running[lane.name] = lane
-        self._collect(running, outcomes, done, write, seconds)
+        try:
+            self._take_late(done, write)
+            for lane in self._lanes:
+                parcels = self._parcels(lane, done, write, repeats, only)
+                if lane.stuck:
+                    self._report_stuck(lane, parcels, done)
+                elif parcels:
+                    lane.start(parcels, outcomes, loop)
+                    running[lane.name] = lane
+            self._collect(running, outcomes, done, write, seconds)
+        except StoreBusy as exc:
+            for lane in running.values():
+                lane.stop()
+            message = f"telling ended early, another run goes on with it: {exc}"
+            done.problems.append(Problem(deployment="", message=message, error=exc))
         self._report_strangers(done)
         return done
 
