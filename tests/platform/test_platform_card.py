@@ -179,9 +179,31 @@ def test_watch_survives(local, platform, endpoint):
 
     platform.watch_card(REF, duration=timedelta(minutes=3), show=show)
 
-    assert any("PlatformBroken" in " ".join(card.problems) for card in seen)
+    assert any("PlatformBroken" in card.problems.get("numbers", "") for card in seen)
     assert all(card.metrics is not None for card in seen)
     assert not seen[-1].problems
+
+
+def test_watch_stale(local, platform, endpoint):
+    """Old numbers are called old, with their time, at every look until they are asked for again."""
+    endpoint.history(timedelta(hours=1), requests_per_minute=10)
+    seen = []
+
+    def show(card):
+        seen.append(card)
+        if len(seen) == 1:
+            endpoint.fault(500, on="metrics", times=None)
+
+    last = platform.watch_card(REF, duration=timedelta(minutes=2), show=show)
+    fresh = seen[0].metrics.received_at
+    stale = [card for card in seen if card.at >= fresh + timedelta(minutes=1)]
+
+    assert len(stale) > 2, "the status is asked more often than the numbers"
+    assert all(fresh == card.metrics.received_at for card in stale)
+    assert all("PlatformBroken" in card.problems["numbers"] for card in stale)
+    assert f"numbers of: {fresh:%Y-%m-%d %H:%M:%S} UTC" in str(last)
+    assert all("numbers of" in card._repr_html_() for card in seen)
+    assert "numbers of" not in str(seen[0])
 
 
 def test_watch_writes(platform):

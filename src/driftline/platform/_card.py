@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timedelta
 from importlib import import_module
 from typing import Any, Final
 
-from attrs import evolve, frozen
+from attrs import evolve, field, frozen
 
 from driftline._clock import Clock, as_duration
 from driftline._draw import Shown, Table, Tone, View
@@ -55,7 +55,8 @@ class Card(Shown):
         health: what it answered to a ping; None where it was not pinged, as it is not ready.
         logs: its newest log lines, newest first.
         at: when this was seen, UTC.
-        problems: what could not be asked for; what is shown of it is from before.
+        problems: part (``"status"``, ``"numbers"``, ``"log"`` or ``"health"``) → why it could not
+            be asked for when it last was; what is shown of it is from before.
     """
 
     deployment: Deployment
@@ -63,7 +64,7 @@ class Card(Shown):
     metrics: DeploymentMetrics | None = None
     health: Health | None = None
     logs: tuple[LogEntry, ...] = ()
-    problems: tuple[str, ...] = ()
+    problems: Mapping[str, str] = field(factory=dict)
 
     @property
     def error_rate(self) -> float | None:
@@ -77,15 +78,15 @@ class Card(Shown):
 
     def __str__(self) -> str:
         """The card for people."""
-        state = [f"{name}: {value}" for name, value in self._facts()]
+        # The time of numbers that are new would make each card differ from the one before.
+        facts = [*self._facts(), *(self._age() if "numbers" in self.problems else [])]
+        state = [f"{name}: {value}" for name, value in facts]
         lines = [f"{entry.at:%H:%M:%S} {entry.severity} {_said(entry)}" for entry in self.logs]
         return "\n".join([f"{self.deployment.ref}: {self._verdict()[0]}", *state, *lines])
 
     def __repr__(self) -> str:
         """Say what it shows."""
-        return (
-            f"<Card {self.deployment.ref}: {self._verdict()[0]}, {self.at:%Y-%m-%d %H:%M:%S} UTC>"
-        )
+        return f"<Card {self.deployment.ref}: {self._verdict()[0]}, {_moment(self.at)}>"
 
     def _verdict(self) -> tuple[str, Tone]:
         status = self.deployment.status
@@ -108,8 +109,12 @@ class Card(Shown):
         yield "p95 latency in 24 h", "no data" if p95 is None else f"{p95:,.0f} ms"
         yield "errors in 24 h", _percent(self.error_rate) + (" (5 % or more)" if self.red else "")
         yield "health", _answered(self.health)
-        for problem in self.problems:
-            yield "not seen", problem
+        for part, problem in self.problems.items():
+            yield f"{part} not seen", problem
+
+    def _age(self) -> list[tuple[str, str]]:
+        when = None if self.metrics is None else self.metrics.received_at
+        return [] if when is None else [("numbers of", _moment(when))]
 
     def _why(self) -> str:
         said = plain(self.deployment.status_message)
@@ -123,9 +128,13 @@ class Card(Shown):
             verdict=word,
             tone=tone,
             headline=self.deployment.ref,
-            facts=[*self._facts(), ("seen", f"{self.at:%Y-%m-%d %H:%M:%S} UTC")],
+            facts=[*self._facts(), *self._age(), ("seen", _moment(self.at))],
             tables=[Table(head=("Time (UTC)", "Severity", "Line"), rows=rows, caption="Log")],
         )
+
+
+def _moment(at: datetime) -> str:
+    return f"{at:%Y-%m-%d %H:%M:%S} UTC"
 
 
 def _said(entry: LogEntry) -> str:
@@ -157,37 +166,43 @@ class Due:
 def card(core: Core, ref: Ref, before: Card | None = None, due: Due | None = None) -> Flow[Card]:
     """A card, or an earlier one brought up to date; only the first look may fail as a whole."""
     due = due or Due()
-    problems: list[str] = []
+    problems = {} if before is None else dict(before.problems)
     if before is None:
         seen = Card(deployment=(yield from core.deployment(ref)), at=core.clock.now())
     else:
         seen = evolve(before, at=core.clock.now())
         if due.status:
-            deployment = yield from _tolerant(core.deployment(ref), problems)
+            deployment = yield from _tolerant(core.deployment(ref), "status", problems)
             seen = evolve(seen, deployment=deployment or seen.deployment)
     if due.numbers:
-        metrics = yield from _tolerant(core.metrics(ref, window="24h", view="full"), problems)
-        page = yield from _tolerant(core.log_page(ref, _newest()), problems)
+        metrics = yield from _tolerant(
+            core.metrics(ref, window="24h", view="full"), "numbers", problems
+        )
+        page = yield from _tolerant(core.log_page(ref, _newest()), "log", problems)
         logs = seen.logs if page is None else page.entries[:LINES]
         seen = evolve(seen, metrics=metrics or seen.metrics, logs=logs)
     if seen.deployment.status is not DeploymentStatus.READY:
         seen = evolve(seen, health=None)
+        problems.pop("health", None)
     elif due.health or seen.health is None:
-        health = yield from _tolerant(core.health(ref), problems)
+        health = yield from _tolerant(core.health(ref), "health", problems)
         seen = evolve(seen, health=health or seen.health)
-    return evolve(seen, problems=tuple(problems))
+    return evolve(seen, problems=problems)
 
 
 def _newest() -> LogWalk:
     return LogWalk(LogQuestion(limit=LINES, max_pages=1))
 
 
-def _tolerant(flow: Flow[Any], problems: list[str]) -> Flow[Any]:
+def _tolerant(flow: Flow[Any], part: str, problems: dict[str, str]) -> Flow[Any]:
+    """What a part answers; its problem stands until it does."""
     try:
-        return (yield from flow)
+        found = yield from flow
     except PlatformError as exc:
-        problems.append(f"{type(exc).__name__}: {exc}")
+        problems[part] = f"{type(exc).__name__}: {exc}"
         return None
+    problems.pop(part, None)
+    return found
 
 
 class Rounds:
