@@ -210,6 +210,29 @@ class TestGone:
             )
         assert () == sink.firing
 
+    def test_two_workers_in_one_second(self, fleet, make, table, sink, clock):
+        """Two answers without it within a minute are one: the second worker's is no second sign."""
+        table.bad_between(-60, 600)
+        names = ["acme/line-1", "acme/line-2"]
+        fleet(deployments=lambda: names)
+        for _ in range(2):
+            make(deployments=lambda: names[:1], rules=[latency()]).run_once()
+        assert ["firing"] * 2 == [status for _, status in told(sink)]
+        clock.advance(MINUTE)
+        make(deployments=lambda: names[:1], rules=[latency()]).run_once()
+        assert ["acme/line-2"] == [a.deployment for a in sink.alerts if a.status.value != "firing"]
+
+    def test_a_function_that_answers_nothing(self, fleet, table, sink):
+        """An inventory that is suddenly empty is a failure that is said, and ends nothing."""
+        table.bad_between(-60, 600)
+        assert fleet(deployments=list).ok  # it was empty all along
+        fleet(deployments=lambda: ["acme/line-1"])
+        runs = [fleet(deployments=list) for _ in range(4)]
+
+        assert ["firing"] == [status for _, status in told(sink)]
+        assert 5 == len(table.metrics_asked())
+        assert all("answered no deployments" in str(run.problems[0]) for run in runs)
+
 
 class TestUnseen:
     def test_a_listing_that_fails(self, fleet, table, sink):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from fnmatch import fnmatchcase
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from attrs import asdict, define, field, frozen
 from attrs.converters import optional
@@ -13,7 +13,7 @@ from attrs.converters import optional
 from driftline._checks import not_negative, parts
 from driftline.errors import ConfigError, InputError
 from driftline.monitor._clients import Clients
-from driftline.monitor._gather import GONE_AFTER
+from driftline.monitor._gather import GONE_AFTER, GONE_APART
 from driftline.monitor._run import Problem
 from driftline.monitor._sources import Answer, Ask, Listing
 from driftline.platform import DeploymentStatus
@@ -40,7 +40,7 @@ class Fleet:
     """Deployments that are found by listing them, again and again.
 
     A deployment that is listed anew is watched from then on. One that is missing from two listings
-    in a row is not watched any more: its open alerts end and say so, and what rules have learnt of
+    in a row, a minute apart or more, is not watched any more: its open alerts end and say so, and what rules have learnt of
     it is kept for 30 days, should it come back. A listing that fails, or is cut off, ends nothing.
 
     Attributes:
@@ -60,7 +60,9 @@ class Fleet:
 
 
 Watched: TypeAlias = Sequence[str] | Fleet | Callable[[], Iterable[str]]
-"""Names, a `Fleet`, or a function that answers names at each run."""
+"""Names, a `Fleet`, or a function that answers names at each run.
+
+A function that answers no names at all has failed, as one that raises: nothing is ended."""
 
 
 @define(kw_only=True)
@@ -69,12 +71,14 @@ class _Part:
 
     Attributes:
         at: when, microseconds since 1970.
+        counted: when it was last counted who is missing.
         missing: deployment → in how many listings in a row it was missing.
         unlisted: how many there are that were not listed.
         resting: deployments that were not ready.
     """
 
     at: int = 0
+    counted: int = 0
     missing: dict[str, int] = field(factory=dict)
     unlisted: int = 0
     resting: list[str] = field(factory=list)
@@ -186,9 +190,13 @@ class Roster:
 
     def _called(self, names: Callable[[], Iterable[str]], now: datetime) -> list[Problem]:
         try:
-            self._take("", _references(names()), 0, now)
+            found = _references(names())
         except Exception as exc:  # noqa: BLE001 - border: a function of the user's may raise anything
             return [_failed("the function", exc)]
+        if found:
+            self._take("", found, 0, now)
+        elif self.names:
+            return [Problem(deployment="", message=_NONE)]
         return []
 
     def _matching(self, listing: Listing) -> Iterator[str]:
@@ -196,15 +204,17 @@ class Roster:
         return (d.ref for d in listing if fnmatchcase(d.ref, self.watched.match))
 
     def _take(self, owner: str, listed: Sequence[str], unlisted: int, now: datetime) -> None:
-        before = self._part(owner).missing
+        before, at = self._part(owner), micros(now)
+        counts = at - before.counted >= GONE_APART
         missing = dict.fromkeys(listed, 0)
-        for name in before.keys() - missing.keys():
+        for name in before.missing.keys() - missing.keys():
             # A listing that was cut off says nothing of those it does not show; only the
             # Platform's own word does.
-            times = self._not_found(name) if unlisted else before[name] + 1
+            times = self._not_found(name) if unlisted else before.missing[name] + counts
             if times < GONE_AFTER:
                 missing[name] = times
-        self._parts[owner] = _Part(at=micros(now), missing=missing, unlisted=unlisted)
+        counted = at if counts else before.counted
+        self._parts[owner] = _Part(at=at, counted=counted, missing=missing, unlisted=unlisted)
         self._changed.add(owner)
 
     def _not_found(self, name: str) -> int:
@@ -228,6 +238,12 @@ class Roster:
             if not self.clients.has(name):
                 message = "nobody is asked about it: platform= has no client for its owner; add one"
                 yield Problem(deployment=name, message=message)
+
+
+_NONE: Final = (
+    "the function answered no deployments, which is taken for its failure: those known are asked; "
+    "to watch none of them any more, stop the monitor"
+)
 
 
 def _failed(whose: str, error: Exception) -> Problem:
