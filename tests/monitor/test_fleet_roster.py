@@ -273,6 +273,25 @@ class TestUnseen:
         fleet()
         assert {"acme/line-1"} == set(table.metrics_asked())
 
+    @pytest.mark.parametrize("platform", ["one client", "by owner"])
+    def test_named_besides(self, fleet, table, platform):
+        """What a listing does not show and somebody named is seen; what nobody named is not."""
+        table.known |= {"acme/line-3", "acme/line-4", "acme/press-1"}
+        table.hidden = {"acme/line-3", "acme/line-4"}
+        how = {} if platform == "one client" else {"platform": {"acme": table}}
+        also = ["acme/line-1", "acme/press-1", "acme/line-3"]  # the first two are listed
+        run = fleet(deployments=Fleet(match="*/line-*", also=also), **how)
+        assert (1, 1) == (run.unlisted, len(run.problems))
+        run = fleet(deployments=Fleet(match="*/line-*", also=[*also, "acme/line-4"]), **how)
+        assert (0, ()) == (run.unlisted, run.problems)
+
+    def test_named_and_not_there(self, fleet, table):
+        """A name that the Platform does not know stands for no deployment that is hidden."""
+        table.known.add("acme/line-3")
+        table.hidden = {"acme/line-3"}
+        runs = [fleet(deployments=Fleet(also=["acme/line-8"])) for _ in range(4)]
+        assert 1 == runs[-1].unlisted
+
 
 class TestOwners:
     def test_a_client_each(self, clock, make, sink):

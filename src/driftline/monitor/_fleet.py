@@ -74,6 +74,7 @@ class _Part:
         counted: when it was last counted who is missing.
         missing: deployment → in how many listings in a row it was missing.
         unlisted: how many there are that were not listed.
+        beside: deployments that were listed and are not of the pattern.
         resting: deployments that were not ready.
     """
 
@@ -81,6 +82,7 @@ class _Part:
     counted: int = 0
     missing: dict[str, int] = field(factory=dict)
     unlisted: int = 0
+    beside: list[str] = field(factory=list)
     resting: list[str] = field(factory=list)
 
     def to_json(self) -> dict[str, Any]:
@@ -154,8 +156,8 @@ class Roster:
 
     @property
     def unlisted(self) -> int:
-        """How many deployments no listing showed."""
-        return sum(part.unlisted for part in self._parts.values())
+        """How many deployments no listing showed and nobody named."""
+        return sum(map(self._unknown, self._parts))
 
     def questions(self, now: datetime) -> list[Ask]:
         """The listings that are due."""
@@ -173,7 +175,10 @@ class Roster:
         for answer in answers:
             owner = answer.ask.deployment
             if answer.error is None:
-                self._take(owner, list(self._matching(answer.value)), answer.value.unlisted, now)
+                listed = list(self._matching(answer.value))
+                self._take(owner, listed, answer.value.unlisted, now)
+                others = {each.ref for each in answer.value} - set(listed)
+                self._parts[owner].beside = sorted(others)
                 self._parts[owner].resting = [
                     each.ref for each in answer.value if each.status != DeploymentStatus.READY
                 ]
@@ -224,11 +229,27 @@ class Roster:
     def _part(self, owner: str) -> _Part:
         return self._parts.get(owner, _Part())
 
+    def _unknown(self, owner: str) -> int:
+        """Of an owner, how many no listing showed, less those that `Fleet.also` names."""
+        part = self._parts[owner]
+        if not part.unlisted or not isinstance(self.watched, Fleet):
+            return 0
+        listed = {name for name, times in part.missing.items() if not times} | {*part.beside}
+        whose = owner or next((name.partition("/")[0] for name in sorted(listed)), "")
+        named = [
+            name
+            for name in self.watched.also
+            if name.startswith(f"{whose}/")
+            and name not in listed
+            and self._not_found(name) < GONE_AFTER
+        ]
+        return max(0, part.unlisted - len(named))
+
     def _unseen(self) -> Iterator[Problem]:
-        for owner, part in sorted(self._parts.items()):
-            if part.unlisted:
+        for owner in sorted(self._parts):
+            if unknown := self._unknown(owner):
                 message = (
-                    f"{part.unlisted} deployments of {owner or 'the owner'} could not be seen: the "
+                    f"{unknown} deployments of {owner or 'the owner'} could not be seen: the "
                     "Platform lists a hundred by status and model; name them in Fleet(also=[…])"
                 )
                 yield Problem(deployment="", message=message)

@@ -185,7 +185,8 @@ class Run(Shown):
         problems: what else did not work, such as a deployment that could not be asked.
         unreached: deployments that were not asked because time was used up; next time they are
             the first, after what fires or is pending.
-        unlisted: deployments of a `driftline.monitor.Fleet` that no listing showed.
+        unlisted: deployments of a `driftline.monitor.Fleet` that no listing showed and
+            its `also` does not name.
     """
 
     monitor: str
