@@ -10,6 +10,7 @@ import driftline
 from driftline import AsyncPlatformClient, Monitor, PlatformClient, RetrainPolicy, Sample, rules
 from driftline.__main__ import main
 from driftline.errors import DeliveryFailed, DeliveryRefused, InputError
+from driftline.monitor import Fleet
 from driftline.records import Metric
 from driftline.testing import FrozenClock, LocalPlatform, RecordingSink
 
@@ -200,6 +201,52 @@ def test_parts():
     assert "RuntimeError" in found(seen, "sink foreign").told
     assert "secret" not in str(seen) + seen._repr_html_()
     assert found(seen, "sink recording").ok is not False
+
+
+@pytest.mark.parametrize("key", ["good", "bad"])
+def test_each_key(key):
+    """Each owner's key is tried, and each deployment with the key of its owner."""
+    with (
+        LocalPlatform(owner="acme", deployments=["line-3"]) as one,
+        LocalPlatform(owner="globex", deployments=["dock"]) as two,
+        PlatformClient(one.api_key, one.url) as first,
+        PlatformClient(two.api_key if key == "good" else KEY, two.url) as second,
+    ):
+        refs = ["acme/line-3", "globex/dock", "globex/nobody"]
+        monitor = watching(platform={"acme": first, "globex": second}, deployments=refs)
+        seen = driftline.check(monitor)
+
+    assert found(seen, "platform acme").ok
+    assert found(seen, "deployment acme/line-3").ok
+    assert (key == "good") is found(seen, "platform globex").ok
+    assert (key == "good") is found(seen, "deployment globex/dock").ok
+    assert not found(seen, "deployment globex/nobody").ok
+
+
+@pytest.mark.parametrize("owner", [None, "acme"])
+def test_fleet_before_its_first_run(owner):
+    """A key that does not work is found although no deployment is known yet."""
+    with LocalPlatform(owner="acme") as local:
+        for key, works in ((local.api_key, True), (KEY, False)):
+            with PlatformClient(key, local.url, owner=owner) as platform:
+                seen = driftline.check(watching(platform=platform, deployments=Fleet()))
+
+            assert works is found(seen, "platform").ok
+            assert "none is known" in found(seen, "deployments").told
+
+
+def test_more_than_are_looked_at():
+    """Twenty deployments are looked up; that there are more is said."""
+    names = [f"line-{number}" for number in range(23)]
+    with (
+        LocalPlatform(deployments=names) as local,
+        PlatformClient(local.api_key, local.url, clock=local.clock) as platform,
+    ):
+        refs = [f"acme/{name}" for name in names]
+        seen = driftline.check(watching(platform=platform, deployments=refs))
+
+    assert 20 == sum(finding.what.startswith("deployment acme/") for finding in seen.findings)
+    assert "3 more not looked at" == found(seen, "deployments").told
 
 
 def test_parts_unasked():

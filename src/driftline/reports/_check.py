@@ -18,7 +18,9 @@ from driftline._clock import SystemClock, as_utc
 from driftline._draw import Shown, Table, View
 from driftline.errors import DriftlineError
 from driftline.monitor import Monitor
+from driftline.monitor._clients import Client, Clients
 from driftline.platform import PlatformClient, Retry
+from driftline.platform._calls import deployments
 from driftline.platform._setup import KEY_VARIABLE
 from driftline.records import AlertSink, Metric, MetricSink
 from driftline.retrain import RetrainPolicy
@@ -230,15 +232,36 @@ def _parts(monitor: Monitor) -> Iterator[Finding]:
 
 
 def _watched(area: str, monitor: Monitor) -> Iterator[Finding]:
-    platform: object = monitor.platform
-    look = getattr(platform, "deployment", None)
-    if platform is None:
+    clients = Clients(monitor.platform)
+    if not clients.given:
         yield Finding(area=area, what="platform", ok=None, told="none: all numbers come from you")
-    elif not callable(look) or inspect.iscoroutinefunction(look):
-        yield Finding(area=area, what="platform", ok=None, told=f"{platform!r} was not asked")
-    else:
-        for ref in monitor.deployments[:SHOWN]:
+        return
+    for owner in clients.owners or ("",):
+        yield _key(area, owner, clients.of(owner))
+    names = monitor.deployments
+    for ref in names[:SHOWN]:
+        look = getattr(clients.of(ref), "deployment", None)
+        if callable(look) and not clients.is_async:
             yield _tried(area, f"deployment {ref}", partial(_stands, look, ref))
+    if more := len(names[SHOWN:]):
+        yield Finding(area=area, what="deployments", ok=None, told=f"{more} more not looked at")
+    if not names:
+        told = "none is known; a Fleet lists them at its first run"
+        yield Finding(area=area, what="deployments", ok=None, told=told)
+
+
+def _key(area: str, owner: str, client: Client) -> Finding:
+    """Whether a key works, whoever is watched with it."""
+    what = f"platform {owner}".rstrip()
+    if not isinstance(client, PlatformClient):
+        return Finding(area=area, what=what, ok=None, told=f"{client!r} was not asked")
+    return _tried(area, what, partial(_lists, client, owner))
+
+
+def _lists(client: PlatformClient, owner: str) -> str:
+    whose = owner or client.owner()
+    client.request(deployments(whose, status=None, model=None))
+    return f"{client!r} lists the deployments of {whose}"
 
 
 def _stands(look: Callable[[str], object], ref: str) -> str:
