@@ -84,6 +84,9 @@ def to_the_end(local, store, folder, wire):
 def check_once(local, status):
     """The loop ended well, and made everything once."""
     starts = [call for call in local.calls if call.path == "/api/training/start"]
+    cancels = [
+        call for call in local.calls if (call.operation, call.status) == ("training-cancel", 200)
+    ]
     replaces = [
         call.path.rsplit("/", 1)[-1]
         for call in local.calls
@@ -93,7 +96,8 @@ def check_once(local, status):
 
     assert status.move is Move.DONE, str(status)
     assert 1 == len(local.dataset("frames").versions)
-    assert 1 == len([call for call in starts if call.status == 200])
+    # who dies before it knows the estimate leaves a training that the next one cancels
+    assert 1 == len([call for call in starts if call.status == 200]) - len(cancels)
     assert ["line-3-next", "line-3"] == replaces
     assert status.candidate == local.deployment("line-3").model
     assert len({image.name for image in images}) == len(images) == 2 + 8

@@ -21,6 +21,7 @@ from driftline.errors import (
 )
 from driftline.holdout import LabelledFrame, Truth
 from driftline.platform import TrainArgs
+from driftline.records import Remove
 from driftline.retrain import (
     Phase,
     PlatformBackend,
@@ -306,6 +307,32 @@ def test_budget_when_something_is_lost(tmp_path, broken, asks):
         assert TrainingStatus.FAILED is failed.status
         assert "not known to be within the budget" in failed.error
         assert not made._platform.training.status("vision/retrain-k-1").status.active
+
+
+class Late(httpx.Client):
+    """HTTP on which a training ends just before it would be cancelled."""
+
+    def send(self, request, **options):
+        if request.method == "DELETE":
+            self.clock.advance(timedelta(hours=9))
+        return super().send(request, **options)
+
+
+def test_end_before_the_cancel(tmp_path):
+    """A training that ends while it would be cancelled is not given up: it is paid for."""
+    with backend(epoch_seconds=3600) as (local, made):
+        asked = request(frozen(local, made, "k", labelled(tmp_path, 3), []))
+        run = made.train("k-1", asked)
+        made._store.write([Remove(space="retrain/training", key=run.ref)])
+        with (
+            Late() as wire,
+            client(local.url, local.api_key, clock=local.clock, http_client=wire) as platform,
+        ):
+            wire.clock = local.clock
+            late = make(platform)
+
+            assert TrainingStatus.RUNNING is late.progress(run).status
+            assert TrainingStatus.FINISHED is late.progress(run).status
 
 
 def test_dataset_that_changed(tmp_path):

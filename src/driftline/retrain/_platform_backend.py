@@ -299,8 +299,9 @@ class PlatformBackend:
             return TrainingProgress(status=TrainingStatus.FAILED, error="no training is there")
         status = _STATUS.get(job.status, TrainingStatus.RUNNING)
         error = self._wrong(run.ref, status)
-        if error:
-            self._stop(run.ref)
+        if error and job.status.active and not self._stop(run.ref):
+            error = ""  # it ended meanwhile: how, the next call sees
+        elif error:
             status, error = TrainingStatus.FAILED, f"{error} {job.error}".strip()
         return TrainingProgress(
             status=status,
@@ -334,13 +335,16 @@ class PlatformBackend:
         """Stop the training of the key, if it is under way."""
         self._stop(self._ref(key))
 
-    def _stop(self, ref: str) -> None:
+    def _stop(self, ref: str) -> bool:
+        """Whether a training was under way, and is stopped by this call."""
         try:
             job = self._platform.training.status(ref)
-            if job is not None and job.status.active:
-                self._platform.training.cancel(ref)
+            if job is None or not job.status.active:
+                return False
+            self._platform.training.cancel(ref)
         except (NotFound, Conflict):  # it was never started, or ended meanwhile
-            return
+            return False
+        return True
 
     # --- the models ---------------------------------------------------------------------------
 
