@@ -97,18 +97,18 @@ FROM ({self._binned()}) AS binned WHERE bin = {CLOSE} GROUP BY {box}"""
             else ("", "")
         )
         zero, most = self.double(0.0), self.double(LARGEST_PX)
-        area = f"w > {zero} AND w <= {most} AND h > {zero} AND h <= {most}"
+        area = f"w > {zero} AND w <= {most} AND h > {zero} AND h <= {most}{self.no_nan('w', 'h')}"
         anchor, period = self.double(float(self.anchor)), self.double(float(self.period))
         return f"""
 SELECT cam, taken, fid, cls, conf, xa, ya, xb, yb, w, h,
 {self.whole(f"(taken - {anchor}) / {period}")} AS period,
 CASE WHEN {area} THEN 1 ELSE 0 END AS good,
 CASE WHEN conf IS NULL THEN {CLOSE}
-WHEN conf >= {zero} AND conf <= {self.double(1.0)} THEN
+WHEN conf >= {zero} AND conf <= {self.double(1.0)}{self.no_nan("conf")} THEN
 CASE WHEN -{most} <= xa AND xa <= xb AND xb <= {most}
-AND -{most} <= ya AND ya <= yb AND yb <= {most} THEN
+AND -{most} <= ya AND ya <= yb AND yb <= {most}{self.no_nan("xa", "ya", "xb", "yb")} THEN
 CASE WHEN xb >= {zero} AND yb >= {zero} AND xa <= w AND ya <= h AND {area} THEN
-CASE WHEN cls >= 0 AND cls < {CLASSES} THEN 0 ELSE 4 END
+CASE WHEN cls >= 0 AND cls < {CLASSES}{self.no_nan(self.double("cls"))} THEN 0 ELSE 4 END
 ELSE 3 END ELSE 2 END ELSE 1 END AS fault
 FROM (
 SELECT {c.camera} AS cam, {self.double(self.words.micros.format(c.timestamp))} AS taken,
@@ -192,6 +192,12 @@ WHERE k = {FRAMES} OR (good = 1 AND (k = {PER_FRAME} OR boxes > 0))"""
         power = denominator.bit_length() - 1
         parts = [2 ** (power // 2), 2 ** (power - power // 2)] if power else []
         return f"({' / '.join(self.double(str(n)) for n in (numerator, *parts))})"
+
+    def no_nan(self, *doubles: str) -> str:
+        """And none of them is nan; nothing where the comparisons before it have found that out."""
+        if not self.words.nan:
+            return ""
+        return "".join(f" AND NOT {self.words.nan.format(double)}" for double in doubles)
 
     def whole(self, text: str) -> str:
         """The whole number below a double."""
