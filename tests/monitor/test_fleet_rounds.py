@@ -241,10 +241,57 @@ def test_nobody_waits_for_ever(clock):
     often = Counter()
     for run in range(40):
         clock.advance(5 * MINUTE)
+        book.meet(names, clock.now())
         asked = by_urgency(names, book, clock.now())[:6]
         for name in asked:
             book.page(name).asked = micros(clock.now())
-        if run >= 5:  # everybody is new at first, and new ones come before all
+        if run >= 5:  # everybody is new at first
             often.update(asked)
     assert set(names) == set(often)
     assert min(often[name] for name in sick) >= 2 * max(often[n] for n in set(names) - sick)
+
+
+def test_new_ones_behind_what_fires(make, clock):
+    """What fires is asked first, then who is new, then who is calm."""
+    table = Table(clock, [f"acme/line-{i}" for i in range(6)])
+    plain = table.metrics
+
+    def metrics(deployment, /, window="1h"):
+        table.p95 = lambda _: 400.0 if deployment in {"acme/line-1", "acme/line-2"} else 100.0
+        return plain(deployment, window=window)
+
+    table.metrics = metrics
+    names = [f"acme/line-{i}" for i in range(4)]
+    how = {"platform": table, "rules": [latency()], "workers": 1, "log_lines": 0}
+    make(deployments=names, **how).run_once()
+    clock.advance(5 * MINUTE)
+    table.asked.clear()
+    make(deployments=[*names, "acme/line-4", "acme/line-5"], **how).run_once()
+    assert [1, 2, 4, 5, 0, 3] == [int(name[-1]) for _, name, _ in table.asked]
+
+
+def test_new_ones_are_asked_in_the_end(make, clock):
+    """Where everything known fires and takes all the time, a new one is reached all the same."""
+    names = [f"acme/line-{i}" for i in range(5)]
+
+    class Ending(Counted):
+        calls_per_minute = 3
+
+        def metrics(self, deployment, /, window="1h"):
+            if len(self.asked) >= 2:  # time for two a run, and what is on its way
+                threading.Event().wait(0.25)
+            return super().metrics(deployment, window=window)
+
+    budget = Budget(total=timedelta(seconds=0.4), delivery=timedelta(seconds=0.2))
+    seen = set()
+    for _ in range(9):
+        table = Ending(clock, names)
+        table.bad_between(-60, 6000)
+        run = make(
+            platform=table, deployments=names, rules=[latency()], workers=1, log_lines=0,
+            forward=False, cadence=CADENCE, budget=budget,
+        ).run_once()  # fmt: skip
+        assert run.unreached
+        seen |= {name for _, name, _ in table.asked}
+        clock.advance(CADENCE)
+    assert set(names) == seen

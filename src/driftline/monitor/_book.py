@@ -27,6 +27,7 @@ class Page:
         missed: how many runs in a row it was not to be found.
         missed_at: when last.
         asked: when the platform was last asked about it.
+        since: until then, from when on it counts as waiting.
     """
 
     states: dict[Place, State] = field(factory=dict)
@@ -34,6 +35,12 @@ class Page:
     missed: int = 0
     missed_at: int = 0
     asked: int = 0
+    since: int = 0
+
+    @property
+    def waits_from(self) -> int:
+        """From when on it waits to be asked; 0 when nobody has met it."""
+        return self.asked or self.since
 
     @property
     def urgent(self) -> bool:
@@ -47,7 +54,8 @@ class Page:
             labels = json.dumps(dict(subject.labels)) if subject.labels else ""
             rules.setdefault(rule, {})[labels] = state.to_json()
         missed = [self.missed, self.missed_at]
-        return {"rules": rules, "f": self.forwarded, "m": missed, "a": self.asked}
+        value = {"rules": rules, "f": self.forwarded, "m": missed, "a": self.asked}
+        return value if self.asked else value | {"s": self.since}
 
     @classmethod
     def from_json(cls, deployment: str, value: Mapping[str, Any]) -> Page:
@@ -65,6 +73,7 @@ class Page:
             missed=missed,
             missed_at=missed_at,
             asked=value.get("a", 0),
+            since=value.get("s", 0),
         )
 
 
@@ -111,6 +120,18 @@ class Book:
         """The page of a deployment, blank when there is none yet."""
         return self.pages.setdefault(deployment, Page())
 
+    def meet(self, deployments: Iterable[str], now: datetime) -> None:
+        """Note from when on new ones wait: a moment longer than whoever was asked longest ago.
+
+        So they come before all that is calm and behind what fires. It is remembered, so that they
+        are asked in the end even where time does not suffice for what fires.
+        """
+        pages = [self.page(deployment) for deployment in deployments]
+        since = min((page.asked for page in pages if page.asked), default=micros(now)) - 1
+        for page in pages:
+            if not page.waits_from:
+                page.since = since
+
     def take(self, found: Findings) -> None:
         """Take over the states of a run."""
         for place, state in found.states.items():
@@ -142,7 +163,7 @@ class Book:
         gone = {
             deployment
             for deployment, page in self.pages.items()
-            if 0 < page.asked < old and deployment not in watched
+            if 0 < page.waits_from < old and deployment not in watched
         }
         return [
             *(

@@ -89,12 +89,12 @@ suffices for all, nobody waits for ever."""
 
 
 def by_urgency(deployments: Iterable[str], book: Book, now: datetime) -> list[str]:
-    """Deployments, whoever waits most urgently first; new ones have waited longest of all."""
+    """Deployments that the book has met, whoever waits most urgently first."""
     at = micros(now)
 
     def waited(deployment: str) -> int:
-        page = book.pages.get(deployment, _BLANK)
-        return (at - page.asked) * (URGENCY if page.urgent else 1)
+        page = book.page(deployment)
+        return (at - page.waits_from) * (URGENCY if page.urgent else 1)
 
     return sorted(deployments, key=waited, reverse=True)
 
@@ -224,9 +224,6 @@ def some(deployments: Iterable[str]) -> str:
     """
     names = sorted(set(deployments))
     return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")  # noqa: PLR2004 - enough to recognise
-
-
-_BLANK: Final = Page()
 
 
 def _count_missing(found: Gathered, answers: Sequence[Answer], book: Book, now: int) -> None:

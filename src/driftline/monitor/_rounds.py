@@ -78,6 +78,7 @@ def rounds(
             break
         this = Round(
             asks=choice.asks,
+            waiting=tuple(dict.fromkeys(ask.deployment for ask in choice.waiting)),
             watched=choice.watched,
             resting=roster.resting,
             first=not reports,
@@ -148,6 +149,7 @@ def _due(book: Book, deployment: str, since: int | None) -> bool:
 def _asks(parts: Parts, waiting: Collection[str], book: Book, now: datetime) -> list[Ask]:
     if not parts.clients.given:
         return []
+    book.meet(waiting, now)
     ordered = by_urgency(waiting, book, now)
     return questions(parts.rules, ordered, book, now, numbers=parts.forward)
 

@@ -90,6 +90,7 @@ class Round:
 
     Attributes:
         asks: what is asked.
+        waiting: who is due to be asked, in this round or later.
         watched: everybody who is watched, asked in this round or not.
         resting: of these, who need not have metrics.
         first: whether it is the run's first one, to which belongs what is done once.
@@ -100,6 +101,7 @@ class Round:
     """
 
     asks: Sequence[Ask]
+    waiting: Sequence[str]
     watched: frozenset[str]
     resting: frozenset[str]
     first: bool
@@ -128,6 +130,7 @@ def tick(
         answers = yield this.asks
     if keep.secure():
         book = Book.load(parts.store, parts.space)
+        book.meet(this.waiting, now)
     kept = f"{parts.space}/samples"
     intake = Intake.load(kept, parts.store.scan(kept))
     gathered = gather(answers, parts.rules, book, now, this.resting)
