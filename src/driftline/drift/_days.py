@@ -49,7 +49,10 @@ def complete_days(profile: Profile, until: datetime | None) -> list[datetime]:
     last = as_datetime(profile.periods[-1]) + profile.period if until is None else until
     offset = np.timedelta64(profile.calendar.utc_offset, "us")
     days = np.unique((profile.periods + offset).astype("datetime64[D]"))
-    ends = [as_datetime((d + 1).astype("datetime64[us]") - offset) for d in days]
+    ends = [
+        as_datetime(end)
+        for end in (days + np.timedelta64(1, "D")).astype("datetime64[us]") - offset
+    ]
     return [end for end in ends if end <= last]
 
 
