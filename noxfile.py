@@ -93,6 +93,13 @@ def tests(session: nox.Session) -> None:
     session.run("coverage", "report", "--skip-covered", "--format=total")
 
 
+@nox.session(python=["3.11", "3.12", "3.13"])
+def versions(session: nox.Session) -> None:
+    """The same tests with each Python and the newest of everything that it can have."""
+    _install(session, "tests")
+    session.run("pytest", "--numprocesses=auto", "--dist=loadfile", *session.posargs)
+
+
 @nox.session
 def tests_yolo(session: nox.Session) -> None:
     """What needs torch and ultralytics, installed as users get them."""
