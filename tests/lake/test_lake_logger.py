@@ -1,5 +1,6 @@
 """The logger: whole files, bounded memory, true names, and silence about credentials."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -379,6 +380,44 @@ def test_bad_settings(tmp_path):
     log.close()
     with pytest.raises(InputError, match="closed"):
         log.observe(found(1), camera="a", at=WHEN)
+
+
+FORKS = """
+import os, sys
+from datetime import datetime, timedelta, timezone
+from driftline import Detections
+from driftline.lake import DetectionLogger
+found = Detections(xyxy=[[1, 1, 50, 60]], confidence=[0.5], class_id=[0], image_size=(100, 100))
+at = datetime(2026, 11, 2, tzinfo=timezone.utc)
+log = DetectionLogger(sys.argv[1])
+log.observe(found, camera="parent", at=at)
+children = []
+with log._lock, log._writing:  # another thread of the parent may hold them just now
+    for _ in range(2):
+        child = os.fork()
+        if not child:
+            for i in range(10):
+                log.observe(found, camera="child", at=at + timedelta(seconds=i))
+            log.close()
+            os._exit(0)
+        children.append(child)
+ended = [os.waitpid(child, 0)[1] for child in children]
+log.close()
+sys.exit(max(ended))
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+def test_forked(tmp_path):
+    """Processes forked with a logger, as by gunicorn --preload, write beside one another.
+
+    What waited at the fork is written once, by the parent; a lock held then holds up no child.
+    """
+    subprocess.run([sys.executable, "-c", FORKS, str(tmp_path)], check=True, timeout=60)
+    profile = profile_from_log(tmp_path, threads=1)
+
+    assert ["child", "parent"] == list(profile.cameras)
+    assert [[20, 1]] == profile.frames_by_block().tolist()
 
 
 def test_no_thread(tmp_path):

@@ -8,6 +8,7 @@ import json
 import os
 import threading
 import uuid
+import weakref
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -51,9 +52,10 @@ class DetectionLogger:
     It may be shared between threads and starts none of its own: the call that fills the buffer
     writes it. Files lie in ``day=2026-11-02/cam=line-3/`` under the folder (the day is UTC, the name
     percent-encoded; the true name is the column ``camera``). A file is there whole or not at all: on
-    disk it is written beside and renamed, an object store takes it in one put. A process that dies
-    loses what was observed since the last write, at most `max_rows` rows or `max_age`, and nothing
-    else.
+    disk it is written beside and renamed, an object store takes it in one put. A forked process goes
+    on with an empty buffer and file names of its own; the parent writes what waited. A process that
+    dies loses what was observed since the last write, at most `max_rows` rows or `max_age`, and
+    nothing else.
 
     Args:
         folder: a path, or a URL of fsspec (``s3://…``, ``gs://…``, ``memory://…``).
@@ -87,6 +89,12 @@ class DetectionLogger:
         self._max_rows, self._max_age = max_rows, max_age.total_seconds()
         self._clock = as_clock(clock)
         self._context = context or Context()
+        self._closed = False
+        self._begin()
+        _LOGGERS.add(self)
+
+    def _begin(self) -> None:
+        """Nothing waits, no lock is held, and no other process writes under this name."""
         self._lock = threading.Lock()  # around the buffer, for a moment
         self._writing = threading.Lock()  # around a write: whoever fills the next buffer waits here
         self._frames: list[_Frame] = []
@@ -95,7 +103,6 @@ class DetectionLogger:
         self._id = uuid.uuid4().hex[:12]
         self._numbers = itertools.count(1)
         self._batch = 0
-        self._closed = False
 
     def observe(
         self, detections: Detections, *, camera: str, at: datetime, frame_id: str | None = None
@@ -225,6 +232,19 @@ class DetectionLogger:
             return
         msg = f"a part of the log cannot be written to {place}: {said}; its rows are kept"
         raise StoreError(msg)
+
+
+_LOGGERS: weakref.WeakSet[DetectionLogger] = weakref.WeakSet()
+
+
+def _forked() -> None:
+    """In a child: what its loggers have of the parent's is the parent's to write."""
+    for logger in _LOGGERS:
+        logger._begin()  # noqa: SLF001  its own module
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows, which does not fork
+    os.register_at_fork(after_in_child=_forked)
 
 
 def _writable(text: str, name: str) -> str:
