@@ -67,6 +67,14 @@ def test_files_and_objects_give_the_same_profile(tmp_path):
     assert from_files == from_coco({**dataset, "annotations": results})
 
 
+def test_a_byte_order_mark_as_windows_writes_it_is_no_content(tmp_path):
+    dataset, results = week()
+    for name, content in (("images.json", dataset), ("results.json", results)):
+        (tmp_path / name).write_text(json.dumps(content), encoding="utf-8-sig")
+    from_files = from_coco(tmp_path / "images.json", tmp_path / "results.json")
+    assert from_files == from_coco(dataset, results)
+
+
 def test_cameras_and_times_come_from_wherever_the_user_keeps_them():
     dataset, results = week()
     profile = from_coco(
@@ -103,6 +111,7 @@ def test_labels_count_with_a_confidence_of_their_own_and_crowds_do_not():
         (lambda d, r: d["images"][1].update(id="frame-0"), UnreadableData, "share an id"),
         (lambda d, r: d.pop("images"), UnreadableData, "'images' is no list"),
         (lambda d, r: r[0].update(image_id="frame-x"), InputError, "frame-x.*not among the 40"),
+        (lambda d, r: r[2].pop("image_id"), UnreadableData, "box 2 has no image_id"),
         (lambda d, r: r[0].pop("bbox"), InputError, "neither bbox nor polygons"),
         (
             lambda d, r: r[0].update(bbox=[1, 2, 3]),

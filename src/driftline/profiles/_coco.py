@@ -121,6 +121,9 @@ def _frames(images: Rows, rows: Rows) -> list[int]:
     if len(number) < len(images):
         msg = f"{len(images) - len(number)} images share an id with another: give each its own"
         raise UnreadableData(msg)
+    if lost := [index for index, row in enumerate(rows) if "image_id" not in row]:
+        msg = f"box {lost[0]} has no image_id (nor have {len(lost) - 1} more): say which image it is of"
+        raise UnreadableData(msg)
     try:
         return [number[row["image_id"]] for row in rows]
     except KeyError as exc:
@@ -161,7 +164,7 @@ def _read(given: Json) -> object:
     if not isinstance(given, str | os.PathLike):
         return given
     try:
-        with open(given, encoding="utf-8") as file:  # noqa: PTH123 - str and PathLike alike
+        with open(given, encoding="utf-8-sig") as file:  # noqa: PTH123 - str and PathLike alike
             text = file.read(MAX_BYTES + 1)
     except OSError as exc:
         msg = f"cannot read {os.fspath(given)!r}: {exc.strerror}"
