@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
+from fsspec.registry import known_implementations
 
 from driftline import Detections, ProfileBuilder
 from driftline.errors import ContextMismatch, InputError, StoreError, UnreadableData
@@ -273,6 +274,19 @@ def test_secrets_in_urls():
         profile_from_log("nosuch://user:hunter2hunter2@host/log?sig=hunter3hunter3")
 
     assert "hunter" not in str(caught.value)
+
+
+def test_store_package_missing():
+    """Where fsspec lacks the package of a store, its word on which is passed on, without secrets."""
+    lacking = {"class": "no_such_package.Store", "err": "Install no-such-package for secret-key"}
+    known_implementations["lacking"] = lacking
+    try:
+        with pytest.raises(InputError, match=r"lacking://logs.*Install no-such-package") as caught:
+            DetectionLogger("lacking://logs", storage_options={"key": "secret-key"})
+    finally:
+        del known_implementations["lacking"]
+
+    assert "secret-key" not in str(caught.value)
 
 
 def test_contexts_do_not_mix(tmp_path):

@@ -43,8 +43,8 @@ class Location:
         """From what the user says.
 
         Raises:
-            InputError: fsspec knows no such place.
-            MissingExtra: fsspec, or its package for this store, is not installed.
+            InputError: fsspec knows no such place, or lacks the package for it, which it names.
+            MissingExtra: fsspec is not installed.
         """
         text = os.fspath(place)
         if "://" not in text:
@@ -53,12 +53,11 @@ class Location:
         hidden = cls(path=text, secrets=secrets)
         try:
             import fsspec  # noqa: PLC0415  only object stores need it
-
-            filesystem, path = fsspec.url_to_fs(text, **(storage_options or {}))
         except ImportError as exc:
             extra = "lake"
-            package = exc.name or "fsspec"
-            raise MissingExtra(extra, needed_for=str(hidden), package=package) from exc
+            raise MissingExtra(extra, needed_for=str(hidden), package="fsspec") from exc
+        try:
+            filesystem, path = fsspec.url_to_fs(text, **(storage_options or {}))
         except Exception as exc:  # noqa: BLE001  each store has errors of its own, some with keys in them
             said = hidden.redacted(f"{type(exc).__name__}: {exc}")
         else:
