@@ -322,7 +322,7 @@ class RetrainLoop:
         after = state.learned(**answer.facts).to(
             to, answer.said, step=step, now=now, reasons=answer.reasons
         )
-        if to is Move.START and state.move is Move.TRAIN:  # another attempt wants another yes
+        if to is Move.FREEZE and state.move is Move.TRAIN:  # another attempt wants another yes
             approved = {gate: by for gate, by in state.approved.items() if gate != "money"}
             after = evolve(after, attempt=state.attempt + 1, approved=approved)
         try:

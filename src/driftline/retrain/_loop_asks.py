@@ -32,7 +32,7 @@ def for_money(parts: Parts, state: State) -> Ask | None:
     if cost is None and state.attempt == 1:
         return None
     what = f"train {request.base} for {request.args.epochs} epochs on {request.dataset}"
-    again = "" if state.attempt == 1 else f", attempt {state.attempt}"
+    again = f", attempt {state.attempt} after: {state.facts['ended']}" if state.attempt > 1 else ""
     price = "no money" if cost is None else cost.said
     most = None if cost is None else cost.most_cents
     return Ask(gate="money", name=parts.name, said=f"{what}{again}: {price}", most_cents=most)

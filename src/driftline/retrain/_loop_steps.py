@@ -181,7 +181,10 @@ def train(parts: Parts, state: State) -> Answer:
         return Wait(str(progress))
     if progress.status is TrainingStatus.FINISHED:
         return Done(said=f"{progress.model} was trained", facts={"candidate": progress.model})
-    return Done(said=f"the training ended: {progress}", to=Move.START)
+    # Frozen anew: it may have ended because the dataset is another than the one that was frozen.
+    return Done(
+        said=f"the training ended: {progress}", to=Move.FREEZE, facts={"ended": str(progress)}
+    )
 
 
 # --- 5 validate -------------------------------------------------------------------------------
