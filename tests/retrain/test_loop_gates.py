@@ -6,8 +6,8 @@ from hashlib import sha256
 
 import pytest
 from attrs import evolve
-from loop_kit import DECISION, MAIN, NAMES, OLD, START, png
-from loop_signs import Callers, asking, drive, small_retraining
+from loop_kit import DATASET, DECISION, MAIN, NAMES, OLD, START, png
+from loop_signs import Callers, asking, client, drive, small_retraining
 
 from driftline.errors import (
     ConfigError,
@@ -174,6 +174,26 @@ def test_training_that_failed(tmp_path):
 
         assert "CUDA out of memory" in str(again)
         assert "money" not in again.approved
+        assert trained.candidate.endswith("-2")
+
+
+def test_dataset_that_was_changed_after_the_yes(tmp_path):
+    """What was approved is not trained; the next question is about the dataset as it is now."""
+    with small_retraining(tmp_path) as (local, loop, signs):
+        loop.open(DECISION)
+        asked = drive(loop, local, signs, until=asking("money"))
+        with client(local.url, local.api_key, clock=local.clock) as platform:
+            image = next(iter(platform.datasets.images(DATASET)))
+            platform.datasets.save_labels(image, ())
+        loop.approve("money", by="Ana")
+        again = drive(
+            loop, local, signs, until=lambda s: s.asks is not None and "attempt 2" in s.asks.said
+        )
+        trained = drive(loop, local, signs, until=lambda s: s.move is Move.VALIDATE)
+
+        assert "version 1:" in asked.asks.said
+        assert "version 1:" not in again.asks.said
+        assert "was changed" in again.asks.said
         assert trained.candidate.endswith("-2")
 
 
