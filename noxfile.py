@@ -3,6 +3,7 @@
 import os
 import shutil
 import sys
+import tempfile
 from pathlib import Path
 
 import nox
@@ -177,6 +178,30 @@ def build(session: nox.Session) -> None:
     wheel = max((ROOT / "dist").glob("*.whl"))
     session.install("--quiet", "--force-reinstall", str(wheel))
     session.run("python", "-I", "-c", "import driftline; print(driftline.__version__)")
+
+
+@nox.session
+def sbom(session: nox.Session) -> None:
+    """Write the bill of materials of a plain install, CycloneDX JSON, for the release."""
+    session.install("--quiet", ".")
+    made = session.run("python", "-c", "import sys; print(sys.executable)", silent=True)
+    assert isinstance(made, str)
+    with tempfile.TemporaryDirectory() as folder:  # the tool is no material of ours
+        session.run("python", "-m", "venv", folder, silent=True)
+        session.run(
+            f"{folder}/bin/python",
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "cyclonedx-bom",
+            external=True,
+        )
+        session.run(
+            *(f"{folder}/bin/cyclonedx-py", "environment", "--pyproject", "pyproject.toml"),
+            *("--of", "JSON", "-o", "dist/driftline.cdx.json", made.strip()),
+            external=True,
+        )
 
 
 if __name__ == "__main__":
