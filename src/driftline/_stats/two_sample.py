@@ -174,7 +174,7 @@ def ks_of_values(reference: FloatArray, current: FloatArray) -> tuple[float, flo
     Both sides are counted in equal bins first. By the bounds of `ks_from_counts` only the few
     bins around the largest differences can hold it: their values alone are sorted. The shares
     are divided and subtracted as scipy does it, and the first of equals is taken in its order,
-    so that the numbers are the same to the last bit.
+    so that the numbers are those of scipy 1.17 to the last bit.
 
     Args:
         reference: ``(n,)`` finite.
