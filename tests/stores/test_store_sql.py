@@ -15,6 +15,7 @@ import pytest
 from driftline.errors import InputError, MissingExtra, StoreBusy, StoreConflict, StoreError
 from driftline.records import Append, Enqueue, Put
 from driftline.stores import SqlStore
+from driftline.stores import _dialects as dialects
 from driftline.stores import _migrations as migrations
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -137,6 +138,30 @@ class TestMigrations:
             thread.join()
         with SqlStore(url) as store:
             assert ([], 6) == (errors, len(store.scan("a")))
+
+    def test_a_file_in_use_is_waited_for(self, tmp_path):
+        """A file that another program reads is opened when that is done; SQLite would not wait."""
+        path = tmp_path / "d.db"
+        other = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        other.execute("CREATE TABLE x (y)")
+        other.execute("BEGIN")
+        other.execute("SELECT * FROM x").fetchall()
+        done = threading.Timer(0.3, other.execute, ["COMMIT"])
+        done.start()
+        with SqlStore(f"sqlite:///{path}") as store:
+            store.write([Put(space="a", key="k", value={})])
+        done.join()
+        other.close()
+
+    def test_a_file_in_use_for_too_long(self, tmp_path, monkeypatch):
+        """A file that another program does not let go of is a store error."""
+        monkeypatch.setattr(dialects, "_LOCK_SECONDS", 0.1)
+        path = tmp_path / "d.db"
+        other = sqlite3.connect(path, isolation_level=None)
+        other.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(StoreError, match="locked"):
+            SqlStore(f"sqlite:///{path}").get("a", "k")
+        other.close()
 
 
 class TestSharing:

@@ -6,17 +6,22 @@ PostgreSQL is an extra and is imported when a connection is opened.
 
 from __future__ import annotations
 
+import random
 import re
 import sqlite3
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Final, Protocol, TypeAlias
 
+from driftline._clock import SystemClock
 from driftline._secret import MASK
 from driftline.errors import MissingExtra
 
 Row: TypeAlias = tuple[Any, ...]
 Values: TypeAlias = Mapping[str, Any]
+
+_LOCK_SECONDS: Final = 30.0
+"""How long a lock that another holds is waited for, in both dialects, before it is an error."""
 
 
 class Connection(Protocol):
@@ -75,11 +80,15 @@ class Sqlite:
 class _SqliteConnection:
     def __init__(self, path: str) -> None:
         self._raw = sqlite3.connect(
-            path, timeout=30.0, isolation_level=None, check_same_thread=False
+            path, timeout=_LOCK_SECONDS, isolation_level=None, check_same_thread=False
         )
-        # WAL: readers do not wait for the writer. FULL: what is committed survives a power cut.
-        self._raw.execute("PRAGMA journal_mode=WAL")
-        self._raw.execute("PRAGMA synchronous=FULL")
+        try:
+            _write_ahead(self._raw)
+            # FULL: what is committed survives a power cut.
+            self._raw.execute("PRAGMA synchronous=FULL")
+        except BaseException:
+            self._raw.close()
+            raise
 
     def rows(self, statement: str, values: Values) -> Sequence[Row]:
         return self._raw.execute(statement, values).fetchall()
@@ -107,6 +116,26 @@ class _SqliteConnection:
 
     def close(self) -> None:
         self._raw.close()
+
+
+def _write_ahead(raw: sqlite3.Connection) -> None:
+    """Have a write-ahead log, so that readers do not wait for the writer.
+
+    The switch needs the file for itself, and SQLite's own time-out does not wait for that: two
+    that open a new file at once would each hold what the other waits for, so one is told "locked"
+    at once. The file remembers the switch, hence only a new one has it to wait for.
+    """
+    watch = SystemClock()
+    deadline = watch.monotonic() + _LOCK_SECONDS
+    while True:
+        try:
+            raw.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError as exc:
+            if exc.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or watch.monotonic() > deadline:
+                raise
+            watch.sleep(random.uniform(0.001, 0.02))  # noqa: S311 - no secret; parts the waiters
+        else:
+            return
 
 
 class Postgres:
@@ -155,7 +184,7 @@ class _PostgresConnection:
         self._raw = _psycopg().connect(
             url, autocommit=True, connect_timeout=10, tcp_user_timeout=30_000, **gone
         )
-        self._raw.execute("SET lock_timeout = '30s'")
+        self._raw.execute(f"SET lock_timeout = '{_LOCK_SECONDS:.0f}s'")
 
     def rows(self, statement: str, values: Values) -> Sequence[Row]:
         found: Sequence[Row] = self._raw.execute(_translated(statement), values).fetchall()
