@@ -152,6 +152,29 @@ class Core:
             problems = exc.problems
         raise unreadable(call, reply, problems)
 
+    def watched(
+        self,
+        call: Call,
+        decode: Callable[[Node], T],
+        patience: Patience,
+        ended: Callable[[T], bool],
+    ) -> Flow[T]:
+        """The first answer that `ended` takes, asked for until patience is at its end.
+
+        Raises:
+            TransitionFailed: it took too long.
+        """
+        seen: T | None = None
+        while True:
+            trouble: PlatformError | None = None
+            try:
+                seen = yield from self.ask(call, decode)
+                if ended(seen):
+                    return seen
+            except (PlatformBroken, Unreachable, RateLimited) as exc:
+                trouble = exc  # the work outlives a bad minute of the Platform's
+            call = evolve(call, after_seconds=patience.pause_seconds(seen, trouble))
+
     # --- where a deployment is --------------------------------------------------------------
 
     def owner(self) -> Flow[str]:
@@ -392,18 +415,13 @@ class Core:
     def _watched(self, address: Address, watch: Watch, ending: Ending) -> Flow[Deployment]:
         call = _calls.deployment(address)
         missed = f"it did not get to {watch.goal}"
-        clock = self._settings.clock
-        patience = Patience(str(address), ending, clock=clock, missed=missed, path=call.path)
-        seen: Deployment | None = None
-        while True:
-            trouble: PlatformError | None = None
-            try:
-                seen = yield from self.ask(call, _decode.deployment_detail)
-                if watch.ended(seen, patience.elapsed):
-                    return seen
-            except (PlatformBroken, Unreachable, RateLimited) as exc:
-                trouble = exc  # a rollout outlives a bad minute of the Platform's
-            call = evolve(call, after_seconds=patience.pause_seconds(seen, trouble))
+        patience = Patience(str(address), ending, clock=self.clock, missed=missed, path=call.path)
+        return self.watched(
+            call,
+            _decode.deployment_detail,
+            patience,
+            lambda seen: watch.ended(seen, patience.elapsed),
+        )
 
 
 def _own_url(body: Node) -> str | None:

@@ -11,13 +11,12 @@ from attrs import evolve
 
 from driftline._checks import refuse_number
 from driftline._retry import Retry
-from driftline._wire import Call, Flow
+from driftline._wire import Flow
 from driftline.errors import (
     Conflict,
     InputError,
     PlatformBroken,
     PlatformError,
-    RateLimited,
     RefusedInput,
     TransitionFailed,
     Unreachable,
@@ -51,7 +50,6 @@ from driftline.platform._models import (
     ModelStatus,
     parse_model_ref,
 )
-from driftline.platform._reading import Node
 from driftline.platform._training import TrainArgs, TrainingJob, TrainingStart
 from driftline.platform._transition import UNMOVED, Ending
 from driftline.platform._uploads import DatasetUpload, Package, UploadStage, resumable
@@ -146,32 +144,13 @@ class Learning:
             TransitionFailed: its processing failed, or took too long.
         """
         patience = Patience(f"dataset {address}", ending, clock=self._clock)
-        seen = yield from self.watched(
+        seen = yield from self.core.watched(
             _calls.dataset(address), _decode.dataset, patience, lambda row: done(row, patience)
         )
         if seen.status is DatasetStatus.FAILED:
             why = seen.processing_error or "no reason was given"
             raise patience.failed(why)
         return seen
-
-    def watched(
-        self,
-        call: Call,
-        decode: Callable[[Node], T],
-        patience: Patience,
-        ended: Callable[[T], bool],
-    ) -> Flow[T]:
-        """The first answer that `ended` takes, asked for until patience is at its end."""
-        seen: T | None = None
-        while True:
-            trouble: PlatformError | None = None
-            try:
-                seen = yield from self.core.ask(call, decode)
-                if ended(seen):
-                    return seen
-            except (PlatformBroken, Unreachable, RateLimited) as exc:
-                trouble = exc  # the work outlives a bad minute of the Platform's
-            call = evolve(call, after_seconds=patience.pause_seconds(seen, trouble))
 
     def freeze(self, ref: DatasetRef, description: str) -> Flow[DatasetVersion]:
         """Freeze the present state."""
@@ -266,7 +245,7 @@ class Learning:
         address = yield from self.dataset_address(ref)
         patience = Patience(f"batch on {address}", ending, clock=self._clock)
         call = _calls.batch(address)
-        run = yield from self.watched(
+        run = yield from self.core.watched(
             call, _decode.batch, patience, lambda seen: seen is None or not seen.active
         )
         if run is None or run.failed or run.stopped:
@@ -433,7 +412,7 @@ class Learning:
         """The training once it is completed."""
         address = yield from self.model_address(ref)
         patience = Patience(f"training of {address}", ending, clock=self._clock)
-        job = yield from self.watched(
+        job = yield from self.core.watched(
             _calls.training(address),
             _decode.training,
             patience,
@@ -551,7 +530,7 @@ class _Upload:
         # One ingest at a time: a second is a conflict, so an earlier one is waited for.
         patience = Patience(f"dataset {self._address}", ending, clock=self._core.clock)
         look = _calls.dataset(self._address)
-        before = yield from self._learning.watched(look, _decode.dataset, patience, _done)
+        before = yield from self._core.watched(look, _decode.dataset, patience, _done)
         call = _calls.ingest(
             self._address, record.session_id, split=record.split, conflict=self._conflict
         )
