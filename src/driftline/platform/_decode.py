@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from types import MappingProxyType
-from typing import Final, TypeVar
+from typing import Final
 
 from attrs import frozen
 
@@ -34,7 +34,6 @@ from driftline.platform._prediction import ClassScore, Frame, Prediction
 from driftline.platform._reading import Node, UnreadableError, one_line, parse, read
 from driftline.records import Context, Detections, Metric, Series
 
-T = TypeVar("T")
 Box = tuple[float, float, float, float]
 
 
@@ -113,18 +112,18 @@ def deployment(row: Node) -> Deployment:
         slug=row["deployment"].text(),
         name=row["name"].text(),
         status=row["status"].choice(DeploymentStatus),
-        status_message=_text(row, "statusMessage") or "",
+        status_message=row.optional_text("statusMessage") or "",
         region=row["region"].text(),
         resources=_resources(row["resources"]),
-        project=_text(row, "project"),
-        model=_text(row, "model"),
-        task=_text(row, "task"),
-        service_url=_text(row, "serviceUrl"),
-        api_key_id=_text(row, "apiKeyId"),
-        metered=_optional(row, "metered", Node.flag),
-        camera=_text(row, "camera"),
-        metadata=_optional(row, "metadata", Node.plain_object) or {},
-        deployed_at=_optional(row, "deployedAt", Node.time),
+        project=row.optional_text("project"),
+        model=row.optional_text("model"),
+        task=row.optional_text("task"),
+        service_url=row.optional_text("serviceUrl"),
+        api_key_id=row.optional_text("apiKeyId"),
+        metered=row.optional("metered", Node.flag),
+        camera=row.optional_text("camera"),
+        metadata=row.optional("metadata", Node.plain_object) or {},
+        deployed_at=row.optional("deployedAt", Node.time),
         created_at=row["createdAt"].time(),
         updated_at=row["updatedAt"].time(),
     )
@@ -137,15 +136,6 @@ def _resources(node: Node) -> Resources:
         min_instances=node["minInstances"].whole(low=0),
         max_instances=node["maxInstances"].whole(low=0),
     )
-
-
-def _optional(node: Node, name: str, reader: Callable[[Node], T]) -> T | None:
-    member = node.get(name)
-    return None if member is None else reader(member)
-
-
-def _text(node: Node, name: str) -> str | None:
-    return _optional(node, name, Node.text)
 
 
 @frozen(kw_only=True)
@@ -169,8 +159,8 @@ def accepted(body: Node) -> Accepted:
         body["success"].fault("is not true although the status is of the 200s")
     return Accepted(
         status=body["status"].choice(DeploymentStatus),
-        message=_text(body, "message") or "",
-        slug=_text(body, "deployment"),
+        message=body.optional_text("message") or "",
+        slug=body.optional_text("deployment"),
     )
 
 
@@ -183,8 +173,8 @@ def health(body: Node, *, deployment: str, at: datetime) -> Health:
         deployment=deployment,
         healthy=body["healthy"].flag(),
         latency_ms=body["latencyMs"].number(low=0),
-        status=_optional(body, "status", Node.whole),
-        error=one_line(_text(body, "error") or ""),
+        status=body.optional("status", Node.whole),
+        error=one_line(body.optional_text("error") or ""),
         at=at,
     )
 
@@ -208,7 +198,7 @@ def _log_entry(row: Node) -> LogEntry:
         at=row["timestamp"].time(),
         severity=row["severity"].text(),
         message=row["message"].text(),
-        request=_optional(row, "httpRequest", _http_request),
+        request=row.optional("httpRequest", _http_request),
     )
 
 
@@ -218,7 +208,7 @@ def _http_request(node: Node) -> HttpRequest:
         url=node["url"].text(),
         status=node["status"].whole(),
         latency_ms=node["latencyMs"].number(),
-        user_agent=_text(node, "userAgent") or "",
+        user_agent=node.optional_text("userAgent") or "",
     )
 
 
@@ -412,14 +402,14 @@ def prediction(body: Node, options: PredictOptions) -> Prediction:
         body["images"].fault("is empty: nothing was looked at")
     return Prediction(
         frames=frames,
-        task=_text(metadata, "task"),
-        call_seconds=_optional(metadata, "functionTimeCall", Node.number),
+        task=metadata.optional_text("task"),
+        call_seconds=metadata.optional("functionTimeCall", Node.number),
         context=Context(
-            model=_text(metadata, "model"),
+            model=metadata.optional_text("model"),
             conf=options.conf,
             iou=options.iou,
             imgsz=options.imgsz,
-            ultralytics=_text(metadata["version"], "ultralytics"),
+            ultralytics=metadata["version"].optional_text("ultralytics"),
             class_names=names,
         ),
     )
@@ -463,8 +453,8 @@ def _score(row: Node) -> ClassScore:
     return ClassScore(
         class_id=_class_of(row),
         name=row["name"].text(),
-        confidence=_optional(row, "confidence", lambda node: node.number(low=0, high=1)),
-        pixel_ratio=_optional(row, "pixel_ratio", lambda node: node.number(low=0, high=1)),
+        confidence=row.optional("confidence", lambda node: node.number(low=0, high=1)),
+        pixel_ratio=row.optional("pixel_ratio", lambda node: node.number(low=0, high=1)),
     )
 
 

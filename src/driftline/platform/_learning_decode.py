@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import timedelta
-from typing import TypeVar
 from urllib.parse import urlsplit
 
 from attrs import field, frozen
@@ -25,30 +24,20 @@ from driftline.platform._models import Model, ModelFile, ModelStatus
 from driftline.platform._reading import Node, one_line
 from driftline.platform._training import TrainingJob, TrainingStart
 
-T = TypeVar("T")
 _SPLITS = ("train", "val", "test", "labeled")
 
 
-def _optional(node: Node, name: str, reader: Callable[[Node], T]) -> T | None:
-    member = node.get(name)
-    return None if member is None else reader(member)
-
-
-def _text(node: Node, name: str) -> str | None:
-    return _optional(node, name, Node.text)
-
-
 def _count(node: Node, name: str) -> int | None:
-    return _optional(node, name, lambda member: member.whole(low=0))
+    return node.optional(name, lambda member: member.whole(low=0))
 
 
 def _texts(node: Node, name: str) -> tuple[str, ...]:
-    return _optional(node, name, lambda rows: tuple(row.text() for row in rows.items())) or ()
+    return node.optional(name, lambda rows: tuple(row.text() for row in rows.items())) or ()
 
 
 def _said(node: Node, name: str) -> str:
     """The ``message`` of an error, one line; "" for none."""
-    said = _optional(node, name, lambda error: error["message"].text())
+    said = node.optional(name, lambda error: error["message"].text())
     return one_line(said or "")
 
 
@@ -87,15 +76,15 @@ def dataset(body: Node) -> Dataset:
         name=row["name"].text(),
         visibility=row["visibility"].text(),
         task=row["task"].text(),
-        status=_optional(row, "status", lambda node: node.choice(DatasetStatus)),
+        status=row.optional("status", lambda node: node.choice(DatasetStatus)),
         class_names=_texts(row, "classNames"),
         image_count=row["imageCount"].whole(low=0),
         splits={name: _count(row["splits"], name) or 0 for name in _SPLITS},
         versions=tuple(sorted(_versions(row), key=lambda version: version.version)),
-        ingest_job=_text(row, "lastIngestJobId"),
-        ingest_summary=_optional(row, "lastIngestSummary", _summary),
+        ingest_job=row.optional_text("lastIngestJobId"),
+        ingest_summary=row.optional("lastIngestSummary", _summary),
         processing_error=_said(row, "processingError"),
-        metadata=_optional(row, "metadata", Node.plain_object) or {},
+        metadata=row.optional("metadata", Node.plain_object) or {},
         created_at=row["createdAt"].time(),
         updated_at=row["updatedAt"].time(),
     )
@@ -109,10 +98,10 @@ def _versions(row: Node) -> list[DatasetVersion]:
 def _version(node: Node) -> DatasetVersion:
     return DatasetVersion(
         version=node["version"].whole(low=0),
-        description=_text(node, "description") or "",
-        content_hash=_text(node, "contentHash"),
+        description=node.optional_text("description") or "",
+        content_hash=node.optional_text("contentHash"),
         image_count=_count(node, "imageCount"),
-        created_at=_optional(node, "createdAt", Node.time),
+        created_at=node.optional("createdAt", Node.time),
     )
 
 
@@ -122,7 +111,7 @@ def _summary(node: Node) -> IngestSummary:
         errors=node["errors"].whole(low=0),
         skipped={
             name: int(count)
-            for name, count in (_optional(node, "skippedCounts", _numbers) or {}).items()
+            for name, count in (node.optional("skippedCounts", _numbers) or {}).items()
         },
     )
 
@@ -133,7 +122,7 @@ def frozen_version(body: Node, *, description: str) -> DatasetVersion:
         version=body["version"].whole(low=0),
         description=description,
         reused=body["reused"].flag(),
-        url=_optional(body, "downloadUrl", _signed),
+        url=body.optional("downloadUrl", _signed),
     )
 
 
@@ -158,7 +147,7 @@ def _signed(node: Node) -> str:
 
 def image_page(body: Node) -> ImagePage:
     """One page of images."""
-    cursor = _text(body, "nextCursor")
+    cursor = body.optional_text("nextCursor")
     more = body["hasMore"].flag()
     if more and cursor is None:
         body.fault("says hasMore and names no nextCursor")
@@ -178,8 +167,8 @@ def _listed_image(row: Node) -> DatasetImage:
         split=row["split"].text(),
         label_count=row["labelCount"].whole(low=0),
         labels=_labels(row),
-        labels_truncated=_optional(row, "labelsTruncated", Node.flag) or False,
-        error=one_line(_text(row, "error") or ""),
+        labels_truncated=row.optional("labelsTruncated", Node.flag) or False,
+        error=one_line(row.optional_text("error") or ""),
     )
 
 
@@ -195,8 +184,8 @@ def image(body: Node) -> DatasetImage:
         split=row["split"].text(),
         label_count=row["annotationCount"].whole(low=0),
         labels=_labels(body),
-        labels_truncated=_optional(body, "labelsTruncated", Node.flag) or False,
-        error=one_line(_text(row, "error") or ""),
+        labels_truncated=body.optional("labelsTruncated", Node.flag) or False,
+        error=one_line(row.optional_text("error") or ""),
     )
 
 
@@ -208,11 +197,11 @@ def _labels(node: Node, name: str = "labels") -> tuple[Label, ...]:
 def _label(row: Node) -> Label:
     return Label(
         class_id=row["classId"].whole(low=0),
-        bbox=_optional(row, "bbox", _bbox),
-        segments=_optional(row, "segments", _floats) or (),
-        keypoints=_optional(row, "keypoints", _floats) or (),
-        obb=_optional(row, "obb", _floats) or (),
-        skeleton_id=_text(row, "skeletonId"),
+        bbox=row.optional("bbox", _bbox),
+        segments=row.optional("segments", _floats) or (),
+        keypoints=row.optional("keypoints", _floats) or (),
+        obb=row.optional("obb", _floats) or (),
+        skeleton_id=row.optional_text("skeletonId"),
     )
 
 
@@ -238,14 +227,14 @@ def saved_labels(body: Node) -> tuple[Label, ...]:
 def image_prediction(body: Node) -> ImagePrediction:
     """What a model found in an image."""
     labels = _labels(body, "predictions")
-    confidences = _optional(body, "confidences", _confidences)
+    confidences = body.optional("confidences", _confidences)
     if confidences is not None and len(confidences) != len(labels):
         body["confidences"].fault(f"has {len(confidences)} values for {len(labels)} predictions")
     return ImagePrediction(
         labels=labels,
         confidences=confidences,
         model=body["modelUsed"].text(),
-        inference_ms=_optional(body, "inferenceTime", lambda node: node.number(low=0)),
+        inference_ms=body.optional("inferenceTime", lambda node: node.number(low=0)),
     )
 
 
@@ -267,7 +256,7 @@ def batch(body: Node) -> BatchRun | None:
             processed=active["progress"]["processed"].whole(low=0),
             total=active["progress"]["total"].whole(low=0),
         )
-    return _optional(body, "lastRun", _last_run)
+    return body.optional("lastRun", _last_run)
 
 
 def _last_run(run: Node) -> BatchRun:
@@ -277,9 +266,9 @@ def _last_run(run: Node) -> BatchRun:
         active=False,
         processed=None if results is None else _count(results, "processed"),
         annotations=None if results is None else _count(results, "annotations"),
-        failed=_optional(run, "failed", Node.flag) or False,
-        stopped=_optional(run, "stopped", Node.flag) or False,
-        error=one_line(_text(run, "error") or ""),
+        failed=run.optional("failed", Node.flag) or False,
+        stopped=run.optional("stopped", Node.flag) or False,
+        error=one_line(run.optional_text("error") or ""),
     )
 
 
@@ -309,7 +298,7 @@ def signed(body: Node) -> Signed:
     return Signed(
         body["sessionId"].raw_text(),
         _signed(body["uploadUrl"]),
-        _optional(body, "headers", _headers) or {},
+        body.optional("headers", _headers) or {},
     )
 
 
@@ -347,20 +336,20 @@ def model(body: Node) -> Model:
         slug=row["model"].text(),
         name=row["name"].text(),
         visibility=row["visibility"].text(),
-        status=_optional(row, "status", lambda node: node.choice(ModelStatus)),
-        task=_text(row, "task"),
+        status=row.optional("status", lambda node: node.choice(ModelStatus)),
+        task=row.optional_text("task"),
         has_weights=row["hasWeights"].flag(),
-        metrics=_optional(row, "metrics", _numbers) or {},
+        metrics=row.optional("metrics", _numbers) or {},
         best_epoch=_count(row, "bestEpoch"),
         dataset_version=None if version is None else version["version"].whole(low=0),
         dataset_hash=None if version is None else version["contentHash"].text(),
-        train_args=_optional(row, "trainArgs", Node.plain_object) or {},
+        train_args=row.optional("trainArgs", Node.plain_object) or {},
         class_names=_texts(row, "classNames"),
         training_error=_said(row, "trainingError"),
-        metadata=_optional(row, "metadata", Node.plain_object) or {},
+        metadata=row.optional("metadata", Node.plain_object) or {},
         created_at=row["createdAt"].time(),
         updated_at=row["updatedAt"].time(),
-        completed_at=_optional(row, "completedAt", Node.time),
+        completed_at=row.optional("completedAt", Node.time),
     )
 
 
@@ -395,7 +384,7 @@ def training(body: Node) -> TrainingJob | None:
     """How far a training is; None where there was none."""
     if "job" not in body:  # null is an answer, absence is none
         _ = body["job"]
-    return _optional(body, "job", _job)
+    return body.optional("job", _job)
 
 
 def _job(job: Node) -> TrainingJob:
@@ -408,11 +397,11 @@ def _job(job: Node) -> TrainingJob:
         share=min(progress["percentage"].number(low=0), 100.0) / 100,
         elapsed=_duration(timing["elapsedMs"]),
         eta=_duration(timing["etaMs"]),
-        gpu=_optional(job, "compute", lambda node: node["gpuType"].text()),
-        metrics=_optional(job, "epochMetrics", _numbers) or {},
+        gpu=job.optional("compute", lambda node: node["gpuType"].text()),
+        metrics=job.optional("epochMetrics", _numbers) or {},
         error=_said(job, "error"),
-        started_at=_optional(progress, "startedAt", Node.time),
-        completed_at=_optional(progress, "completedAt", Node.time),
+        started_at=progress.optional("startedAt", Node.time),
+        completed_at=progress.optional("completedAt", Node.time),
     )
 
 
@@ -424,4 +413,4 @@ def cancelled(body: Node) -> str:
     """What the Platform warns of, "" for nothing."""
     if not body["success"].flag():
         body["success"].fault("is not true although the status is of the 200s")
-    return one_line(_text(body, "warning") or "")
+    return one_line(body.optional_text("warning") or "")

@@ -130,6 +130,15 @@ class Node:
         value = self._value.get(name)
         return None if value is None else Node(value, f"{self.path}.{name}", self._faults)
 
+    def optional(self, name: str, reader: Callable[[Node], T]) -> T | None:
+        """What `reader` makes of a member, None where it is absent or null."""
+        member = self.get(name)
+        return None if member is None else reader(member)
+
+    def optional_text(self, name: str) -> str | None:
+        """A string that may be absent or null, masked."""
+        return self.optional(name, Node.text)
+
     def __contains__(self, name: str) -> bool:
         """Whether it is an object with that member, null or not."""
         return isinstance(self._value, dict) and name in self._value
