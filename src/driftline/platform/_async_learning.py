@@ -273,7 +273,7 @@ class AsyncModels:
 
 
 class AsyncTraining:
-    """Trainings on the Platform; `PlatformClient.training`."""
+    """`Training` with ``await``; `AsyncPlatformClient.training`."""
 
     def __init__(self, run: AsyncRun, learning: Learning) -> None:
         """Made by `AsyncPlatformClient`."""

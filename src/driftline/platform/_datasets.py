@@ -360,6 +360,11 @@ class DatasetAddress:
         """``owner/dataset``."""
         return f"{self.owner}/{self.slug}"
 
+    @property
+    def uri(self) -> str:
+        """``ul://owner/datasets/dataset``."""
+        return f"ul://{self.owner}/datasets/{self.slug}"
+
 
 def parse_dataset(ref: DatasetRef) -> tuple[str | None, str]:
     """Owner (None where not said) and name of a dataset.

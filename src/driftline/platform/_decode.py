@@ -138,6 +138,12 @@ def _resources(node: Node) -> Resources:
     )
 
 
+def succeeded(body: Node) -> None:
+    """Report a reply that says it is no success although its status says so."""
+    if not body["success"].flag():
+        body["success"].fault("is not true although the status is of the 200s")
+
+
 @frozen(kw_only=True)
 class Accepted:
     """The Platform took a start, stop or replace.
@@ -155,8 +161,7 @@ class Accepted:
 
 def accepted(body: Node) -> Accepted:
     """The answer to a change."""
-    if not body["success"].flag():
-        body["success"].fault("is not true although the status is of the 200s")
+    succeeded(body)
     return Accepted(
         status=body["status"].choice(DeploymentStatus),
         message=body.optional_text("message") or "",

@@ -12,6 +12,7 @@ from driftline._http import LOOPBACK
 from driftline.platform._datasets import (
     BatchRun,
     Dataset,
+    DatasetAddress,
     DatasetImage,
     DatasetStatus,
     DatasetVersion,
@@ -20,7 +21,8 @@ from driftline.platform._datasets import (
     IngestSummary,
     Label,
 )
-from driftline.platform._models import Model, ModelFile, ModelStatus
+from driftline.platform._decode import succeeded
+from driftline.platform._models import Model, ModelAddress, ModelFile, ModelStatus
 from driftline.platform._reading import Node, one_line
 from driftline.platform._training import TrainingJob, TrainingStart
 
@@ -53,17 +55,9 @@ def _numbers(node: Node) -> dict[str, float]:
 # --- datasets -------------------------------------------------------------------------------
 
 
-@frozen
-class Created:
-    """What was made, and under which name; the Platform may choose another than was asked for."""
-
-    owner: str
-    slug: str
-
-
-def created_dataset(body: Node) -> Created:
-    """The answer to a new dataset."""
-    return Created(body["owner"].text(), body["dataset"].text())
+def created_dataset(body: Node) -> DatasetAddress:
+    """Where a new dataset is; the Platform may choose another name than was asked for."""
+    return DatasetAddress(body["owner"].text(), body["dataset"].text())
 
 
 def dataset(body: Node) -> Dataset:
@@ -320,9 +314,9 @@ def queued(body: Node) -> str:
 # --- models and trainings -------------------------------------------------------------------
 
 
-def created_model(body: Node) -> tuple[str, str, str]:
-    """Owner, project and name of a new model."""
-    return body["owner"].text(), body["project"].text(), body["model"].text()
+def created_model(body: Node) -> ModelAddress:
+    """Where a new model is."""
+    return ModelAddress(body["owner"].text(), body["project"].text(), body["model"].text())
 
 
 def model(body: Node) -> Model:
@@ -411,6 +405,5 @@ def _duration(node: Node) -> timedelta:
 
 def cancelled(body: Node) -> str:
     """What the Platform warns of, "" for nothing."""
-    if not body["success"].flag():
-        body["success"].fault("is not true although the status is of the 200s")
+    succeeded(body)
     return one_line(body.optional_text("warning") or "")

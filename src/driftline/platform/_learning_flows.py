@@ -115,7 +115,7 @@ class Learning:
         made = yield from self._doubtful(
             self.core.ask(call, _decode.created_dataset), f"the dataset {address}"
         )
-        found = yield from self.dataset_at(DatasetAddress(made.owner, made.slug))
+        found = yield from self.dataset_at(made)
         require_private(found)
         return found
 
@@ -303,7 +303,7 @@ class Learning:
         )
         asked = self.core.ask(call, _decode.created_model)
         made = yield from self._doubtful(asked, f"the model {address}")
-        return (yield from self._model(ModelAddress(*made)))
+        return (yield from self._model(made))
 
     def model(self, ref: ModelRef) -> Flow[Model]:
         """One model."""
@@ -352,7 +352,7 @@ class Learning:
             model.id,
             args,
             base=weights,
-            data=f"ul://{dataset.owner}/datasets/{dataset.slug}",
+            data=dataset.uri,
             gpu=gpu,
             capture_version=capture_version,
         )

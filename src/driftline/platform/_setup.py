@@ -36,7 +36,6 @@ class Parts:
     """What a face is made of."""
 
     base_url: str
-    key: Secret
     clock: Clock
     pace: Pace
     core: Core
@@ -74,7 +73,6 @@ def set_up(
     )
     return Parts(
         base_url=checked,
-        key=key,
         clock=timer,
         pace=pace,
         core=Core(settings, owner=owner),
