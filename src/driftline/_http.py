@@ -9,6 +9,7 @@ Every other exception leaves it without the frames that hold the request.
 from __future__ import annotations
 
 import asyncio
+import json
 import sys
 import threading
 from collections.abc import Callable
@@ -87,6 +88,20 @@ def same_origin(one: str, other: str) -> bool:
 
 def _is_absolute(path: str) -> bool:
     return path.startswith(("http://", "https://"))
+
+
+def _json_of(call: Call) -> bytes:
+    """The JSON body of a call.
+
+    Raises:
+        InputError: it holds what JSON has no word for.
+    """
+    try:
+        text = json.dumps(call.json, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+        return text.encode()
+    except (TypeError, ValueError) as exc:
+        msg = f"{call.method} {_split(call.path).path}: only plain JSON can be sent: {exc}"
+        raise InputError(msg) from None
 
 
 def _drop_frames(exc: BaseException, *, handled: BaseException | None) -> None:
@@ -200,7 +215,8 @@ class _Edge:
         if call.params:
             request["params"] = dict(call.params)
         if call.json is not None:
-            request["json"] = call.json
+            request["content"] = _json_of(call)
+            request["headers"].setdefault("Content-Type", "application/json")
         if call.content is not None:
             request["content"] = call.content
         if call.form or call.files:

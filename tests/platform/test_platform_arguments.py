@@ -31,6 +31,26 @@ IMAGE = "65f0000000000000000000a1"
         (lambda c: c.datasets.save_labels(IMAGE, [3]), r"labels\[0\]=3 must be a Label"),
         (lambda c: c.datasets.images("a", limit="x"), "limit='x' must be 0 or more"),
         (lambda c: c.datasets.images("a", page_size=1.5), "page_size=1.5 must be a whole number"),
+        (lambda c: c.datasets.predict_image(IMAGE, "a/b", conf=2), "conf=2 must be a number from"),
+        (lambda c: c.datasets.predict_image(IMAGE, "a/b", iou=float("nan")), "iou=nan must be a"),
+        (lambda c: c.datasets.predict_batch("a", "b/c", approve_cost=True, conf="x"), "conf='x'"),
+        (
+            lambda c: c.datasets.predict_batch(
+                "a", "b/c", approve_cost=True, class_mapping=[(0, 1)]
+            ),
+            r"class_mapping=\[\(0, 1\)\] must be class indices",
+        ),
+        (lambda c: c.datasets.create("a", metadata=[1]), r"metadata=\[1\] must be names"),
+        (lambda c: c.datasets.create("a", metadata={"at": object()}), "only plain JSON .* object"),
+        (lambda c: c.models.create("a/b", metadata={"map": float("nan")}), "only plain JSON"),
+        (lambda c: c.models.create("a/b", metadata=3), "metadata=3 must be names"),
+        (lambda c: c.models.download("best.pt"), "file='best.pt' must be one of models.files"),
+        (lambda c: c.datasets.freeze_version("a", None), "description=None must be text"),
+        (
+            lambda c: c.datasets.upload("a", b"PK", split="train", resume={"stage": "stored"}),
+            "resume={'stage': 'stored'} must be the DatasetUpload",
+        ),
+        (lambda c: c.request("GET /api/models"), "call='GET /api/models' must be a"),
     ],
 )
 def test_nothing_is_sent(face, call, said):

@@ -10,6 +10,7 @@ from typing import Final, TypeVar
 
 from attrs import evolve, frozen
 
+from driftline._checks import part
 from driftline._clock import Clock
 from driftline._http import checked_base_url
 from driftline._retry import TOO_MANY, Retry, exchange
@@ -143,6 +144,7 @@ class Core:
 
     def request(self, call: Call) -> Flow[object]:
         """Send a call that has no method here; answer its JSON, None for an empty body."""
+        part(call, Call, name="call", what="a driftline.platform.Call(…)")
         reply = yield from self.exchange(call)
         if not reply.content:
             return None

@@ -9,7 +9,7 @@ from typing import Final, TypeVar
 
 from attrs import evolve
 
-from driftline._checks import refuse_number
+from driftline._checks import part, refuse_number
 from driftline._retry import Retry
 from driftline._wire import Flow
 from driftline.errors import (
@@ -24,6 +24,7 @@ from driftline.errors import (
 )
 from driftline.platform import _learning_calls as _calls
 from driftline.platform import _learning_decode as _decode
+from driftline.platform._calls import within
 from driftline.platform._datasets import (
     LONGEST_DESCRIPTION,
     BatchRun,
@@ -103,6 +104,7 @@ class Learning:
         metadata: Mapping[str, object],
     ) -> Flow[Dataset]:
         """A new dataset, private."""
+        _check_metadata(metadata)
         address = yield from self.dataset_address(ref)
         call = _calls.create_dataset(
             address,
@@ -154,6 +156,7 @@ class Learning:
 
     def freeze(self, ref: DatasetRef, description: str) -> Flow[DatasetVersion]:
         """Freeze the present state."""
+        part(description, str, name="description", what="text")
         if len(description) > LONGEST_DESCRIPTION:
             msg = f"the description has {len(description)} characters; {LONGEST_DESCRIPTION} fit"
             raise InputError(msg)
@@ -200,6 +203,7 @@ class Learning:
         self, image_id: str, model: ModelRef, *, conf: float, iou: float
     ) -> Flow[ImagePrediction]:
         """What a model finds in an image."""
+        _check_thresholds(conf, iou)
         address = yield from self.model_address(model)
         call = _calls.predict_image(image_id, address.uri, conf=conf, iou=iou)
         return (yield from self.core.ask(call, _decode.image_prediction))
@@ -215,6 +219,10 @@ class Learning:
         class_mapping: Mapping[int, int] | None,
     ) -> Flow[BatchRun]:
         """Let a model label the images; billed, so sent once."""
+        _check_thresholds(conf, iou)
+        if class_mapping is not None:
+            what = "class indices of the model and those of the dataset"
+            part(class_mapping, Mapping, name="class_mapping", what=what)
         address = yield from self.dataset_address(ref)
         uri = (yield from self.model_address(model)).uri
         call = _calls.start_batch(
@@ -267,6 +275,9 @@ class Learning:
         ending: Ending,
     ) -> Flow[DatasetUpload]:
         """Bring an archive into a dataset, from wherever it stands."""
+        if resume is not None:
+            what = "the DatasetUpload that on_stage was given"
+            part(resume, DatasetUpload, name="resume", what=what)
         address = yield from self.dataset_address(ref)
         if resume is not None:
             resumable(resume, dataset=str(address), package=package, split=split)
@@ -293,6 +304,7 @@ class Learning:
         metadata: Mapping[str, object],
     ) -> Flow[Model]:
         """A new model."""
+        _check_metadata(metadata)
         address = yield from self.model_address(ref)
         call = _calls.create_model(
             address,
@@ -318,6 +330,7 @@ class Learning:
 
     def download(self, file: ModelFile) -> Flow[bytes]:
         """The content of a file of a model, whole."""
+        part(file, ModelFile, name="file", what="one of models.files(…)")
         content = yield from self.fetch(file.url)
         if len(content) != file.size_bytes:
             msg = f"{file.name} has {len(content)} bytes in place of {file.size_bytes}"
@@ -444,6 +457,16 @@ def require_private(dataset: Dataset) -> None:
             "private dataset; make it private on the Platform, or use another"
         )
         raise InputError(msg)
+
+
+def _check_metadata(metadata: Mapping[str, object]) -> None:
+    part(metadata, Mapping, name="metadata", what="names and their values")
+
+
+def _check_thresholds(conf: float, iou: float) -> None:
+    """Refuse what the Platform would refuse (contract 0.1.9)."""
+    within("conf", conf, 0.01, 1)
+    within("iou", iou, 0, 0.95)
 
 
 def _done(dataset: Dataset) -> bool:
