@@ -81,6 +81,37 @@ class TestUrl:
         assert "s3cret-word" not in shown
         assert "driftline:***@127.0.0.1" in repr(store)
 
+    @pytest.mark.parametrize(
+        "url",
+        [
+            "postgresql://u:s3cret/w0rd@127.0.0.1:9/x",
+            "postgresql://u:s3cret@w0rd@127.0.0.1:9/x",
+            "postgresql://u:s3cret/w0rd?a@127.0.0.1:9/x",
+            "postgresql://a/b:s3cretw0rd@127.0.0.1:9/x",
+            "postgresql://a@b:s3cretw0rd@127.0.0.1:9/x",
+            "postgresql://u@127.0.0.1:9/x?password=s3cret@w0rd%zz",
+            "postgresql://u:s3cret%zzw0rd@127.0.0.1:9/x",
+            "postgresql://u@127.0.0.1:9/x?password=s3cret%zzw0rd",
+            "postgresql://u@127.0.0.1:9/x?sslpassword=s3cret%zzw0rd",
+        ],
+    )
+    def test_odd_passwords_are_not_shown(self, url):
+        """Nor is one shown that is not written as a URL wants it, in part or as a whole."""
+        with pytest.raises((InputError, StoreError)) as caught:
+            SqlStore(url).get("a", "k")
+
+        assert "s3cret" not in str(caught.value)
+        assert "w0rd" not in str(caught.value)
+        assert "***" in str(caught.value)
+
+    def test_characters_that_end_a_password(self):
+        """An @ or a / in a password is refused at once, with how to write it."""
+        with pytest.raises(InputError, match=r"must be written %40 or %2F"):
+            SqlStore("postgresql://u:a@b@127.0.0.1/x")
+        assert "SqlStore('postgresql://u:***@127.0.0.1/x')" == repr(
+            SqlStore("postgresql://u:a%40b@127.0.0.1/x")
+        )
+
     def test_missing_driver(self, monkeypatch):
         """Without psycopg the error names the extra."""
         monkeypatch.setitem(sys.modules, "psycopg", None)

@@ -15,7 +15,7 @@ from typing import Any, Final, Protocol, TypeAlias
 
 from driftline._clock import SystemClock
 from driftline._secret import MASK
-from driftline.errors import MissingExtra
+from driftline.errors import InputError, MissingExtra
 
 Row: TypeAlias = tuple[Any, ...]
 Values: TypeAlias = Mapping[str, Any]
@@ -138,6 +138,13 @@ def _write_ahead(raw: sqlite3.Connection) -> None:
             return
 
 
+_PASSWORDS: Final = (
+    re.compile(r"(password=)([^&]+)", re.IGNORECASE),
+    re.compile(r"(://[^:?]*:)(.+)(?=@)"),
+)
+"""Where a URL holds a password: among the parameters, and before the host."""
+
+
 class Postgres:
     """PostgreSQL through psycopg 3."""
 
@@ -146,10 +153,22 @@ class Postgres:
     lock_migrations: Final = "SELECT pg_advisory_xact_lock(7203840918273645)"
 
     def __init__(self, url: str) -> None:
-        """Keep the URL; it is shown without its password."""
+        """Keep the URL; it is shown without its password.
+
+        Raises:
+            InputError: it has an @ or a / where they would be read as the end of the password.
+        """
         self._url = url
-        self.label = re.sub(r"(?<=://)([^/@:]*):[^/@]*@", rf"\1:{MASK}@", url)
-        self.label = re.sub(r"(?i)(password=)[^&]*", rf"\1{MASK}", self.label)
+        self.label = url
+        for password in _PASSWORDS:
+            self.label = password.sub(rf"\1{MASK}", self.label)
+        place = url.partition("://")[2].partition("?")[0]
+        if "@" in place.partition("/")[2] or place.count("@") > 1:
+            msg = (
+                f"{self.label}: an @ or / in the user's name or password must be written %40 or "
+                '%2F, as urllib.parse.quote(password, safe="") does'
+            )
+            raise InputError(msg)
 
     @property
     def errors(self) -> tuple[type[Exception], ...]:
@@ -171,8 +190,10 @@ class Postgres:
 
     def redact(self, text: str) -> str:
         """A driver's message without the password, which it may quote."""
-        found = re.search(r"://[^/@:]*:([^/@]*)@", self._url)
-        return text.replace(found[1], MASK) if found and found[1] else text
+        for password in _PASSWORDS:
+            for found in password.finditer(self._url):
+                text = text.replace(found[2], MASK)
+        return text
 
 
 class _PostgresConnection:
