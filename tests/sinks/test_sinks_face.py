@@ -7,7 +7,7 @@ import sys
 import pytest
 
 import driftline.sinks
-from driftline.errors import MissingExtra
+from driftline.errors import InputError, MissingExtra
 from driftline.records import AlertSink, MetricSink
 from driftline.sinks import LogSink
 from driftline.sinks.alertmanager import AlertmanagerSink
@@ -15,8 +15,9 @@ from driftline.sinks.apprise import AppriseSink
 from driftline.sinks.datadog import DatadogSink
 from driftline.sinks.grafana import GrafanaSink
 from driftline.sinks.pagerduty import PagerDutySink
-from driftline.testing import LocalVendors, RecordingSink, check_sink
+from driftline.testing import FrozenClock, LocalVendors, RecordingSink, check_sink
 
+HERE = "http://127.0.0.1:9"
 HEAVY = ("httpx", "httpx2", "datadog_api_client", "pagerduty", "apprise", "scipy", "numpy.ma")
 
 
@@ -31,6 +32,29 @@ def test_light():
 
     assert not [name for name in HEAVY if f"'{name}'" in loaded]
     assert ["LogSink"] == driftline.sinks.__all__
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda: DatadogSink("k", tags="env:prod"), "tags='env:prod' must be a list"),
+        (lambda: DatadogSink("k", standing="accuracy."), "standing='accuracy.' must be a list"),
+        (lambda: DatadogSink("k", oldest_point=3600), "oldest_point=3600 must be a timedelta"),
+        (lambda: DatadogSink("k", timeout_seconds=None), "timeout_seconds=None must be a finite"),
+        (lambda: DatadogSink("k", clock=FrozenClock), "clock=.* is a class"),
+        (lambda: PagerDutySink("k", timeout_seconds=0), "timeout_seconds=0 must be a finite"),
+        (lambda: AlertmanagerSink(HERE, clock=3), r"clock=3 has no now\(\)"),
+        (lambda: AlertmanagerSink(HERE, interval=300), "interval=300 must be a timedelta"),
+        (lambda: AlertmanagerSink([HERE, 3]), r"url\[1\]=3 must be an address"),
+        (lambda: GrafanaSink(metrics_url=HERE, standing="drift."), "standing='drift.' must be"),
+        (lambda: GrafanaSink(metrics_url=HERE, clock=3), r"clock=3 has no now\(\)"),
+        (lambda: GrafanaSink(markers_url=HERE, markers_token="t", timeout_seconds="9"), "='9'"),
+    ],
+)
+def test_wrong_kinds(make, said):
+    """A tag is no list of letters, and a number of seconds says its unit: refused by name."""
+    with pytest.raises(InputError, match=said):
+        make()
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from attrs import evolve, frozen
 
+from driftline._checks import refuse_number
 from driftline._http import Transport, checked_base_url
 from driftline._retry import retry_after_seconds
 from driftline._secret import MASK, Secret
@@ -101,6 +102,16 @@ def _maskable(plain: str) -> Secret | None:
         return Secret(plain)
     finally:
         del plain
+
+
+def checked_timeout(seconds: float) -> float:
+    """The bound on one call.
+
+    Raises:
+        InputError: it is none: a call without end would hold up the run.
+    """
+    refuse_number("timeout_seconds", seconds, "a finite number of seconds, above 0", above=0)
+    return seconds
 
 
 def failure(
@@ -214,7 +225,8 @@ class Channel:
             path: a path that is itself the credential (a webhook's); every call goes to it.
 
         Raises:
-            InputError: the URL is none, carries credentials, or would send one unencrypted.
+            InputError: the URL is none, carries credentials, or would send one unencrypted; or
+                the time-out is no time.
         """
         try:
             held = credential(auth)
@@ -232,7 +244,7 @@ class Channel:
             authorization=held.secret if held else None,
             scheme=held.scheme if held else "",
             headers=dict(headers or {}),
-            timeout_seconds=timeout_seconds,
+            timeout_seconds=checked_timeout(timeout_seconds),
         )
 
     @property

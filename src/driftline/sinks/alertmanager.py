@@ -13,7 +13,8 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from driftline._clock import Clock, SystemClock
+from driftline._checks import parts, refuse_no_time
+from driftline._clock import Clock, as_clock
 from driftline._wire import Call
 from driftline.errors import DeliveryError, DeliveryFailed, DeliveryRefused, InputError
 from driftline.records import Alert, AlertStatus, Delivery, Receipt
@@ -109,9 +110,10 @@ class AlertmanagerSink(Closing):
             held = credential(auth)
         finally:
             del auth
-        urls = [url] if isinstance(url, str) else list(url)
-        if not urls or interval <= timedelta(0):
-            msg = f"url={url!r} must name an Alertmanager and interval={interval} be positive"
+        refuse_no_time("interval", interval)
+        urls = [url] if isinstance(url, str) else parts(url, str, name="url", what="an address")
+        if not urls:
+            msg = f"url={url!r} must name an Alertmanager"
             raise InputError(msg)
         headers = {"X-Scope-OrgID": tenant} if tenant else {}
         self._members = [
@@ -132,7 +134,7 @@ class AlertmanagerSink(Closing):
         )
         self._lifetime = LIFETIME_IN_INTERVALS * interval
         self._labels = dict(labels or {})
-        self._clock = clock or SystemClock()
+        self._clock = as_clock(clock)
         self._open: dict[str, Mapping[str, str]] = {}
         self._closes(*(member.close for member in self._members))
 

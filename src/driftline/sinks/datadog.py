@@ -16,14 +16,22 @@ from http import HTTPStatus
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from driftline._clock import Clock, SystemClock, as_utc
+from driftline._checks import parts, refuse_no_time
+from driftline._clock import Clock, as_clock, as_utc
 from driftline._http import checked_base_url
 from driftline._retry import retry_after_seconds
 from driftline._secret import Secret
 from driftline._wire import Reply
 from driftline.errors import DeliveryError, DeliveryRefused, InputError, MissingExtra
 from driftline.records import Alert, AlertStatus, Delivery, Link, Receipt, Sample, Severity
-from driftline.sinks._channel import TIMEOUT_SECONDS, Closing, failure, masked_text, no_reply
+from driftline.sinks._channel import (
+    TIMEOUT_SECONDS,
+    Closing,
+    checked_timeout,
+    failure,
+    masked_text,
+    no_reply,
+)
 from driftline.sinks._intake import STANDING, batches, stamped
 from driftline.sinks._names import NAMESPACE, datadog_name
 from driftline.sinks._text import (
@@ -203,12 +211,13 @@ class DatadogSink(Closing):
         finally:
             del api_key, app_key
         self.name = name
-        self._tags = tuple(tags)
+        self._tags = parts(tags, str, name="tags", what="a tag such as 'env:prod'")
         self._namespace = namespace
         self._host = host
-        self._standing = tuple(standing)
+        self._standing = parts(standing, str, name="standing", what="the prefix of a metric")
+        refuse_no_time("oldest_point", oldest_point)
         self._oldest_point = oldest_point
-        self._clock = clock or SystemClock()
+        self._clock = as_clock(clock)
         self._client = ApiClient(_configuration(self._keys, site, base_url, timeout_seconds))
         self._closes(self._client.close)
 
@@ -458,7 +467,7 @@ def _configuration(
     configuration = Configuration(
         api_key={name: key.reveal() for name, key in keys.items()},
         host=checked_base_url(base_url, credential=True) if base_url else None,
-        request_timeout=timeout_seconds,
+        request_timeout=checked_timeout(timeout_seconds),
         preload_content=False,
         retry_policy=_ONE_ATTEMPT,
     )

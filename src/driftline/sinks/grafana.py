@@ -16,7 +16,8 @@ from urllib.parse import unquote, urlsplit
 
 from attrs import evolve
 
-from driftline._clock import Clock, SystemClock, as_utc
+from driftline._checks import parts
+from driftline._clock import Clock, as_clock, as_utc
 from driftline._secret import Secret
 from driftline._wire import Call
 from driftline.errors import DeliveryError, DeliveryRefused, InputError
@@ -305,8 +306,8 @@ class _Metrics:
     ) -> None:
         self._channel = channel
         self._namespace = namespace
-        self._standing = tuple(standing)
-        self._clock = clock or SystemClock()
+        self._standing = parts(standing, str, name="standing", what="the prefix of a metric")
+        self._clock = as_clock(clock)
         self._sink = sink
 
     def push(self, samples: Sequence[Sample]) -> Receipt:

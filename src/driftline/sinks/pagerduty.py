@@ -18,7 +18,15 @@ from driftline._secret import Secret
 from driftline._wire import Reply
 from driftline.errors import DeliveryError, InputError, MissingExtra
 from driftline.records import Alert, AlertStatus, Link, Receipt
-from driftline.sinks._channel import SUCCESS, TIMEOUT_SECONDS, Closing, failure, no_reply, said
+from driftline.sinks._channel import (
+    SUCCESS,
+    TIMEOUT_SECONDS,
+    Closing,
+    checked_timeout,
+    failure,
+    no_reply,
+    said,
+)
 from driftline.sinks._text import (
     LOG_LINES,
     clip,
@@ -129,7 +137,9 @@ class PagerDutySink(Closing):
         self.name = name
         self._base_url = checked_base_url(events_url or REGIONS[region], credential=True)
         self._client = _Client(
-            self._key.reveal(), base_url=self._base_url, timeout_seconds=timeout_seconds
+            self._key.reveal(),
+            base_url=self._base_url,
+            timeout_seconds=checked_timeout(timeout_seconds),
         )
         self._closes(self._client.close)
 
