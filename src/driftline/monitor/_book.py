@@ -9,8 +9,8 @@ from typing import Any, Final
 
 from attrs import define, field
 
-from driftline.monitor._engine import Findings, Place
-from driftline.monitor._subjects import Subject
+from driftline.monitor._engine import Findings
+from driftline.monitor._subjects import Place, Subject
 from driftline.records import Change, Put, Remove, Store
 from driftline.rules import Phase, Silence
 from driftline.rules._state import State

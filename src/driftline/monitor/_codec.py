@@ -1,4 +1,4 @@
-"""Alerts and samples as JSON: only this file knows the names they have in the store."""
+"""Alerts, transitions and samples as JSON: only this file knows the names they have in the store."""
 
 from __future__ import annotations
 
@@ -8,7 +8,11 @@ from functools import partial
 from itertools import groupby
 from typing import Any
 
+from driftline.monitor._run import Transition
+from driftline.monitor._subjects import Place
 from driftline.records import Alert, AlertStatus, Link, LogLine, Sample, Series, Severity
+from driftline.rules import Change
+from driftline.rules._state import Step
 from driftline.rules._time import instant, micros, span, starts_of
 
 _TIMES = ("window_start", "window_end", "since", "at")
@@ -63,6 +67,37 @@ def alert_from_json(value: Mapping[str, Any]) -> Alert:
             for at, severity, message, status in value["logs"]
         ),
         labels=value["labels"],
+    )
+
+
+def transition_to_json(place: Place, step: Step) -> dict[str, Any]:
+    """A transition as the history keeps it."""
+    rule, subject = place
+    return {
+        "change": step.change.value,
+        "rule": rule,
+        "deployment": subject.deployment,
+        "labels": dict(subject.labels),
+        "value": step.value,
+        "threshold": step.threshold,
+        "since": instant(step.since).isoformat(),
+        "reason": step.reason,
+    }
+
+
+def transition_from_json(key: str, at: datetime, record: Mapping[str, Any]) -> Transition:
+    """The transition again."""
+    return Transition(
+        key=key,
+        change=Change(record["change"]),
+        at=at,
+        rule=record["rule"],
+        deployment=record["deployment"],
+        labels=record["labels"],
+        value=record["value"],
+        threshold=record["threshold"],
+        since=datetime.fromisoformat(record["since"]),
+        reason=record["reason"],
     )
 
 

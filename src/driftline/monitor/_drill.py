@@ -10,12 +10,13 @@ from attrs import evolve, frozen
 from driftline._clock import Clock
 from driftline._draw import Shown, View
 from driftline.monitor import _views
+from driftline.monitor._codec import transition_to_json
 from driftline.monitor._engine import Telling
 from driftline.monitor._keep import Keep
 from driftline.monitor._outbox import Deliveries
 from driftline.monitor._run import Delivered
 from driftline.monitor._subjects import Subject, dedup_key
-from driftline.monitor._tick import Parts, transition_to_json
+from driftline.monitor._tick import Parts
 from driftline.monitor._words import worded
 from driftline.records import Alert, AlertStatus, Append, Change, Drop, Receipt
 from driftline.rules import Phase, Rule

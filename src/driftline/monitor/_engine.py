@@ -13,7 +13,7 @@ from typing import Any, Final, TypeAlias
 from attrs import define, field, frozen
 
 from driftline.monitor._run import Unjudged
-from driftline.monitor._subjects import Subject, dedup_key
+from driftline.monitor._subjects import Place, Subject, dedup_key
 from driftline.records import AlertStatus, Metric, Series
 from driftline.rules import Change, Gap, Inhibition, NoData, Phase, Rule, Silence
 from driftline.rules._follow import Followed, Segment, follow
@@ -37,8 +37,6 @@ PLATFORM_METRICS: Final = frozenset(
 
 UNWATCHED: Final = "the deployment is not watched any more: it was deleted, or taken off the list"
 
-Place: TypeAlias = tuple[str, Subject]
-"""A rule's name and a subject."""
 Stretch: TypeAlias = tuple[int, int | None]
 """From when to when something fired; None: it still does."""
 

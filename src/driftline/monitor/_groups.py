@@ -17,7 +17,7 @@ from attrs import define, evolve, field, frozen
 
 from driftline._checks import not_negative, number, one_of
 from driftline.monitor._codec import alert_from_json, alert_to_json
-from driftline.monitor._run import place
+from driftline.monitor._subjects import in_words
 from driftline.records import Alert, AlertStatus, Change, Put, Remove, Severity
 from driftline.rules._time import instant, span
 
@@ -187,7 +187,8 @@ class Groups:
         first = min(members, key=lambda member: _RANK[member.severity])
         by_rule = self.grouping is None or self.grouping.by == "rule"
         whose = [
-            place(m.deployment, m.labels) if by_rule else f"{m.rule}: {m.summary}" for m in members
+            in_words(m.deployment, m.labels) if by_rule else f"{m.rule}: {m.summary}"
+            for m in members
         ]
         more = f" and {len(whose) - _NAMED} more" if len(whose) > _NAMED else ""
         kinds = (

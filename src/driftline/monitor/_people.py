@@ -14,13 +14,12 @@ from driftline._draw import plot
 from driftline.errors import InputError
 from driftline.monitor import _views
 from driftline.monitor._book import Book, memory_key
-from driftline.monitor._codec import alert_from_json
+from driftline.monitor._codec import alert_from_json, transition_from_json
 from driftline.monitor._keep import Keep
 from driftline.monitor._outbox import letter
 from driftline.monitor._run import DeadLetter, Transition
 from driftline.monitor._standing import Standing, standing
 from driftline.monitor._subjects import Subject
-from driftline.monitor._tick import transition_from_json
 from driftline.records import Alert, Drop, Put, Remove, Revive, Store
 from driftline.rules import Phase, Rule, Silence
 

@@ -10,6 +10,7 @@ from attrs import evolve, field, frozen
 
 from driftline._draw import Shown, View
 from driftline.monitor import _views
+from driftline.monitor._subjects import in_words
 from driftline.records import Alert, AlertStatus, Receipt
 from driftline.rules import Change
 
@@ -45,7 +46,7 @@ class Transition:
     @property
     def name(self) -> str:
         """Rule and subject in words."""
-        return f"{self.rule} on {place(self.deployment, self.labels)}"
+        return f"{self.rule} on {in_words(self.deployment, self.labels)}"
 
     def __str__(self) -> str:
         """One line for people."""
@@ -142,7 +143,7 @@ class Unjudged:
     def __str__(self) -> str:
         """One line for people."""
         return (
-            f"{self.rule} on {place(self.deployment, self.labels)}, "
+            f"{self.rule} on {in_words(self.deployment, self.labels)}, "
             f"{self.start:%Y-%m-%d %H:%M} to {self.end:%H:%M}: {self.reason}"
         )
 
@@ -270,13 +271,3 @@ def merged(rounds: Sequence[Run]) -> Run:
         unjudged=tuple(chain(*(run.unjudged for run in rounds))),
         problems=tuple(chain(*(run.problems for run in rounds))),
     )
-
-
-def place(deployment: str, labels: Mapping[str, str]) -> str:
-    """A subject in words.
-
-    >>> place("acme/line-3", {"camera": "cam-1"})
-    'acme/line-3 [camera=cam-1]'
-    """
-    told = ", ".join(f"{name}={value}" for name, value in sorted(labels.items()))
-    return f"{deployment or 'no deployment'}{f' [{told}]' if told else ''}"

@@ -8,9 +8,7 @@ from datetime import datetime
 from attrs import field, frozen
 
 from driftline._draw import Shown
-from driftline.monitor._engine import Place
-from driftline.monitor._run import place as in_words
-from driftline.monitor._subjects import dedup_key
+from driftline.monitor._subjects import Place, dedup_key, in_words
 from driftline.records import Severity
 from driftline.rules import Phase
 from driftline.rules._state import State

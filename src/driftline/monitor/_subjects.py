@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 _DIGEST = 20
 
@@ -36,6 +36,20 @@ class Subject(NamedTuple):
         """The subject again."""
         deployment, labels = json.loads(text)
         return cls.of(deployment, labels)
+
+
+Place: TypeAlias = tuple[str, Subject]
+"""A rule's name and a subject."""
+
+
+def in_words(deployment: str, labels: Mapping[str, str]) -> str:
+    """A subject for people.
+
+    >>> in_words("acme/line-3", {"camera": "cam-1"})
+    'acme/line-3 [camera=cam-1]'
+    """
+    told = ", ".join(f"{name}={value}" for name, value in sorted(labels.items()))
+    return f"{deployment or 'no deployment'}{f' [{told}]' if told else ''}"
 
 
 def dedup_key(monitor: str, rule: str, subject: Subject, *, drill: bool = False) -> str:

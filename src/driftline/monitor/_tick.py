@@ -22,8 +22,10 @@ from driftline.monitor._codec import (
     alert_to_json,
     samples_to_json,
     series_to_json,
+    transition_from_json,
+    transition_to_json,
 )
-from driftline.monitor._engine import UNWATCHED, Findings, Observations, Place, judge
+from driftline.monitor._engine import UNWATCHED, Findings, Observations, judge
 from driftline.monitor._fleet import Watched
 from driftline.monitor._gather import Gathered, gather
 from driftline.monitor._groups import Grouping, Groups
@@ -31,7 +33,7 @@ from driftline.monitor._intake import Intake
 from driftline.monitor._keep import Keep
 from driftline.monitor._outbox import Deliveries, Outbox, Repeat
 from driftline.monitor._redact import redacted
-from driftline.monitor._run import Problem, Run, Transition
+from driftline.monitor._run import Problem, Run
 from driftline.monitor._sources import Answer, Ask
 from driftline.monitor._subjects import dedup_key
 from driftline.monitor._words import worded
@@ -48,7 +50,6 @@ from driftline.records import (
 )
 from driftline.rules import Change as Happened
 from driftline.rules import Inhibition, Phase, Rule
-from driftline.rules._state import Step
 from driftline.rules._time import instant, micros, span, starts_of
 
 Right: TypeAlias = Keep | Claims
@@ -323,37 +324,6 @@ def _history(parts: Parts, found: Findings) -> list[Append]:
         )
         for place, step in found.steps
     ]
-
-
-def transition_to_json(place: Place, step: Step) -> dict[str, Any]:
-    """A transition as the history keeps it."""
-    rule, subject = place
-    return {
-        "change": step.change.value,
-        "rule": rule,
-        "deployment": subject.deployment,
-        "labels": dict(subject.labels),
-        "value": step.value,
-        "threshold": step.threshold,
-        "since": instant(step.since).isoformat(),
-        "reason": step.reason,
-    }
-
-
-def transition_from_json(key: str, at: datetime, record: Mapping[str, Any]) -> Transition:
-    """The transition again."""
-    return Transition(
-        key=key,
-        change=Happened(record["change"]),
-        at=at,
-        rule=record["rule"],
-        deployment=record["deployment"],
-        labels=record["labels"],
-        value=record["value"],
-        threshold=record["threshold"],
-        since=datetime.fromisoformat(record["since"]),
-        reason=record["reason"],
-    )
 
 
 def _acknowledged_over(parts: Parts, found: Findings, book: Book) -> list[Change]:
