@@ -8,8 +8,7 @@ from datetime import datetime
 from attrs import evolve, frozen
 
 from driftline._clock import Clock
-from driftline._draw import Shown, View
-from driftline.monitor import _views
+from driftline._draw import Shown, Table, View
 from driftline.monitor._codec import transition_to_json
 from driftline.monitor._engine import Telling
 from driftline.monitor._keep import Keep
@@ -83,12 +82,15 @@ class Drill(Shown):
     @property
     def ok(self) -> bool:
         """Whether every sink took every alert and its end."""
-        return bool(self.lines) and not self.problems and all(line.ok for line in self.lines)
+        return bool(self.lines) and not self.problems and self._good == len(self.lines)
+
+    @property
+    def _good(self) -> int:
+        return sum(line.ok for line in self.lines)
 
     def __repr__(self) -> str:
         """Say how it went."""
-        good = sum(line.ok for line in self.lines)
-        return f"Drill({self.monitor!r}, ok={self.ok}, {good} of {len(self.lines)} delivered)"
+        return f"Drill({self.monitor!r}, ok={self.ok}, {self._good} of {len(self.lines)} delivered)"
 
     def __str__(self) -> str:
         """Everything, the worst first."""
@@ -99,7 +101,26 @@ class Drill(Shown):
         return "\n".join(lines)
 
     def _view(self) -> View:
-        return _views.view_of_drill(self)
+        rows = [
+            (
+                line.rule,
+                line.sink,
+                "ok" if line.ok else "FAILED",
+                f"{line.fired_after_seconds:.2f} s",
+                f"{line.resolved_after_seconds:.2f} s",
+                line.error,
+            )
+            for line in sorted(self.lines, key=lambda line: line.ok)
+        ]
+        head = ("rule", "sink", "result", "fired in", "resolved in", "error")
+        return View(
+            kind=f"drill of {self.monitor} at {self.at:%Y-%m-%d %H:%M:%S} UTC",
+            verdict="all well" if self.ok else "not well",
+            tone="good" if self.ok else "bad",
+            headline=f"{self._good} of {len(self.lines)} alerts went out and back",
+            lines=self.problems,
+            tables=[Table(head=head, rows=rows)],
+        )
 
 
 @frozen(kw_only=True)

@@ -16,7 +16,6 @@ from attrs import define, field, frozen
 from driftline._clock import Clock, SystemClock
 from driftline._draw import Shown, View
 from driftline.errors import ConfigError, InputError, PlatformError
-from driftline.monitor import _views
 from driftline.monitor._monitor import Monitor
 from driftline.monitor._run import Delivered
 from driftline.records import Alert, AlertStatus, Sample
@@ -90,7 +89,14 @@ class FireDrill(Shown):
         return "\n".join([*lines, *(f"  {problem}" for problem in self.problems)])
 
     def _view(self) -> View:
-        return _views.view_of_fire_drill(self)
+        first, *lines = str(self).splitlines()
+        return View(
+            kind="fire drill",
+            verdict="all well" if self.ok else "not well",
+            tone="good" if self.ok else "bad",
+            headline=first,
+            lines=[line.strip() for line in lines],
+        )
 
 
 def drill_bad_images(

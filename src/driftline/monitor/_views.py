@@ -1,4 +1,4 @@
-"""What there is to see of runs, drills and the history of alerts."""
+"""What there is to see of runs and of the history of alerts."""
 
 from __future__ import annotations
 
@@ -13,8 +13,6 @@ from driftline._draw._pictures import MOST_ROWS, timeline
 from driftline.rules import Change
 
 if TYPE_CHECKING:
-    from driftline.monitor._drill import Drill
-    from driftline.monitor._fire_drills import FireDrill
     from driftline.monitor._run import Run, Transition
 
 _Span = tuple[datetime, datetime, Role, str]
@@ -153,40 +151,3 @@ def _loud(run: Run) -> Iterator[str]:
         yield f"not delivered by {failed.sink}: {failed.key or 'numbers'}: {failed.error}"
     for problem in run.problems:
         yield str(problem)
-
-
-def view_of_drill(drill: Drill) -> View:
-    """A drill for a notebook."""
-    rows = [
-        (
-            line.rule,
-            line.sink,
-            "ok" if line.ok else "FAILED",
-            f"{line.fired_after_seconds:.2f} s",
-            f"{line.resolved_after_seconds:.2f} s",
-            line.error,
-        )
-        for line in sorted(drill.lines, key=lambda line: line.ok)
-    ]
-    good = sum(line.ok for line in drill.lines)
-    head = ("rule", "sink", "result", "fired in", "resolved in", "error")
-    return View(
-        kind=f"drill of {drill.monitor} at {drill.at:%Y-%m-%d %H:%M:%S} UTC",
-        verdict="all well" if drill.ok else "not well",
-        tone="good" if drill.ok else "bad",
-        headline=f"{good} of {len(drill.lines)} alerts went out and back",
-        lines=drill.problems,
-        tables=[Table(head=head, rows=rows)],
-    )
-
-
-def view_of_fire_drill(drill: FireDrill) -> View:
-    """A fire drill for a notebook."""
-    first, *lines = str(drill).splitlines()
-    return View(
-        kind="fire drill",
-        verdict="all well" if drill.ok else "not well",
-        tone="good" if drill.ok else "bad",
-        headline=first,
-        lines=[line.strip() for line in lines],
-    )
