@@ -1,5 +1,6 @@
 """Many frames in one call count as the same frames one by one; counts made elsewhere fit in."""
 
+import warnings
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -135,6 +136,50 @@ def test_no_boxes_at_all():
 
     assert (7, 0) == (week.frames, week.boxes)
     assert 0 == Profile.from_arrays(**empty, camera="c", at=MONDAY, frames=0).frames
+    builder = ProfileBuilder()
+    builder.observe_many(**empty, camera="c", at=MONDAY, frames=7)
+    assert week == builder.profile()
+
+
+@pytest.mark.parametrize("size", [(9, 9), (0, 9), (9, NAN)])
+def test_a_call_of_rejected_boxes_only(size):
+    """Where no box of a call can be counted the reasons are, and nothing warns."""
+    builder = ProfileBuilder(invalid="count")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        builder.observe_many(
+            xyxy=[[0, 0, NAN, 9]],
+            confidence=[0.5],
+            class_id=[0],
+            frame=[0],
+            image_size=size,
+            camera="c",
+            at=MONDAY,
+            frames=1,
+        )
+    week = builder.profile()
+
+    assert (0, 1) == (week.boxes, week.rejected["box"])
+
+
+@pytest.mark.parametrize("class_id", [10**12, 2**63])
+def test_a_class_beyond_all_classes_is_rejected(class_id):
+    """One stray number in a column is one rejected box, whatever its size."""
+    builder = ProfileBuilder(invalid="count")
+    builder.observe_many(
+        xyxy=[[0, 0, 9, 9]] * 2,
+        confidence=[0.5] * 2,
+        class_id=np.array([class_id, 3], dtype=np.uint64),
+        frame=[0, 0],
+        image_size=(9, 9),
+        camera="c",
+        at=MONDAY,
+        frames=1,
+    )
+    week = builder.profile()
+
+    assert (1, {"class": 1}) == (week.boxes, week.rejected)
+    assert [3] == week.class_ids.tolist()
 
 
 WRONG = {
@@ -150,6 +195,9 @@ WRONG = {
     "camera": ({"camera": [1, 2, 3]}, "camera=1 must be a name"),
     "no camera": ({"camera": ""}, "camera='' must be a name"),
     "naive": ({"at": [datetime(2026, 11, 2)] * 3}, "time zone"),
+    "end of time": ({"at": datetime.max.replace(tzinfo=UTC)}, "end of time"),
+    "before time": ({"at": np.array(["-0001-01-01"] * 3, dtype="datetime64[s]")}, "end of time"),
+    "far future": ({"at": np.array(["99999-01-01"] * 3, dtype="datetime64[s]")}, "end of time"),
     "missing time": ({"at": np.array(["NaT"] * 3, dtype="datetime64[s]")}, "NaT"),
     "values": ({"values": {"brightness": [1, 2, 3]}}, "brightness"),
     "confidence": ({"confidence": [0.5, 1.0000001]}, r"box 1: confidence=1\.0000001"),

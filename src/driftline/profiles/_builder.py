@@ -197,12 +197,8 @@ class ProfileBuilder:
         start, end = self._span
         if start <= at < end:
             return start
-        try:
-            start = self._settings.calendar.start(at)
-            self._span = (start, start + self._settings.calendar.period)
-        except OverflowError as exc:
-            msg = f"at={at.isoformat()} lies at the end of time; check the clock of the camera"
-            raise InputError(msg) from exc
+        start = self._settings.calendar.start(at)
+        self._span = (start, start + self._settings.calendar.period)
         return start
 
     def _learn(self, context: Context) -> None:

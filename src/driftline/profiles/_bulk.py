@@ -15,6 +15,7 @@ from driftline.profiles._columns import Columns, Values, known, own_features
 from driftline.profiles._counter import BLOCKS
 from driftline.profiles._features import FloatArray, IntArray
 from driftline.profiles._given import Times, as_cameras, as_times
+from driftline.profiles._judge import CLASSES
 from driftline.profiles._parts import Part
 from driftline.profiles._periods import Calendar
 from driftline.profiles._settings import Settings
@@ -71,7 +72,7 @@ def count_many(
     )
     sweep = Sweep(columns, settings.features, count_invalid=settings.count_invalid)
     n_blocks = len(starts) * len(cameras)
-    n_classes = max(0, int(kinds.max())) + 1 if n else 1
+    n_classes = min(max(0, int(kinds.max())) + 1, CLASSES) if n else 1  # others are not counted
     box_width, frame_width = (
         Layout.boxes(settings.features).width,
         Layout.frames(settings.features).width,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
+from itertools import pairwise
 
 import numpy as np
 
@@ -151,8 +152,8 @@ def _cells(rows: Mapping[int, Row], width: int) -> Cells:
 def _rows(cells: Cells, width: int) -> Iterator[tuple[int, IntArray, IntArray]]:
     """Number of the row, bins and counts of each row that holds something."""
     number, bins = np.divmod(cells.keys, width)
-    starts = np.flatnonzero(np.diff(number, prepend=-1)).tolist()
-    for start, end in zip(starts, [*starts[1:], len(number)], strict=True):
+    ends = [*np.flatnonzero(np.diff(number, prepend=-1)).tolist(), len(number)]
+    for start, end in pairwise(ends):
         yield int(number[start]), bins[start:end], cells.counts[start:end]
 
 

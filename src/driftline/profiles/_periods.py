@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from attrs import frozen
 
-from driftline._clock import as_duration
+from driftline._clock import as_duration, as_utc
 from driftline.errors import InputError
 from driftline.records import as_timedelta64
 
@@ -42,16 +42,45 @@ class Calendar:
             raise InputError(msg)
 
     def start(self, at: datetime) -> datetime:
-        """Start of the period that an aware time falls in, UTC."""
-        anchor = MONDAY - self.utc_offset
-        return anchor + (at - anchor) // self.period * self.period
+        """Start of the period that an aware time falls in, UTC.
+
+        Raises:
+            InputError: `at` is naive, or its period does not end within the years 1 to 9999.
+        """
+        moment, anchor = as_utc(at, name="at"), MONDAY - self.utc_offset
+        try:
+            start = anchor + (moment - anchor) // self.period * self.period
+            _ = start + self.period
+        except OverflowError as exc:
+            raise _out_of_time(at.isoformat()) from exc
+        return start
 
     def starts(self, times: npt.NDArray[np.datetime64]) -> npt.NDArray[np.datetime64]:
-        """Start of the period that each time (UTC) falls in, datetime64[us]."""
+        """Start of the period that each time (UTC) falls in, datetime64[us].
+
+        Raises:
+            InputError: `times` are no datetime64, one is missing, or the period of one does not
+                end within the years 1 to 9999.
+        """
+        given: object = times
+        if not isinstance(given, np.ndarray) or given.dtype.kind != "M":
+            msg = f"times={given!r:.200} must be an array of datetime64, in UTC"
+            raise InputError(msg)
         exact = times.astype("datetime64[us]")
         if np.isnat(exact).any():
             msg = "a time is missing (NaT); every frame needs the time it was taken at"
             raise InputError(msg)
         step = as_timedelta64(self.period)
         anchor = np.datetime64((MONDAY - self.utc_offset).replace(tzinfo=None), "us")
-        return anchor + (exact - anchor) // step * step
+        starts = anchor + (exact - anchor) // step * step
+        if (far := (starts < _FIRST) | (starts > _LAST - step)).any():
+            raise _out_of_time(str(exact[far][0]))
+        return starts
+
+
+_FIRST = np.datetime64(datetime.min, "us")  # noqa: DTZ901  a datetime64 has no zone
+_LAST = np.datetime64(datetime.max, "us")  # noqa: DTZ901  as above
+
+
+def _out_of_time(at: str) -> InputError:
+    return InputError(f"at={at} lies at the end of time; check the clock of the camera")

@@ -83,6 +83,8 @@ class Sweep:
         one = bool((block == block[:1]).all())
         for boxes in self._columns.chunks():
             batch, keep = self._judged_batch(boxes, note=True)
+            if not len(batch.confidence):
+                continue  # formulas would divide by frames without area
             if not early and self._placed["frame"]:
                 self._add(batch)
             yield Lines(
