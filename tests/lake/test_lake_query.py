@@ -2,7 +2,9 @@
 
 import json
 import re
-from datetime import timedelta
+import sqlite3
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import duckdb
@@ -344,12 +346,11 @@ def test_broken_context(text):
 
 
 def test_cannot_be_written():
-    """An unknown engine, a feature of one's own, and a period SQLite cannot cut are refused at birth."""
+    """An unknown engine, a feature of one's own, and a period that cuts no day are refused at birth."""
     own = Feature.uniform("own", level="box", bins_per_unit=1, first_edge=0, n_bins=2)
     for wrong, message in (
         ({"dialect": "oracle"}, "must be one of duckdb"),
         ({"features": (*DEFAULT_FEATURES, own)}, r"\['own'\] have no SQL"),
-        ({"dialect": "sqlite", "period": timedelta(microseconds=1)}, "whole seconds"),
         ({"period": timedelta(hours=5)}, "divide a day"),
     ):
         with pytest.raises(InputError, match=message):
@@ -362,6 +363,38 @@ def test_sqlite_period_of_a_minute():
     cut = {"period": timedelta(minutes=1)}
     with sqlite_engine(table, None) as execute:
         assert expected(arrays, **cut) == query("sqlite", **cut).profile(execute)
+
+
+TIMES = (
+    *("2026-11-02T23:59:59.999999+00:00", "2026-11-03T00:00:00", "2026-11-03 00:00:00.000001"),
+    *("2026-11-02T23:59:59.9999Z", "2026-11-03T05:29:59.999998+05:30", "2026-11-02T18:59-05:00"),
+    *("1969-12-31T23:59:59.999999+00:00", "2026-11-04", "2026-11-02T12:00:00.25+00:00"),
+)
+
+
+def test_sqlite_times():
+    """SQLite keeps microseconds: the last of a day is no part of the next, nor two frames one."""
+    at = [datetime.fromisoformat(text) for text in TIMES]
+    at = [time if time.tzinfo else time.replace(tzinfo=UTC) for time in at]
+    n = len(at)
+    profile = Profile.from_arrays(
+        xyxy=[(0, 0, 9, 9)] * n,
+        confidence=[0.5] * n,
+        class_id=[0] * n,
+        frame=range(n),
+        image_size=(10, 10),
+        camera="a",
+        at=at,
+    )
+    rows = " UNION ALL ".join(
+        f"SELECT '{text}' AS timestamp, 'a' AS camera, 0 AS frame_id, 0 AS class_id, 0.5 AS confidence,"
+        " 0 AS x1, 0 AS y1, 9 AS x2, 9 AS y2, 10 AS width, 10 AS height"
+        for text in TIMES
+    )
+    with closing(sqlite3.connect(":memory:")) as connection:
+        query = LogQuery(table=f"({rows})", dialect="sqlite")
+
+        assert profile == query.profile(lambda sql: connection.execute(sql).fetchall())
 
 
 @pytest.mark.parametrize("dialect", [d for d in SPELLINGS if d != "polars"])

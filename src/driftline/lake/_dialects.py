@@ -42,9 +42,12 @@ SPELLINGS: Mapping[Dialect, Spelling] = {
     "postgres": Spelling(
         micros="EXTRACT(EPOCH FROM {}) * 1000000", double="DOUBLE PRECISION", fence=" OFFSET 0"
     ),
-    # No type for times: ISO 8601 text, cut to whole seconds, which no period is finer than
+    # No type for times: ISO 8601 text. strftime rounds to milliseconds, the last of a day into the
+    # next, so that the fraction of a second is read by itself
     "sqlite": Spelling(
-        micros="CAST(strftime('%s', {}) AS INTEGER) * 1000000",
+        micros="CAST(strftime('%s', substr({0}, 1, 19) || ltrim(substr({0}, 20), '.0123456789'))"
+        " AS INTEGER) * 1000000 + CAST(round(CAST('0' || substr({0}, 20) AS REAL) * 1000000)"
+        " AS INTEGER)",
         double="REAL",
         bigint="INTEGER",
         least="MIN",

@@ -78,9 +78,6 @@ class LogQuery:
             msg = f"features {strange} have no SQL; count them with Profile.from_arrays"
             raise InputError(msg)
         Calendar(period=self.period, utc_offset=self.utc_offset)
-        if self.dialect == "sqlite" and self.period % timedelta(seconds=1):
-            msg = f"period={self.period} must be whole seconds for SQLite, which has no type for times"
-            raise InputError(msg)
 
     @property
     def counts(self) -> str:
