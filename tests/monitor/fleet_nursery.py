@@ -5,6 +5,9 @@
 It loads everything once and forks two children for each tick. They share the store, the name and
 the deployments. In most ticks one of them dies by SIGKILL at one of the points where the platform,
 the store or a sink is called. What was asked and what was taken is kept in files of the folder.
+
+No real second counts, so that a busy machine changes nothing: both ask before either goes on, and
+the clock that they share stands still until one has died, when it moves by a lease.
 """
 
 import fcntl
@@ -15,6 +18,7 @@ import sys
 import threading
 import time
 from datetime import timedelta
+from multiprocessing.sharedctypes import RawArray, RawValue
 from pathlib import Path
 
 import numpy as np
@@ -22,16 +26,15 @@ from monitor_support import MINUTE, START, Table, latency
 
 from driftline import Monitor
 from driftline._clock import SystemClock
-from driftline.monitor import _monitor
 from driftline.records import Receipt
 from driftline.stores import SqlStore
 
 NAMES = [f"acme/line-{i}" for i in range(24)]
 RULES = [latency()]
 LAST = 3
-LEASE = timedelta(minutes=1)
-SHORT = timedelta(seconds=0.5)
-"""In a tick in which somebody dies: the other goes on when the dead one's time is over."""
+LEASE = timedelta(seconds=30)
+"""The shortest there is: a lease later it is still the same minute."""
+PATIENCE_SECONDS = 60
 CADENCE = 5 * MINUTE
 
 
@@ -55,14 +58,32 @@ def paint(table):
     return table
 
 
-class Moving(SystemClock):
-    """Real seconds after a simulated start: leases of the dead run out."""
+class Tick(SystemClock):
+    """What the workers of a tick share: its time, and who has begun to ask.
 
-    def __init__(self, start):
-        self.start, self.began = start, time.monotonic()
+    Plain shared memory without a lock, which one that is killed could take along.
+    """
+
+    def __init__(self, number):
+        self._start, self._passed, self._arrived = when(number), RawValue("d"), RawArray("b", 2)
 
     def now(self):
-        return self.start + timedelta(seconds=time.monotonic() - self.began)
+        return self._start + timedelta(seconds=self._passed.value)
+
+    def meet(self, worker):
+        """Go on as soon as the other one is asking as well, or has ended."""
+        self._arrived[worker] = True
+        give_up = time.monotonic() + PATIENCE_SECONDS
+        while not all(self._arrived):
+            if time.monotonic() > give_up:
+                raise TimeoutError("the other worker asks nothing")
+            time.sleep(0.002)
+
+    def ended(self, worker, *, died):
+        """Nobody waits for one that has ended, and the leases of one that died run out."""
+        if died:
+            self._passed.value += LEASE.total_seconds()
+        self._arrived[worker] = True
 
 
 def noted(path: Path, line) -> None:
@@ -74,8 +95,8 @@ def noted(path: Path, line) -> None:
         os.fsync(file.fileno())
 
 
-def work(worker, tick, url, folder, *, lease, dies_at=None) -> None:
-    """One worker's run."""
+def work(worker, number, clock, url, folder, *, dies_at=None) -> None:
+    """One worker's run in the tick of this number."""
     passed = 0
 
     def point():
@@ -119,14 +140,14 @@ def work(worker, tick, url, folder, *, lease, dies_at=None) -> None:
 
         def _ask(self, what, deployment, more=""):
             point()
-            noted(folder / "asked", [tick, worker, deployment])
+            noted(folder / "asked", [number, worker, deployment])
+            clock.meet(worker)
             super()._ask(what, deployment, more)
 
-    clock = Moving(when(tick))
     table = paint(Shared(clock, NAMES))
     Monitor(
         table, deployments=NAMES, rules=RULES, sinks=[Sink()], store=Watched(url), clock=clock,
-        lease=lease, cadence=CADENCE, log_lines=0, workers=2,
+        lease=LEASE, cadence=CADENCE, log_lines=0, workers=2,
     ).run_once()  # fmt: skip
 
 
@@ -145,7 +166,6 @@ def fork(*who, **how):
 
 
 def main() -> None:
-    _monitor.SHORTEST_LEASE = timedelta(0)  # this process has real seconds; its children too
     url, folder = sys.argv[1], Path(sys.argv[2])
     ticks, rng = int(sys.argv[3]), np.random.default_rng(int(sys.argv[4]))
     if url.startswith("postgresql"):
@@ -153,21 +173,23 @@ def main() -> None:
     with SqlStore(url) as store:
         store.scan("tables are made before two workers need them")
     killed, hunted = [], []
-    for tick in range(ticks):
-        victim = int(rng.integers(0, 2)) if 0 < tick < ticks - LAST and rng.random() < 0.8 else None
-        at = int(rng.integers(1, 45))
-        lease = LEASE if victim is None else SHORT
-        children = [
-            fork(w, tick, url, folder, lease=lease, dies_at=at if w == victim else None)
+    for number in range(ticks):
+        hunts = 0 < number < ticks - LAST and rng.random() < 0.8
+        victim, at = (int(rng.integers(0, 2)), int(rng.integers(1, 45))) if hunts else (None, None)
+        tick = Tick(number)
+        children = {
+            fork(w, number, tick, url, folder, dies_at=at if w == victim else None): w
             for w in (0, 1)
-        ]
-        hunted += [] if victim is None else [tick]
-        for child in children:
-            _, status = os.waitpid(child, 0)
-            if os.WIFSIGNALED(status):
-                killed.append(tick)
+        }
+        hunted += [number] if hunts else []
+        while children:
+            child, status = os.wait()
+            died = os.WIFSIGNALED(status)
+            tick.ended(children.pop(child), died=died)
+            if died:
+                killed.append(number)
             elif os.WEXITSTATUS(status):
-                sys.exit(f"a worker of tick {tick} failed")
+                sys.exit(f"a worker of tick {number} failed")
     print(json.dumps([killed, hunted]))
 
 
