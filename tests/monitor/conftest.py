@@ -4,6 +4,7 @@ import pytest
 from monitor_support import LINE, START, Table, errors, latency
 
 from driftline import Monitor
+from driftline.monitor import _claims, _drive, _keep, _outbox
 from driftline.stores import MemoryStore
 from driftline.testing import FrozenClock, RecordingSink
 
@@ -11,6 +12,15 @@ from driftline.testing import FrozenClock, RecordingSink
 @pytest.fixture
 def clock():
     return FrozenClock(START)
+
+
+@pytest.fixture
+def watch(monkeypatch):
+    """The seconds that a monitor counts beside its clock: they pass when the test says so."""
+    passing = FrozenClock()
+    for module in (_claims, _drive, _keep, _outbox):
+        monkeypatch.setattr(module, "SystemClock", lambda: passing)
+    return passing
 
 
 @pytest.fixture

@@ -332,7 +332,10 @@ class Outbox:
     ) -> None:
         deadline = self._watch.monotonic() + seconds
         try:
-            while running and (left := deadline - self._watch.monotonic()) > 0:
+            left = seconds
+            while running and left > 0:
+                # Below 0 after a pause of the machine: what has come meanwhile is taken all the same.
+                left = deadline - self._watch.monotonic()
                 found = _drain(outcomes, min(left, _WAKE_SECONDS))
                 came = [outcome for outcome in found if isinstance(outcome, Outcome)]
                 write(self._settle(came, done))
