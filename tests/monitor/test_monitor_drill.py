@@ -1,5 +1,6 @@
 """Drills: synthetic through the whole engine, and against a deployment of a local platform."""
 
+import itertools
 import threading
 from datetime import timedelta
 
@@ -107,17 +108,20 @@ class TestSynthetic:
         assert "401: bad key" in drill.lines[0].error
         assert () == monitor.dead_letters()
 
-    def test_a_hanging_sink_is_found(self, make):
+    def test_a_hanging_sink_is_found(self, make, watch, monkeypatch):
         """A sink that never answers costs the drill its budget."""
-        gate = threading.Event()
+        asked, gate, looks = threading.Event(), threading.Event(), itertools.count()
 
         class Hangs:
             name = "hangs"
 
             def send(self, alert):
-                gate.wait(20)
+                asked.set()
+                assert gate.wait(60)
                 return Receipt(sink=self.name)
 
+        # From then on a second passes between one look and the next.
+        monkeypatch.setattr(watch, "monotonic", lambda: next(looks) if asked.is_set() else 0)
         budget = Budget(total=timedelta(seconds=2), delivery=timedelta(seconds=0.3))
         drill = make(sinks=[Hangs()], budget=budget).drill("latency-budget")
         gate.set()

@@ -131,17 +131,17 @@ class TestOverlap:
 
         def slow(what, _):
             inside.set()
-            done.wait(10)
+            assert done.wait(60)
 
         table.fault = slow
         table.bad_between(-60, 60)
         reports = []
         worker = threading.Thread(target=lambda: reports.append(make().run_once()))
         worker.start()
-        assert inside.wait(10)
+        assert inside.wait(60)
         busy = make().run_once()
         done.set()
-        worker.join(10)
+        worker.join(60)
 
         assert "is held by" in busy.busy
         assert "nothing done" in str(busy)
