@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import combinations
 
 import numpy as np
 import pytest
@@ -56,6 +57,26 @@ class TestSplits:
         assert len(rows) == count_splits(current, strata) == math.comb(10, 5) * math.comb(4, 2)
         assert len(np.unique(rows, axis=0)) == len(rows)
         assert (rows[0] == current).all()
+
+    def test_only_as_many_as_asked(self):
+        """All 210 relabellings where 210 are asked for; where 209 are, a sample of that size."""
+        current, strata = site(4, 6)[0], np.zeros(10, dtype=int)
+        assert count_splits(current, strata) == 210
+
+        every = splits(current, strata, n=210, rng=np.random.default_rng(0))
+        some = splits(current, strata, n=209, rng=np.random.default_rng(0))
+
+        assert (210, 210) == (len(every), len(np.unique(every, axis=0)))
+        assert len(some) == 209 > len(np.unique(some, axis=0))
+        assert (some[0] == current).all()
+
+    def test_every_block_is_drawn_alike(self):
+        """A random relabelling takes 5 of 25 weekdays: each in a fifth of 4,000, give or take."""
+        current, strata = site()
+        rows = splits(current, strata, n=4000, rng=np.random.default_rng(9))
+        share = rows[:, strata == WEEKDAY].mean(axis=0)
+
+        np.testing.assert_allclose(share, 0.2, atol=0.026)  # 4 standard errors of 0.0063
 
     def test_seed(self):
         """The same seed gives the same relabellings."""
@@ -125,6 +146,62 @@ class TestStudentised:
         assert (p <= 0.05).mean() == pytest.approx(0.05, abs=0.021)
         assert p.mean() == pytest.approx(0.5, abs=0.03)
 
+    def test_rows_do_not_meet(self):
+        """Six hundred relabellings at once give what each gives alone."""
+        rng = np.random.default_rng(10)
+        current, strata = site()
+        rows = splits(current, strata, n=600, rng=rng)
+        values, weights = rng.normal(size=(35, 3)), rng.uniform(0.2, 1, size=(35, 2))
+        starts = np.array([0, 2])
+        together = studentised(values, weights, starts, strata=strata, rows=rows)
+
+        for i in (0, 1, 255, 256, 511, 512, 599):
+            alone = studentised(values, weights, starts, strata=strata, rows=rows[i : i + 1])
+            np.testing.assert_allclose(together.t[i], alone.t[0])
+        assert together.t.shape == (600, 2)
+
+    def test_one_sided_stratum(self):
+        """A stratum that only one side has says nothing of the difference, only of the scatter."""
+        rng = np.random.default_rng(11)
+        current = np.array([False] * 8 + [True] * 4)
+        strata = np.array([0, 0, 0, 0, 1, 1, 1, 1, 0, 0, 0, 0])
+        values = rng.normal(size=(12, 1))
+        scores = studentised(
+            values, np.ones((12, 1)), np.array([0]), strata=strata, rows=current[None]
+        )
+        slope, error = least_squares(values[:, 0], np.ones(12), strata, current)
+
+        assert scores.t_column[0] == pytest.approx(slope / error)
+
+    def test_nothing_to_compare(self):
+        """A cell without weight, or with weight on one side only, has a t of 0."""
+        rng = np.random.default_rng(12)
+        current, strata = site()
+        weights = np.column_stack([np.zeros(35), ~current]).astype(float)
+        scores = studentised(
+            rng.normal(size=(35, 2)), weights, np.array([0, 1]), strata=strata, rows=current[None]
+        )
+
+        assert [0.0, 0.0] == scores.t[0].tolist() == scores.t_column.tolist()
+
+    def test_few_blocks(self):
+        """With three blocks and two groups one degree of freedom is left, and never none."""
+        current, strata = np.array([False, False, True]), np.zeros(3, dtype=int)
+        for weights, t in (([1.0, 1.0, 1.0], 3 / math.sqrt(3)), ([1.0, 0.0, 1.0], math.inf)):
+            scores = studentised(
+                np.array([[0.0], [2.0], [4.0]]),
+                np.array(weights)[:, None],
+                np.array([0]),
+                strata=strata,
+                rows=current[None],
+            )
+            # 4 - 1 over sqrt(2 (1 + 1 / 2)); of two blocks, a shift without any scatter
+            assert (
+                scores.t_column[0] == pytest.approx(t)
+                if t < math.inf
+                else (1e4 < scores.t_column[0] < math.inf)
+            )
+
     def test_no_scatter(self):
         """Columns without any difference give 0; a shift without any scatter a large number."""
         current, strata = site()
@@ -183,6 +260,51 @@ class TestAdjusted:
 
         assert p[1] == pytest.approx(p[0], abs=0.003)
 
+    def test_by_definition(self):
+        """Two groups: the smallest p over share, against its law over the same relabellings."""
+        rng = np.random.default_rng(13)
+        t = np.abs(rng.normal(size=(60, 5)))
+        groups, shares = np.array([0, 1, 0, 1, 1]), np.array([0.3, 0.7])
+
+        def p_within(row, g, value):
+            tops = [max(r[j] for j in range(5) if groups[j] == g) for r in t]
+            return sum(top >= value for top in tops) / len(t) / shares[g]
+
+        smallest = [min(p_within(r, groups[j], r[j]) for j in range(5)) for r in t]
+        expected = [
+            sum(s <= p_within(t[0], groups[j], t[0, j]) + 1e-12 for s in smallest) / len(t)
+            for j in range(5)
+        ]
+
+        np.testing.assert_allclose(weighted_max_t(t, t[0], groups, shares, alpha=1e-9), expected)
+
+    def test_rounding_is_a_tie(self):
+        """A relabelling that differs in the last bits counts as equal, here and in the family."""
+        t = np.array([[3.0], [3.0 * (1 - 1e-12)], [3.0 * (1 + 1e-12)], [2.9]])
+        one = np.zeros(1, dtype=int)
+
+        assert [0.75] == unadjusted(t, t[0]).tolist()
+        assert [0.75] == weighted_max_t(t, t[0], one, np.ones(1), alpha=1e-9).tolist()
+
+    def test_alone(self):
+        """The share of relabellings at least as large, cell by cell; a deflated truth is held lower."""
+        t = np.array([[3.0, 1.0], [4.0, 0.5], [2.0, 2.0], [1.0, 3.0]])
+
+        assert [0.5, 0.75] == unadjusted(t, t[0]).tolist()
+        assert [0.75, 1.0] == unadjusted(t, t[0] / 2).tolist()
+        assert [1.0] == unadjusted(np.zeros((4, 1)), np.zeros(1)).tolist()
+
+    def test_set_aside(self):
+        """What has fallen at `alpha` leaves the family: the rest are judged as if alone.
+
+        A p-value of exactly `alpha` falls.
+        """
+        t = np.array([[9.0, 2.0], *[[5.0, 1.0]] * 18, [5.0, 3.0]])  # 20 rows
+        groups, shares = np.zeros(2, dtype=int), np.ones(1)
+
+        assert [0.05, 1.0] == weighted_max_t(t, t[0], groups, shares, alpha=0.049).tolist()
+        assert [0.05, 0.1] == weighted_max_t(t, t[0], groups, shares, alpha=0.05).tolist()
+
     def test_step_down(self):
         """Once a cell has fallen, the others are judged without it, and never better than it."""
         rng = np.random.default_rng(8)
@@ -196,7 +318,7 @@ class TestAdjusted:
         assert stepped[0] <= stepped[1] <= stepped[2]
 
     @given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
-    @settings(max_examples=100)
+    @settings(max_examples=100, deadline=None)
     def test_holm(self, p):
         """Adjusted p-values keep the order, are no smaller, and never above Bonferroni's."""
         raw, adjusted = np.array(p), holm(p)
@@ -205,16 +327,30 @@ class TestAdjusted:
         assert (adjusted <= np.minimum(raw * len(raw), 1) + 1e-12).all()
         assert (np.diff(adjusted[np.argsort(raw, kind="stable")]) >= -1e-15).all()
 
-    def test_discovery(self):
+    @given(st.lists(st.sampled_from([0.0, 0.004, 0.01, 0.02, 0.3, 1.0]), min_size=1, max_size=6))
+    @settings(max_examples=100, deadline=None)
+    def test_holm_is_closed_bonferroni(self, p):
+        """A hypothesis falls where Bonferroni rejects every set that holds it (Marcus 1976)."""
+        cells = range(len(p))
+        sets = [s for k in cells for s in combinations(cells, k + 1)]
+        expected = [
+            max(min(1.0, len(s) * min(p[i] for i in s)) for s in sets if cell in s)
+            for cell in cells
+        ]
+
+        np.testing.assert_allclose(holm(p), expected)
+
+    @given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
+    @settings(max_examples=100, deadline=None)
+    def test_discovery(self, p):
         """Benjamini and Hochberg's adjustment is scipy's."""
         from scipy.stats import false_discovery_control
 
-        p = [0.001, 0.2, 0.03, 0.04, 0.9]
-
-        np.testing.assert_allclose(benjamini_hochberg(p), false_discovery_control(p))
+        np.testing.assert_allclose(benjamini_hochberg(p), false_discovery_control(p), atol=1e-12)
 
     @pytest.mark.parametrize("bad", [[-0.1], [1.5], [[0.1]], [float("nan")]])
     def test_refused(self, bad):
-        """What is no p-value is refused."""
-        with pytest.raises(InputError):
-            holm(bad)
+        """What is no p-value is refused, and shown."""
+        for adjust in (holm, benjamini_hochberg):
+            with pytest.raises(InputError, match=r"one row of numbers in \[0, 1\], got array"):
+                adjust(bad)

@@ -15,11 +15,14 @@ from driftline._stats.two_sample import (
     jensen_shannon,
     kolmogorov_sf,
     ks_from_counts,
+    ks_of_rows,
     ks_p_value,
     population_stability,
     quantile_groups,
     standard_deviation,
+    standard_deviations,
     wasserstein_from_counts,
+    wasserstein_of_rows,
 )
 from driftline.drift import ks_2samp
 from driftline.errors import InputError
@@ -94,6 +97,39 @@ class TestKS:
 
         assert (ks.signed, ks.edge) == (1.0, 1)
 
+    def test_by_hand(self):
+        """Shares of 0.5, 1, 1 against 0.2, 0.5, 1: every field, and the same p by its definition."""
+        ks = ks_from_counts([50, 50, 0], [40, 60, 100])
+
+        assert (0.5, 0.5, -0.5, 1) == (ks.statistic, ks.low, ks.signed, ks.edge)
+        assert ks.high == pytest.approx(0.8)  # all the reference's second bin, none of the week's
+        assert (100, 200) == (ks.n_reference, ks.n_current)
+        assert ks.p_value == float(ks_p_value(0.5, 100, 200))
+        assert ks.p_low == float(ks_p_value(ks.high, 100, 200))
+
+    def test_either_side_may_hide_more(self):
+        """The upper end is the larger of both ways round, so that swapping the sides keeps it."""
+        a, b = [50, 50, 0], [40, 60, 100]
+
+        assert ks_from_counts(a, b).high == ks_from_counts(b, a).high
+        assert ks_from_counts(a, b).signed == -ks_from_counts(b, a).signed
+
+    def test_rows(self):
+        """A table of pairs gives what each pair gives."""
+        rng = np.random.default_rng(5)
+        a, b = rng.integers(1, 40, (2, 7, 12)).astype(float)
+        rows = ks_of_rows(a, b)
+
+        for i in range(7):
+            one = ks_from_counts(a[i], b[i])
+            assert (one.statistic, one.high, one.signed, one.edge, one.p_value) == (
+                rows.statistic[i],
+                rows.high[i],
+                rows.signed[i],
+                rows.edge[i],
+                rows.p_value[i],
+            )
+
     def test_one_bin(self):
         """A single bin holds no distance at its edges, and might hide any."""
         ks = ks_from_counts([5], [7])
@@ -104,9 +140,20 @@ class TestKS:
         ("a", "b"), [([0, 0], [1, 1]), ([1, 1], [0, 0]), ([1], [1, 1]), ([-1, 2], [1, 1])]
     )
     def test_refused(self, a, b):
-        """Empty sides, other shapes and negative counts are refused."""
-        with pytest.raises(InputError):
+        """Empty sides, other shapes and negative counts are refused, and said."""
+        says = "have no common bins" if len(a) != len(b) else "histogram must hold counts"
+        with pytest.raises(InputError, match=says):
             ks_from_counts(a, b)
+
+    @pytest.mark.parametrize(
+        ("a", "b", "side"), [([0, 0], [1, 1], "reference"), ([1, 1], [2, -1], "current")]
+    )
+    def test_refused_side(self, a, b, side):
+        """The side that cannot be compared is named; a table is no histogram."""
+        with pytest.raises(InputError, match=f"the {side} histogram"):
+            ks_from_counts(a, b)
+        with pytest.raises(InputError, match="no common bins"):
+            ks_from_counts([[1, 2]], [[1, 2]])
 
 
 class TestRaw:
@@ -143,6 +190,41 @@ class TestWasserstein:
         assert found == pytest.approx(stats.wasserstein_distance(a, b), abs=bound + 1e-9)
         assert bound <= 1 / 32 + 1e-9
 
+    @given(st.lists(st.integers(0, 9), min_size=5, max_size=5).filter(any),
+           st.lists(st.integers(0, 9), min_size=5, max_size=5).filter(any))  # fmt: skip
+    @settings(deadline=None)
+    def test_of_positions(self, a, b):
+        """The distance is scipy's for values at the bins' middles, however unevenly they lie."""
+        positions = np.array([-3.0, -1.0, 0.0, 0.5, 4.0])
+        found, _ = wasserstein_from_counts(a, b, positions)
+
+        assert found == pytest.approx(
+            stats.wasserstein_distance(positions, positions, a, b), abs=1e-12
+        )
+
+    def test_bound_is_half_a_width_a_side(self):
+        """Widths of 2, 1 and 1: the mean width where the reference is and where the week is."""
+        positions = np.array([0.0, 2.0, 3.0])
+        _, bound = wasserstein_from_counts([3, 1, 0], [0, 1, 1], positions)
+
+        assert bound == pytest.approx(((3 * 2 + 1 * 1) / 4 + (1 + 1) / 2) / 2)
+        assert (0.0, 0.0) == wasserstein_from_counts([3], [4], np.array([1.0]))
+
+    def test_rows(self):
+        """A table of pairs gives what each pair gives; so do the deviations."""
+        rng = np.random.default_rng(6)
+        a, b = rng.integers(1, 40, (2, 7, 12)).astype(float)
+        positions = np.cumsum(rng.random(12))
+        distances, bounds = wasserstein_of_rows(a, b, positions)
+
+        for i in range(7):
+            assert wasserstein_from_counts(a[i], b[i], positions) == pytest.approx(
+                (distances[i], bounds[i])
+            )
+        assert [standard_deviation(row, positions) for row in a] == pytest.approx(
+            standard_deviations(a, positions).tolist()
+        )
+
     def test_spread(self):
         """The standard deviation is that of the values at the bins' middles."""
         x = np.array([1.0, 2.0, 4.0])
@@ -165,6 +247,16 @@ class TestChance:
         assert psi.mean() == pytest.approx(psi_chance, rel=0.11)
         assert js.mean() == pytest.approx(js_chance**2, rel=0.11)
 
+    def test_index_is_jeffreys_divergence(self):
+        """Both relative entropies of the smoothed shares together, whatever the prior."""
+        a, b = np.array([50, 30, 20]), np.array([20, 20, 160])
+        for prior in (0.5, 2.0):
+            index, chance = population_stability(a, b, prior=prior)
+            expected = stats.entropy(a + prior, b + prior) + stats.entropy(b + prior, a + prior)
+
+            assert (index, chance) == pytest.approx((expected, 2 * (1 / 100 + 1 / 200)))
+        assert population_stability(a, b) == population_stability(a, b, prior=0.5)
+
     def test_empty_bins(self):
         """A bin that is empty on one side is rare, not infinite."""
         index, _ = population_stability([100, 100, 0], [100, 100, 1])
@@ -177,6 +269,10 @@ class TestChance:
 
         assert jensen_shannon(a, b)[0] == pytest.approx(distance.jensenshannon(a, b, 2))
         assert jensen_shannon([1, 0], [0, 1])[0] == pytest.approx(1.0)
+        assert jensen_shannon([7, 9], [7, 9])[0] == 0.0
+        assert jensen_shannon([3, 0, 9], [5, 0, 2])[0] == pytest.approx(
+            distance.jensenshannon([3, 9], [5, 2], 2)
+        )
 
 
 class TestChiSquare:
@@ -204,6 +300,16 @@ class TestGroups:
 
         assert len(shares) == 10
         np.testing.assert_allclose(shares, 0.1, atol=0.01)
+
+    def test_by_hand(self):
+        """Two halves: a bin goes where its middle lies, an empty one with the filled bin below.
+
+        The empty first bin has none below and goes with the first that is filled.
+        """
+        groups = quantile_groups([0, 3, 0, 2, 5, 0], n_groups=2)
+
+        assert [0, 0, 0, 0, 1, 1] == groups.tolist()
+        assert [5, 5] == grouped([0, 3, 0, 2, 5, 0], groups).tolist()
 
     def test_few_values(self):
         """Groups are never empty in the reference, even with few distinct values."""

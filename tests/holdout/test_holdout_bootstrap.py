@@ -10,6 +10,7 @@ from driftline._stats.average_precision import (
     RECALL_GRID,
     Ranking,
     average_precision,
+    precision_at_recalls,
     replicate_average_precision,
 )
 from driftline._stats.bootstrap import group_index, half_samples
@@ -30,6 +31,66 @@ def ranking(rng, *, images, detections, ignored=0.0):
         ignored=(rng.random(hit.shape) < ignored) & ~hit,
         truth=truth.astype(float),
     )
+
+
+def by_definition(one, weights, threshold, method):
+    """Average precision of the weighted list, one detection after the other."""
+    total = sum(weights[i] * n for i, n in enumerate(one.truth))
+    hits, seen, points = 0.0, 0.0, []
+    for unit, hit, ignored in zip(
+        one.unit, one.hit[threshold], one.ignored[threshold], strict=True
+    ):
+        if not ignored and weights[unit] > 0:
+            hits, seen = hits + weights[unit] * hit, seen + weights[unit]
+            points.append((hits / total, hits / seen))
+    if method == "coco101":
+        reached = [[p for r, p in points if r >= want] for want in RECALL_GRID]
+        return np.mean([max(some, default=0.0) for some in reached])
+    recall = [0.0, *(r for r, _ in points), points[-1][0] if points else 0.0, 1.0]
+    precision = [1.0, *(p for _, p in points), 0.0, 0.0]
+    envelope = [max(precision[i:]) for i in range(len(precision))]
+    return np.trapezoid(np.interp(RECALL_GRID, recall, envelope), RECALL_GRID)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("seed", range(6))
+def test_average_precision_by_definition(method, seed):
+    """The best precision at each of 101 recalls or later, or the area below the envelope.
+
+    Weights are such that no recall falls on the grid, where rounding would decide.
+    """
+    rng = np.random.default_rng(seed)
+    one = ranking(rng, images=12, detections=40, ignored=0.15)
+    weights = rng.uniform(0.3, 2.0, 12) * (rng.random(12) < 0.8)
+    found = average_precision(one, weights, method=method)
+
+    assert found == pytest.approx(
+        [by_definition(one, weights, t, method) for t in range(10)], abs=1e-12
+    )
+    if method == "coco101":
+        for t in (0, 4):
+            curve = precision_at_recalls(one, weights, threshold=t)
+            assert (len(curve), curve.mean()) == (101, pytest.approx(found[t]))
+        assert np.array_equal(
+            precision_at_recalls(one, weights), precision_at_recalls(one, weights, threshold=0)
+        )
+
+
+def test_nothing_labelled_is_unknown():
+    """Without a weighted object there is no recall: nan; with one and no detection it is 0."""
+    one = ranking(np.random.default_rng(0), images=3, detections=9)
+    none = Ranking(
+        unit=one.unit[:0], hit=one.hit[:, :0], ignored=one.ignored[:, :0], truth=np.ones(3)
+    )
+    for method in METHODS:
+        assert np.isnan(average_precision(one, np.zeros(3), method=method)).all()
+        assert [0.0] * 10 == average_precision(none, np.ones(3), method=method).tolist()
+        assert (
+            np.zeros((2, 10)).tolist()
+            == replicate_average_precision(none, np.ones((2, 3)), method=method).tolist()
+        )
+    assert np.isnan(precision_at_recalls(one, np.zeros(3))).all()
+    assert [0.0] * 101 == precision_at_recalls(none, np.ones(3)).tolist()
 
 
 @given(
@@ -99,6 +160,13 @@ def test_halves_are_halves():
     assert np.array_equal(weights[:, 0], weights[:, 1])
     assert np.all(weights[:, [0, 2]].sum(axis=1) == 2.0)  # a and b: one of the two, twice
     assert np.all(weights[:, 3:].sum(axis=1) == 4.0)
+
+
+def test_odd_numbers_of_replicates_get_their_other_half():
+    """Replicates come in pairs: three asked for are four, and two are enough."""
+    assert [(4, 5), (4, 5), (2, 5)] == [
+        half_samples(np.arange(5), replicates=n, rng=1).shape for n in (3, 4, 2)
+    ]
 
 
 def test_an_odd_one_counts_once():
@@ -176,5 +244,5 @@ def test_long_tails_are_added_row_by_row():
 def test_nothing_to_draw():
     """No frames, no weights; fewer than two replicates are none."""
     assert half_samples(np.zeros(0, dtype=np.int64), replicates=3, rng=1).shape == (4, 0)
-    with pytest.raises(InputError, match="at least 2"):
+    with pytest.raises(InputError, match="replicates=1 must be at least 2"):
         half_samples(np.arange(4), replicates=1, rng=1)
