@@ -21,7 +21,6 @@ from driftline._clock import Clock
 from driftline.errors import Unreachable
 from driftline.monitor._clients import Client, Clients
 from driftline.monitor._sources import (
-    ERRORS,
     USED_UP,
     Answer,
     Ask,
@@ -31,6 +30,7 @@ from driftline.monitor._sources import (
     NotAsked,
     Platform,
 )
+from driftline.platform import ERROR_SEVERITIES
 from driftline.records import LogLine
 
 SILENT_AFTER: Final = 5
@@ -80,7 +80,7 @@ def _perform(client: Client, ask: Ask) -> Any:
         return platform.metrics(ask.deployment, window=ask.window)
     if ask.what == "health":
         return platform.health(ask.deployment)
-    entries = platform.logs(ask.deployment, limit=ask.limit, severity=ERRORS)
+    entries = platform.logs(ask.deployment, limit=ask.limit, severity=ERROR_SEVERITIES)
     return [entry.to_line() for entry in islice(entries, ask.limit)]
 
 
@@ -94,7 +94,7 @@ async def _aperform(client: Client, ask: Ask) -> Any:
     if ask.what == "health":
         return await platform.health(ask.deployment)
     lines: list[LogLine] = []
-    async for entry in platform.logs(ask.deployment, limit=ask.limit, severity=ERRORS):
+    async for entry in platform.logs(ask.deployment, limit=ask.limit, severity=ERROR_SEVERITIES):
         lines.append(entry.to_line())
         if len(lines) >= ask.limit:
             break

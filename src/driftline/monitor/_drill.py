@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
+from typing import Any
 
 from attrs import evolve, frozen
 
@@ -203,13 +204,13 @@ def _fired(parts: Parts, rule: Rule, subject: Subject, now: datetime) -> _Act | 
 
 
 def _followed(
-    rule: Rule, state: State, memory: object, segment: Segment, subject: Subject
+    rule: Rule, state: State, memory: Mapping[str, Any], segment: Segment, subject: Subject
 ) -> Followed:
     assert segment.end is not None
     return follow(
         rule,
         state,
-        memory if isinstance(memory, dict) else {},
+        memory,
         [segment],
         deployment=subject.deployment,
         labels={},
@@ -232,7 +233,7 @@ def _calm(act: _Act) -> Followed:
     """The rule after calm has followed the breach."""
     start = instant(after(act.rule, act.breach))
     calm = rehearsal(act.rule, breach=False, start=start)
-    return _followed(act.rule, act.fired.state, dict(act.fired.memory), calm, act.subject)
+    return _followed(act.rule, act.fired.state, act.fired.memory, calm, act.subject)
 
 
 def _closed(opened: Alert, now: datetime) -> Alert:

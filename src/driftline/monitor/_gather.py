@@ -12,8 +12,9 @@ from driftline.errors import NotFound, RefusedInput
 from driftline.monitor._book import Book, Page
 from driftline.monitor._engine import PLATFORM_METRICS
 from driftline.monitor._run import Problem
-from driftline.monitor._sources import Answer, Ask, NotAsked, Window
+from driftline.monitor._sources import Answer, Ask, NotAsked
 from driftline.monitor._subjects import Subject
+from driftline.platform import Window
 from driftline.records import Metric, Sample
 from driftline.rules import EndpointHealth, Rule
 from driftline.rules._follow import Segment

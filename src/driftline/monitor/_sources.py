@@ -8,18 +8,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterable, Iterable, Iterator, Mapping
 from datetime import datetime
-from typing import Any, Final, Literal, Protocol, TypeAlias
+from typing import Any, Final, Literal, Protocol
 
 from attrs import frozen
 
 from driftline.errors import DriftlineError
+from driftline.platform import Window
 from driftline.records import LogLine, Series
-
-Window: TypeAlias = Literal["1h", "6h", "24h", "7d", "30d"]
-
-ERRORS: Final = ("WARNING", "ERROR", "CRITICAL", "ALERT", "EMERGENCY")
-"""Severities of what people mean by errors. The Platform matches them exactly, and its own page
-counts warnings in, because an aborted cold start is a WARNING with HTTP status 429."""
 
 
 class Observed(Protocol):
