@@ -12,7 +12,7 @@ from driftline.errors import ConfigError, DeliveryFailed, DeliveryRefused, Input
 from driftline.monitor import Budget, drill_bad_images, drill_paused_traffic
 from driftline.records import Metric, Receipt
 from driftline.rules import Judgement
-from driftline.testing import LocalPlatform, RecordingSink
+from driftline.testing import FrozenClock, LocalPlatform, RecordingSink
 
 EVERY_RULE = [
     latency(),
@@ -251,6 +251,24 @@ class TestAgainstADeployment:
         with pytest.raises(InputError):
             drill_paused_traffic(watching(), LINE, pause=print, resume=print, rule="nonsense")
         assert not [call for call in local.calls if call.operation == "predict"]
+
+    @pytest.mark.parametrize(
+        ("how", "said"),
+        [
+            ({"per_minute": 0}, "per_minute=0 must be 1 or more"),
+            ({"patience": 45}, "patience=45 must be a timedelta"),
+            ({"clock": FrozenClock}, "clock=.* is a class"),
+            ({"monitor": "cron"}, "monitor='cron' must be a driftline.Monitor"),
+        ],
+    )
+    def test_refused(self, client, watching, how, said):
+        """What would drill nothing, or break down on the way, is refused first."""
+        with pytest.raises(InputError, match=said):
+            drill_bad_images(**{"monitor": watching(), **how}, platform=client, deployment=LINE)
+
+    def test_the_time_is_the_monitors(self, local, client, watching):
+        """Unless told otherwise a drill waits on the clock that its monitor judges by."""
+        assert drill_bad_images(watching(), client, LINE).ok
 
     def test_alone(self, local, client, watching, store, clock):
         """While another run of the monitor is at work, a drill stops and says so."""

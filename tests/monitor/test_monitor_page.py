@@ -5,13 +5,13 @@ from datetime import datetime, timedelta
 import pytest
 from monitor_support import LINE, MINUTE, RUNBOOK, START, changes, errors, latency, told
 
-from driftline import Severity, rules
+from driftline import PlatformClient, Severity, rules
 from driftline.errors import ConfigError, InputError
-from driftline.monitor import Backoff, Budget, Grouping
-from driftline.records import Link, LogLine, Metric, Sample
+from driftline.monitor import Backoff, Budget, Fleet, Grouping
+from driftline.records import Delivery, Link, LogLine, Metric, Sample
 from driftline.rules import NoDataPolicy
 from driftline.stores import MemoryStore
-from driftline.testing import FrozenClock, RecordingSink
+from driftline.testing import FrozenClock, RecordingSink, example_alert
 
 
 def line(clock, message="{}", *, status=None, minutes_ago=3, severity="ERROR"):
@@ -363,6 +363,18 @@ class TestNoData:
         assert [LINE] == [alert.deployment for alert in sink.alerts]
 
 
+class _Served:
+    """A sink that says how it wants to be served."""
+
+    name = "served"
+
+    def __init__(self, delivery):
+        self.delivery = delivery
+
+    def send(self, alert):
+        """Never called."""
+
+
 class TestArguments:
     """What cannot work is refused when the monitor is made, not in the night it is needed."""
 
@@ -394,6 +406,14 @@ class TestArguments:
             ({"workers": 0}, "workers=0 must be 1 or more"),
             ({"log_lines": "10"}, "log_lines='10' must be 0 or more"),
             ({"on_problem": "ignore"}, "on_problem='ignore' must be one of 'report', 'raise'"),
+            ({"platform": PlatformClient}, "platform=.* is a class"),
+            ({"platform": {"acme": PlatformClient}}, "platform=.* is a class"),
+            ({"deployments": Fleet}, "deployments=.* is a class"),
+            ({"sinks": [_Served({"repeat_firing": True})]}, "delivery of the sink 'served'="),
+            ({"forward": "no"}, "forward='no' must be True or False"),
+            ({"collapse": 1}, "collapse=1 must be True or False"),
+            ({"seed": -1}, "seed=-1 must be a whole number"),
+            ({"seed": "today"}, "seed='today' must be a whole number"),
         ],
     )
     def test_refused(self, make, bad, said):
@@ -408,12 +428,24 @@ class TestArguments:
             (lambda: Grouping(at_least=1), "at_least=1 must be 2 or more"),
             (lambda: Grouping(by="camera"), "by='camera' must be one of"),
             (lambda: Backoff(first=10), "first=10 must be a timedelta"),
+            (lambda: Fleet(match=3), "match=3 must be a pattern"),
+            (lambda: Delivery(time_to_live=5), "time_to_live=5 must be a timedelta"),
+            (lambda: Delivery(repeat_resolved_for=-MINUTE), "repeat_resolved_for=.* not be neg"),
+            (lambda: Delivery(repeat_firing="no"), "repeat_firing='no' must be True or False"),
+            (lambda: example_alert(severity="critical"), "severity='critical' must be a Severity"),
+            (lambda: example_alert(status="firing"), "status='firing' must be AlertStatus"),
         ],
     )
     def test_parts(self, made, said):
         """So do the small records a monitor takes."""
         with pytest.raises(InputError, match=said):
             made()
+
+    def test_nobody_to_watch(self, make):
+        """A list that turned out empty is no list of whom to watch: nobody would be asked."""
+        with pytest.raises(ConfigError, match="deployments= names nobody"):
+            make(deployments=[])
+        assert () == make(platform=None, deployments=[]).deployments
 
     @pytest.mark.parametrize("samples", [3, "volume", [3], [{"metric": "a.b"}], Sample])
     def test_samples(self, make, store, samples):

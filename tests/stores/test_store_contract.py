@@ -169,6 +169,12 @@ class TestHistory:
         assert 10 == len(store.history("h"))
         assert ["k", "other"] == [entry.key for entry in store.history("h", last=2)]
 
+    @pytest.mark.parametrize("bad", [{"last": -1}, {"last": "x"}, {"since": 5}, {"until": 5}])
+    def test_what_is_no_part(self, store, bad):
+        """A number below zero, or what is no time, is refused and means the same in no store."""
+        with pytest.raises(InputError):
+            store.history("h", **bad)
+
     def test_times_are_exact(self, store):
         """Microseconds and other zones survive; times before 1970 too."""
         times = [
@@ -224,6 +230,13 @@ class TestItems:
 
         assert (NOW, NOW, None, 0, "") == (a.created, a.due, a.expires, a.attempts, a.error)
         assert (NOW + MINUTE, NOW + 2 * MINUTE) == (b.due, b.expires)
+
+    def test_so_many(self, store):
+        """A limit cuts the list; one below zero is refused, and not all but the last."""
+        assert [] == store.waiting("q", limit=0)
+        for ask in (store.waiting, store.dead):
+            with pytest.raises(InputError, match="limit=-1 must be 0 or more"):
+                ask("q", limit=-1)
 
     def test_settle_and_postpone(self, store):
         """A settled item is gone; a postponed one counts the attempt and keeps its place."""

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
+from driftline._checks import part
 from driftline._clock import Clock
 from driftline.errors import ConfigError, InputError
 from driftline.monitor._sources import Ask, AsyncPlatform, Platform
@@ -111,6 +112,7 @@ class Clients:
 
 
 def _check(client: object) -> None:
+    part(client, object, name="platform", what="a PlatformClient")
     if not callable(getattr(client, "metrics", None)):
         msg = (
             f"platform={client!r} has no metrics(); pass a PlatformClient, or None when all "

@@ -13,7 +13,8 @@ from typing import Final, Protocol
 
 from attrs import define, field, frozen
 
-from driftline._clock import Clock, SystemClock
+from driftline._checks import part, refuse_no_time, refuse_number
+from driftline._clock import Clock, as_clock
 from driftline._draw import Shown, View
 from driftline.errors import ConfigError, InputError, PlatformError
 from driftline.monitor._monitor import Monitor
@@ -123,14 +124,15 @@ def drill_bad_images(
         good_image: an image to send as often afterwards, for deployments without traffic of
             their own: a minute without requests says nothing, so that nothing would recover.
         patience: how long to wait for the alert, and again for its end.
-        clock: where time comes from and where waiting is done.
+        clock: where time comes from and where waiting is done; the monitor's unless given.
         samples: your own numbers, for each run.
 
     Raises:
-        InputError: the rule or the deployment is not the monitor's.
+        InputError: the rule or the deployment is not the monitor's, or a number is out of range.
+        ConfigError: another run of the monitor is at work.
     """
-    _checked(monitor, rule, deployment)
-    drill = _Drill(monitor, rule, deployment, clock or SystemClock(), patience, samples)
+    refuse_number("per_minute", per_minute, "1 or more", least=1, whole=True)
+    drill = _begun(monitor, rule, deployment, clock=clock, patience=patience, samples=samples)
 
     def send(image: bytes) -> None:
         for _ in range(per_minute):
@@ -168,14 +170,14 @@ def drill_paused_traffic(
         resume: starts it again.
         rule: name of the rule.
         patience: how long to wait for the alert, and again for its end.
-        clock: where time comes from and where waiting is done.
+        clock: where time comes from and where waiting is done; the monitor's unless given.
         samples: your own numbers, for each run.
 
     Raises:
-        InputError: the rule or the deployment is not the monitor's.
+        InputError: the rule or the deployment is not the monitor's, or a number is out of range.
+        ConfigError: another run of the monitor is at work.
     """
-    _checked(monitor, rule, deployment)
-    drill = _Drill(monitor, rule, deployment, clock or SystemClock(), patience, samples)
+    drill = _begun(monitor, rule, deployment, clock=clock, patience=patience, samples=samples)
     pause()
     try:
         drill.until_fired(lambda: drill.clock.sleep(60))
@@ -185,7 +187,17 @@ def drill_paused_traffic(
     return drill.report()
 
 
-def _checked(monitor: Monitor, rule: str, deployment: str) -> None:
+def _begun(
+    monitor: Monitor,
+    rule: str,
+    deployment: str,
+    *,
+    clock: Clock | None,
+    patience: timedelta,
+    samples: Callable[[], Iterable[Sample]],
+) -> _Drill:
+    part(monitor, Monitor, name="monitor", what="a driftline.Monitor")
+    refuse_no_time("patience", patience)
     names = [each.name for each in monitor.rules]
     if rule not in names or deployment not in monitor.deployments:
         msg = (
@@ -193,6 +205,8 @@ def _checked(monitor: Monitor, rule: str, deployment: str) -> None:
             f"watches {list(monitor.deployments)}"
         )
         raise InputError(msg)
+    timer = as_clock(monitor.clock if clock is None else clock)
+    return _Drill(monitor, rule, deployment, timer, patience, samples)
 
 
 @define

@@ -10,7 +10,7 @@ from typing import Any, Final, TypeAlias
 from attrs import asdict, define, field, frozen
 from attrs.converters import optional
 
-from driftline._checks import not_negative, parts
+from driftline._checks import a, not_negative, part, parts
 from driftline.errors import ConfigError, InputError
 from driftline.monitor._clients import Clients
 from driftline.monitor._gather import GONE_AFTER, GONE_APART
@@ -40,8 +40,9 @@ class Fleet:
     """Deployments that are found by listing them, again and again.
 
     A deployment that is listed anew is watched from then on. One that is missing from two listings
-    in a row, a minute apart or more, is not watched any more: its open alerts end and say so, and what rules have learnt of
-    it is kept for 30 days, should it come back. A listing that fails, or is cut off, ends nothing.
+    in a row, a minute apart or more, is not watched any more: its open alerts end and say so, and
+    what rules have learnt of it is kept for 30 days, should it come back. A listing that fails, or
+    is cut off, ends nothing.
 
     Attributes:
         owners: workspaces; those that have a client of their own, or the client's, when empty.
@@ -53,7 +54,7 @@ class Fleet:
     """
 
     owners: Sequence[str] = field(default=(), converter=_owners)
-    match: str = "*"
+    match: str = field(default="*", validator=a(str, "a pattern such as 'acme/line-*'"))
     status: DeploymentStatus | None = field(default=None, converter=optional(checked_status))
     every: timedelta = field(default=timedelta(minutes=10), validator=not_negative)
     also: Sequence[str] = field(default=(), converter=_references)
@@ -289,9 +290,18 @@ def checked(watched: Watched, clients: Clients) -> Watched:
                 raise ConfigError(msg)
         _reachable(watched.also, clients)
         return watched
+    given: object = watched
+    if given is Fleet:  # a class can be called, and would answer no names
+        part(given, Fleet, name="deployments", what="a Fleet(…)")
     if callable(watched):
         return watched
     names = _references(watched)
+    if clients.given and not names:
+        msg = (
+            "deployments= names nobody, so that platform= would be asked nothing; name them, pass "
+            "a Fleet(…), or platform=None when all numbers come from you"
+        )
+        raise ConfigError(msg)
     _reachable(names, clients)
     return names
 

@@ -16,7 +16,7 @@ from typing import Any, Final, TypeAlias
 
 from attrs import field, frozen
 
-from driftline._checks import parts
+from driftline._checks import part, parts
 from driftline._clock import SystemClock
 from driftline.errors import ConfigError, DeliveryFailed, DeliveryRefused
 from driftline.records import AlertSink, Delivery, Item, MetricSink, Receipt
@@ -67,7 +67,12 @@ class Lane:
         """Keep the sink; nothing runs yet."""
         self.sink = sink
         self.name = name
-        self.delivery: Delivery = getattr(sink, "delivery", None) or Delivery()
+        self.delivery: Delivery = part(
+            getattr(sink, "delivery", None) or Delivery(),
+            Delivery,
+            name=f"delivery of the sink {name!r}",
+            what="a driftline.typing.Delivery(…)",
+        )
         self.alerts = isinstance(sink, AlertSink)
         self.metrics = isinstance(sink, MetricSink)
         self.sending: Parcel | None = None
@@ -172,7 +177,7 @@ def lanes_of(sinks: Sequence[Sink]) -> tuple[Lane, ...]:
     """A lane for each sink.
 
     Raises:
-        InputError: something is no sink.
+        InputError: something is no sink, or says in no `Delivery` how it wants to be served.
         ConfigError: two sinks have one name.
     """
     lanes: dict[str, Lane] = {}

@@ -121,22 +121,18 @@ class Monitor(People):
             ConfigError: two rules or two sinks have one name, or nobody can be asked about a
                 deployment.
         """
-        if not part(name, str, name="name", what="a name without slashes") or "/" in name:
-            msg = f"name={name!r} must be a name without slashes"
-            raise InputError(msg)
+        _check_name(name)
         refuse_negative("wait", wait)
-        refuse_no_time("lease", lease)
-        if lease < SHORTEST_LEASE:
-            msg = (
-                f"lease={lease} must be {SHORTEST_LEASE} or more: a run renews it every "
-                f"{TOUCH_SECONDS:g} s, and one that does not get round to it is overtaken"
-            )
-            raise InputError(msg)
+        _check_lease(lease)
         refuse_number("workers", workers, "1 or more", least=1, whole=True)
         refuse_number("log_lines", log_lines, "0 or more", least=0, whole=True)
         refuse_other("on_problem", on_problem, get_args(OnProblem))
         if cadence is not None:
             refuse_no_time("cadence", cadence)
+        if seed is not None:
+            refuse_number("seed", seed, "a whole number, 0 or more", least=0, whole=True)
+        part(collapse, bool, name="collapse", what="True or False")
+        part(forward, bool, name="forward", what="True or False")
         clients = Clients(platform)
         self._platform = platform
         super().__init__(
@@ -333,6 +329,22 @@ class Monitor(People):
             f"Monitor({self.name!r}, deployments={self._parts.watched!r}, "
             f"rules={[rule.name for rule in self.rules]}, sinks={sinks})"
         )
+
+
+def _check_name(name: str) -> None:
+    if not part(name, str, name="name", what="a name without slashes") or "/" in name:
+        msg = f"name={name!r} must be a name without slashes"
+        raise InputError(msg)
+
+
+def _check_lease(lease: timedelta) -> None:
+    refuse_no_time("lease", lease)
+    if lease < SHORTEST_LEASE:
+        msg = (
+            f"lease={lease} must be {SHORTEST_LEASE} or more: a run renews it every "
+            f"{TOUCH_SECONDS:g} s, and one that does not get round to it is overtaken"
+        )
+        raise InputError(msg)
 
 
 def _samples(samples: Iterable[Sample]) -> tuple[Sample, ...]:

@@ -258,5 +258,5 @@ class People:
     def _known(self, rule: str) -> None:
         names = [each.name for each in self.rules]
         if rule not in names:
-            msg = f"no rule is called {rule!r}; there are {', '.join(names)}"
+            msg = f"no rule is called {rule!r}; there are {', '.join(names) or 'none'}"
             raise InputError(msg)

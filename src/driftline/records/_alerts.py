@@ -8,7 +8,9 @@ from enum import Enum
 from typing import Protocol, runtime_checkable
 
 from attrs import field, frozen
+from attrs.validators import optional
 
+from driftline._checks import a, not_negative, positive
 from driftline._clock import as_utc
 from driftline._draw import Shown, View
 from driftline.records import _views
@@ -86,8 +88,8 @@ class Alert(Shown):
 
     key: str
     rule: str
-    severity: Severity
-    status: AlertStatus
+    severity: Severity = field(validator=a(Severity, "a Severity, such as Severity.WARNING"))
+    status: AlertStatus = field(validator=a(AlertStatus, "AlertStatus.FIRING or .RESOLVED"))
     summary: str
     expected: str
     runbook: str
@@ -164,6 +166,6 @@ class Delivery:
         time_to_live: an undelivered item older than this is given up; None: never.
     """
 
-    repeat_firing: bool = False
-    repeat_resolved_for: timedelta = timedelta(0)
-    time_to_live: timedelta | None = None
+    repeat_firing: bool = field(default=False, validator=a(bool, "True or False"))
+    repeat_resolved_for: timedelta = field(default=timedelta(0), validator=not_negative)
+    time_to_live: timedelta | None = field(default=None, validator=optional(positive))

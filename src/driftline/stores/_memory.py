@@ -31,7 +31,7 @@ from driftline.records import (
     Trim,
 )
 from driftline.stores._json import decode, encode
-from driftline.stores._refusals import busy, conflict, lost
+from driftline.stores._refusals import busy, checked_count, conflict, lost
 
 T = TypeVar("T")
 
@@ -172,26 +172,28 @@ class MemoryStore:
         last: int | None = None,
     ) -> Sequence[Entry]:
         """Lines of a history, see `driftline.records.Store.history`."""
+        begin = None if since is None else as_utc(since, name="since")
+        end = None if until is None else as_utc(until, name="until")
         with self._lock:
             found = [
                 line
                 for line in self._tables.history
                 if line[0] == space
                 and key in (None, line[1])
-                and (since is None or line[2] >= since)
-                and (until is None or line[2] < until)
+                and (begin is None or line[2] >= begin)
+                and (end is None or line[2] < end)
             ]
         found.sort(key=lambda line: line[2])
         return [
             Entry(space=s, key=k, at=at, record=decode(text))
-            for s, k, at, text in _tail(found, last)
+            for s, k, at, text in _tail(found, checked_count("last", last))
         ]
 
     def waiting(self, queue: str, *, limit: int | None = None) -> Sequence[Item]:
         """What waits in a queue, in order, due or not."""
         with self._lock:
             found = [s for s in self._tables.items.values() if s.item.queue == queue]
-        return [stored.thawed() for stored in found[:limit]]
+        return [stored.thawed() for stored in found[: checked_count("limit", limit)]]
 
     def queues(self, prefix: str = "") -> Mapping[str, int]:
         """How many items wait in each queue whose name begins so."""
@@ -203,8 +205,8 @@ class MemoryStore:
         """What was given up in the queues whose name begins so, newest first."""
         with self._lock:
             found = [d for d in self._tables.dead.values() if d[0].item.queue.startswith(prefix)]
-        found.reverse()
-        return [DeadItem(item=s.thawed(), at=at, reason=why) for s, at, why in found[:limit]]
+        newest = found[::-1][: checked_count("limit", limit)]
+        return [DeadItem(item=s.thawed(), at=at, reason=why) for s, at, why in newest]
 
     def write(self, changes: Sequence[Change], *, lease: Lease | None = None) -> None:
         """Do all changes or none of them, see `driftline.records.Store.write`."""

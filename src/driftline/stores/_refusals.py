@@ -2,8 +2,20 @@
 
 from __future__ import annotations
 
+from driftline._checks import refuse_number
 from driftline.errors import StoreBusy, StoreConflict
 from driftline.records import Lease
+
+
+def checked_count(name: str, count: int | None) -> int | None:
+    """How many are asked for; None for all.
+
+    Raises:
+        InputError: it is no number: databases differ in what they make of a negative one.
+    """
+    if count is not None:
+        refuse_number(name, count, "0 or more, or None for all", least=0, whole=True)
+    return count
 
 
 def busy(held: Lease) -> StoreBusy:

@@ -37,7 +37,7 @@ from driftline.stores import _statements as sql
 from driftline.stores._dialects import Connection, Dialect, Postgres, Row, Sqlite, Values
 from driftline.stores._json import decode, encode
 from driftline.stores._migrations import migrate
-from driftline.stores._refusals import busy, conflict, lost
+from driftline.stores._refusals import busy, checked_count, conflict, lost
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
@@ -96,7 +96,7 @@ class SqlStore:
             "space": space,
             "since": -_ALL if since is None else _micros(since),
             "until": _ALL if until is None else _micros(until),
-            "last": _ALL if last is None else last,
+            "last": _count("last", last),
         }
         if key is None:
             rows = self._rows(sql.HISTORY, values)
@@ -109,7 +109,7 @@ class SqlStore:
 
     def waiting(self, queue: str, *, limit: int | None = None) -> Sequence[Item]:
         """What waits in a queue, in order, due or not."""
-        values = {"queue": queue, "limit": _ALL if limit is None else limit}
+        values = {"queue": queue, "limit": _count("limit", limit)}
         return [_item(row) for row in self._rows(sql.WAITING, values)]
 
     def queues(self, prefix: str = "") -> Mapping[str, int]:
@@ -119,11 +119,7 @@ class SqlStore:
 
     def dead(self, prefix: str = "", *, limit: int | None = None) -> Sequence[DeadItem]:
         """What was given up in the queues whose name begins so, newest first."""
-        values = {
-            "prefix": prefix,
-            "length": len(prefix),
-            "limit": _ALL if limit is None else limit,
-        }
+        values = {"prefix": prefix, "length": len(prefix), "limit": _count("limit", limit)}
         return [
             DeadItem(item=_item(row[:9]), at=_instant(row[9]), reason=row[10])
             for row in self._rows(sql.DEAD, values)
@@ -381,6 +377,11 @@ def _item(row: Row) -> Item:
 
 def _held(lease: Lease) -> dict[str, Any]:
     return {"name": lease.name, "token": lease.token}
+
+
+def _count(name: str, count: int | None) -> int:
+    checked = checked_count(name, count)
+    return _ALL if checked is None else checked
 
 
 def _text(text: str) -> str:
