@@ -159,6 +159,8 @@ class TestFound:
 
         assert report["class"].flagged
         assert report["class"].at in (4.0, 9.0)
+        assert (report.new_classes, report.gone_classes) == (("9",), ("bus",))
+        assert "classes not in the reference: 9" in str(report)
 
 
 def zeros(week, feature):
@@ -284,6 +286,23 @@ class TestTooLittle:
         report = detector.compare(week, previous=[flagged, silent])
 
         assert report.before == (True,)
+
+    def test_silent_camera(self, calm, detector):
+        """A camera that sends nothing is told from one that sends too little."""
+        week = without(calm[1][0], "cam-3")
+        one_day = calm[1][0].slice(camera="cam-3", end=MONDAY + timedelta(weeks=4, days=1))
+        silent, little = detector.compare(week), detector.compare(Profile.merge(week, one_day))
+
+        assert (silent.silent, little.silent) == (("cam-3",), ())
+        assert "no frame this week: cam-3" in str(silent)
+        assert "too little data this week: cam-3" in str(little)
+
+    def test_all_dark(self, calm, detector):
+        """Where nothing was observed, cameras are gone, not classes."""
+        report = detector.compare(calm[1][0].slice(camera="nobody"))
+
+        assert report.silent == calm[0].cameras
+        assert report.gone_classes == ()
 
     def test_unknown_camera(self, calm, detector):
         """A camera the reference has not seen has nothing to be compared with."""

@@ -140,6 +140,14 @@ class TestWords:
         assert "too little data, 2 days" in str(report(tested=False).cells[0])
 
 
+def test_class_by_name():
+    """A share of a class that moved is told by the name of the class."""
+    curve = Curve(at=[3, 7], reference=[1, 0], current=[0.5, 0.5], names=["car", "truck"])
+
+    assert "class: more truck D=" in str(cell("class", direction="more", at=7.0, curve=curve))
+    assert "class: more around 7 D=" in str(cell("class", direction="more", at=7.0))
+
+
 class TestJson:
     def test_round_trip(self):
         """What is written is read again, unknown numbers included."""
@@ -162,6 +170,15 @@ class TestJson:
 
         assert "NaN" not in text
         assert json.loads(text)["schema"] == "driftline.drift_report/1"
+
+    def test_to_dict(self):
+        """Plain values with the verdict, which is that of the JSON."""
+        found = report(flagged=True, before=[True], new_classes=["truck"])
+        plain = found.to_dict()
+
+        assert json.loads(found.to_json()) == plain
+        assert (plain["verdict"], plain["new_classes"]) == ("drift", ["truck"])
+        assert plain["start"] == "2026-02-02T00:00:00+00:00"
 
     @pytest.mark.parametrize(
         "text", ["", "{}", "[1]", '{"schema": "driftline.drift_report/9"}', '{"schema": "x"}']

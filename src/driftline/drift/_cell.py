@@ -154,12 +154,19 @@ class Cell(Shown):
             else ""
         )
         p_value = f", p={self.p_value:.2g}" if math.isfinite(self.p_value) else ""
-        moved = f" {self.direction} around {self.at:.3g}" if self.direction else ""
+        moved = f" {self.direction} {self._where}" if self.direction else ""
         return (
             f"{self.name}:{moved} D={self.effect:.3f}{interval}{p_value}, {self.n_blocks} days, "
             f"{self.n_frames:,} frames, {self.n_boxes:,} boxes"
             f"{' FLAGGED' if self.flagged else ''}"
         )
+
+    @property
+    def _where(self) -> str:
+        """The threshold in words; for the class mix the class."""
+        if self.curve is not None and self.at in self.curve.at and self.curve.names:
+            return self.curve.names[self.curve.at.index(self.at)]
+        return f"around {self.at:.3g}"
 
     def plot(self, ax: Axes | None = None) -> Axes:
         """The reference and the week as a pair of histograms, titled with what moved.

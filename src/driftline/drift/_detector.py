@@ -17,7 +17,15 @@ from driftline.drift._block import Finding, Options, enough_splits, judge
 from driftline.drift._cell import Cell, Direction
 from driftline.drift._days import CLASS_MIX, DAY, Days, complete_days, part_length
 from driftline.drift._describe import Described
-from driftline.drift._family import PRIMARY, REDUNDANT, SHARES, Candidate, Reference, Sides
+from driftline.drift._family import (
+    MIN_COUNT,
+    PRIMARY,
+    REDUNDANT,
+    SHARES,
+    Candidate,
+    Reference,
+    Sides,
+)
 from driftline.drift._guard import Baseline, Inflation
 from driftline.drift._plain import THRESHOLDS, Plain, distance, effective_ks
 from driftline.drift._report import CONFIRMED_OF, DriftReport, Memory, Method, as_strings
@@ -391,13 +399,26 @@ class DriftDetector:
             n_reference_frames=self.reference.frames,
             n_reference_boxes=self.reference.boxes,
             missing=missing,
+            silent=[camera for camera in missing if camera not in week.cameras],
             new_cameras=sorted(set(week.cameras) - set(self.reference.cameras)),
+            new_classes=self._new_classes(week),
+            gone_classes=self._gone_classes(week),
             blind=lost / self.reference.frames,
             before=[r.flagged for r in counting][: CONFIRMED_OF - 1],
             reference_digest=self.reference_digest,
             memory=memory,
             reason=reason,
         )
+
+    def _new_classes(self, week: Profile) -> list[str]:
+        names = self._class_names(week)
+        return [names[k] for k in np.setdiff1d(week.class_ids, self.reference.class_ids).tolist()]
+
+    def _gone_classes(self, week: Profile) -> list[str]:
+        """Where the week has boxes at all: an outage is no matter of classes."""
+        boxes = self._laid_out.days.boxes.sum(axis=(0, 1))
+        usual, names = self.reference.class_ids[boxes >= MIN_COUNT], self._class_names(week)
+        return [names[k] for k in np.setdiff1d(usual, week.class_ids).tolist() if week.boxes]
 
     def _missing(self, cells: Sequence[Cell]) -> list[str]:
         seen = {cell.camera for cell in cells if cell.tested}

@@ -75,7 +75,10 @@ class DriftReport(Shown):
         n_reference_frames: frames of the reference.
         n_reference_boxes: boxes of the reference.
         missing: cameras of the reference without enough data this week.
+        silent: those of them that sent no frame at all.
         new_cameras: cameras of the week that the reference has not seen: nothing to compare.
+        new_classes: classes of the week that the reference has not seen, by name.
+        gone_classes: classes of which the reference has a hundred boxes or more and the week none.
         blind: share of the reference's frames that come from `missing` cameras, [0, 1].
         before: for each earlier week that counts for a confirmation, newest first, whether it
             was flagged; weeks with too little data are left out.
@@ -96,7 +99,10 @@ class DriftReport(Shown):
     n_reference_frames: int = 0
     n_reference_boxes: int = 0
     missing: tuple[str, ...] = field(default=(), converter=as_strings)
+    silent: tuple[str, ...] = field(default=(), converter=as_strings)
     new_cameras: tuple[str, ...] = field(default=(), converter=as_strings)
+    new_classes: tuple[str, ...] = field(default=(), converter=as_strings)
+    gone_classes: tuple[str, ...] = field(default=(), converter=as_strings)
     blind: float = 0.0
     before: tuple[bool, ...] = field(default=(), converter=_bools)
     reference_digest: str = ""
@@ -257,17 +263,23 @@ class DriftReport(Shown):
             result.append(sample(Metric.DRIFT_CONFIRMED, float(self.drifted), {}))
         return tuple(result)
 
-    def to_json(self) -> str:
-        """The whole report as one line of JSON; nan becomes null, times ISO 8601 in UTC."""
+    def to_dict(self) -> dict[str, Any]:
+        """The whole report as plain values, ready for JSON: nan becomes None, times ISO 8601 in UTC."""
         plain = {name: getattr(self, name) for name in fields_dict(DriftReport)}
         plain |= {
             "schema": SCHEMA,
+            "verdict": self.verdict,
             "start": None if self.start is None else self.start.isoformat(),
             "end": None if self.end is None else self.end.isoformat(),
             "cells": [_lean(asdict(cell)) for cell in self.cells],
             "memory": asdict(self.memory),
         }
-        return json.dumps(_finite(plain), separators=(",", ":"), allow_nan=False)
+        finite: dict[str, Any] = _finite(plain)
+        return finite
+
+    def to_json(self) -> str:
+        """`to_dict` as one line of JSON."""
+        return json.dumps(self.to_dict(), separators=(",", ":"), allow_nan=False)
 
     @classmethod
     def from_json(cls, text: str | bytes) -> DriftReport:
@@ -281,6 +293,7 @@ class DriftReport(Shown):
             if plain.pop("schema") != SCHEMA:
                 msg = f"not a {SCHEMA}: {text[:60]!r}"
                 raise UnreadableData(msg)
+            plain.pop("verdict")  # follows from the rest
             plain |= {
                 "start": _time(plain["start"]),
                 "end": _time(plain["end"]),
@@ -318,10 +331,7 @@ class DriftReport(Shown):
         lines = [head]
         if self.reason:
             lines.append(f"  {self.reason}")
-        if self.missing:
-            lines.append(f"  too little data this week: {', '.join(self.missing)}")
-        if self.new_cameras:
-            lines.append(f"  not in the reference: {', '.join(self.new_cameras)}")
+        lines += [f"  {change}" for change in _views.named_changes(self)]
         shown = self.flags or tuple(cell for cell in self.cells if cell.tested)[:3]
         lines += [f"  {cell}" for cell in shown[:12]]
         if len(shown) > 12:  # noqa: PLR2004  a screenful

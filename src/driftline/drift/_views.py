@@ -38,6 +38,18 @@ def headline(report: DriftReport) -> str:
     return f"{said}: {report.reason}" if report.reason else said
 
 
+def named_changes(report: DriftReport) -> list[str]:
+    """What has a name and needs no test: cameras and classes that came or went."""
+    changes = {
+        "no frame this week": report.silent,
+        "too little data this week": [c for c in report.missing if c not in report.silent],
+        "not in the reference": report.new_cameras,
+        "classes not in the reference": report.new_classes,
+        "classes not found this week": report.gone_classes,
+    }
+    return [f"{change}: {', '.join(names)}" for change, names in changes.items() if names]
+
+
 def told(cell: Cell) -> str:
     """What a cell concludes, in words that need no statistics."""
     name = _named(cell)
@@ -140,11 +152,6 @@ def view(report: DriftReport) -> View:
         ("reference", _counted(report.n_reference_frames, report.n_reference_boxes)),
         ("test", f"{report.method}, family-wise level {report.alpha:g}"),
     ]
-    notes = []
-    if report.missing:
-        notes.append(f"too little data this week: {', '.join(report.missing)}")
-    if report.new_cameras:
-        notes.append(f"not in the reference: {', '.join(report.new_cameras)}")
     return View(
         kind="drift report",
         verdict=report.verdict,
@@ -153,7 +160,7 @@ def view(report: DriftReport) -> View:
         facts=facts,
         pictures=pictures,
         tables=[_table(report)],
-        notes=notes,
+        notes=named_changes(report),
     )
 
 
