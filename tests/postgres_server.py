@@ -4,7 +4,6 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -13,18 +12,14 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from reserved_port import reserved_port
+
 
 def _programs() -> Path | None:
     """The folder with initdb and postgres; Debian keeps them out of PATH."""
     found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
     on_path = shutil.which("initdb")
     return found[-1].parent if found else Path(on_path).parent if on_path else None
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def _unprivileged() -> dict:
@@ -45,7 +40,7 @@ class Server:
 
     def __init__(self, programs: Path, folder: Path) -> None:
         self.programs, self.folder, self.as_user = programs, folder, _unprivileged()
-        self.port = _free_port()
+        self.port = reserved_port()
         self.process: subprocess.Popen | None = None
         if self.as_user:
             os.chown(folder, self.as_user["user"], self.as_user["group"])
@@ -63,11 +58,11 @@ class Server:
                  "-c", "shared_buffers=16MB", "-c", "max_connections=20", "-c", "fsync=off"],
                 cwd=self.folder, stdout=log, stderr=log, **self.as_user,
             )  # fmt: skip
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 120
         while time.monotonic() < deadline:
             ready = subprocess.run(
                 [self.programs / "pg_isready", "-q", "-h", "127.0.0.1", "-p", str(self.port)],
-                timeout=10,
+                timeout=60,
                 check=False,
             )
             if ready.returncode == 0:
