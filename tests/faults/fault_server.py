@@ -17,6 +17,7 @@ class FaultServer:
     def __init__(self, *, elsewhere="", context=None):
         self.fault, self.elsewhere, self.context = None, elsewhere, context
         self.requests: list[bytes] = []
+        self.outwaited = False  # whether a client had more patience than a hang
         self._closing = threading.Event()
         self._threads: list[threading.Thread] = []
         self._listening = socket.create_server(("127.0.0.1", 0))
@@ -34,7 +35,7 @@ class FaultServer:
     def __exit__(self, *_exc):
         self._closing.set()
         for thread in list(self._threads):
-            thread.join(10)
+            thread.join(60)
         self._listening.close()
 
     def _start(self, target, *args):
@@ -52,7 +53,7 @@ class FaultServer:
 
     def _serve(self, connection):
         with connection:
-            connection.settimeout(5)
+            connection.settimeout(60)
             try:
                 if self.context is not None:
                     connection = self.context.wrap_socket(connection, server_side=True)
@@ -73,7 +74,7 @@ class FaultServer:
             time.sleep(0.05)
 
     def _hang(self, _connection):
-        self._closing.wait(5)
+        self.outwaited = not self._closing.wait(60)
 
     def _reset(self, connection):
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -122,6 +123,6 @@ def self_signed(folder):
         ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1",
          "-nodes", "-days", "2", "-subj", "/CN=127.0.0.1", "-addext",
          "subjectAltName=IP:127.0.0.1", "-keyout", folder / "key.pem", "-out", folder / "cert.pem"],
-        check=True, capture_output=True, timeout=30,
+        check=True, capture_output=True, timeout=120,
     )  # fmt: skip
     return folder / "cert.pem", folder / "key.pem"
