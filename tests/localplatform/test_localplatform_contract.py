@@ -150,7 +150,7 @@ def test_refusals_conform(http, conforms, case):
 
 def test_anonymous_list(local):
     """Without a key a list needs a model, and private models are not there."""
-    with httpx.Client(base_url=local.url) as stranger:
+    with httpx.Client(base_url=local.url, timeout=60) as stranger:
         whole = stranger.get("/api/deployments/acme")
         one = stranger.get("/api/deployments/acme?model=vision/model-v1")
 

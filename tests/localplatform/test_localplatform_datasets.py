@@ -124,7 +124,7 @@ def test_storage_keeps_its_word(local, http):
     replies.append(put(late, content))
 
     assert [400, 403, 403, 200, 412, 403] == [reply.status_code for reply in replies]
-    assert 404 == httpx.get(f"{local.storage_url}/files/nothing").status_code
+    assert 404 == httpx.get(f"{local.storage_url}/files/nothing", timeout=60).status_code
 
 
 @pytest.mark.parametrize(
@@ -156,7 +156,7 @@ def test_round_trip(local, http):
     """What was exported as NDJSON can be taken in again."""
     local.add_dataset("source", frames=Scenes(seed=1).frames(4))
     url = http.get("/api/datasets/acme/source/export").json()["downloadUrl"]
-    text = httpx.get(url).content
+    text = httpx.get(url, timeout=60).content
     filled(local, http, text, "a.ndjson", targetSplit="test")
     local.clock.sleep(5)
     before, after = local.dataset("source"), local.dataset("frames")
@@ -282,7 +282,7 @@ def test_versions(http, full):
     again = http.post(f"{ONE}/export", json={}).json()
     http.patch(f"/api/images/{full.images[0].id}", json={"labels": []})
     second = http.post(f"{ONE}/export", json={}).json()
-    old = httpx.get(http.get(f"{ONE}/export", params={"v": 1}).json()["downloadUrl"])
+    old = httpx.get(http.get(f"{ONE}/export", params={"v": 1}).json()["downloadUrl"], timeout=60)
     labelled = [json.loads(line)["annotations"]["boxes"] for line in old.text.splitlines()[1:]]
 
     assert [(1, False), (1, True), (2, False)] == [
@@ -336,7 +336,7 @@ def test_vendor_sdk(newer):
                 "totalBytes": len(content),
             }
         )
-        httpx.put(asked["uploadUrl"], content=content, headers=asked["headers"])
+        httpx.put(asked["uploadUrl"], content=content, headers=asked["headers"], timeout=60)
         sdk.upload.complete(session_id=asked["sessionId"])
         sdk.datasets.ingest("acme", "frames", body={"sessionId": asked["sessionId"]})
         row = sdk.datasets.retrieve("acme", "frames")["dataset"]

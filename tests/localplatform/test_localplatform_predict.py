@@ -209,7 +209,7 @@ def test_own_address(local, http, image):
     """The endpoint's own address has no limit, wants the key, and counts as traffic."""
     service = http.get(LINE).json()["deployment"]["serviceUrl"]
     replies = [http.post(f"{service}/predict", files={"file": image}) for _ in range(30)]
-    stranger = httpx.post(f"{service}/predict", files={"file": image})
+    stranger = httpx.post(f"{service}/predict", files={"file": image}, timeout=60)
     absent = http.post(f"{local.url}/service/nowhere/predict", files={"file": image})
     local.clock.advance(timedelta(minutes=5))
     summary = http.get(f"{LINE}/metrics").json()["summary"]

@@ -113,7 +113,10 @@ def test_trainer(local, http, trainer, image, tmp_path):
 
     assert (404, 202, [], []) == (early.status_code, late.status_code, found, more)
     assert (True, {"metrics/mAP50-95(B)": 0.5}) == (model["hasWeights"], model["metrics"])
-    assert ("best.pt", b"weights") == (file["name"], httpx.get(file["downloadUrl"]).content)
+    assert ("best.pt", b"weights") == (
+        file["name"],
+        httpx.get(file["downloadUrl"], timeout=60).content,
+    )
     assert (0.001, "AdamW", two_boxes) == (args["lr0"], args["optimizer"], base)
     assert len(data.images[0].labels) > 0
     assert 3 == len(data.of("train"))
