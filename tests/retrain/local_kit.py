@@ -1,4 +1,7 @@
-"""A package that takes the place of ultralytics: it "trains" by writing the same files, slowly."""
+"""A package that takes the place of ultralytics: it "trains" by writing the same files.
+
+It can be told to take its time for an epoch, or to stop before one until there is a file ``go``.
+"""
 
 from pathlib import Path
 
@@ -46,6 +49,8 @@ class YOLO:
         self.trainer = Trainer(run)
         for epoch in range(done + 1, given["epochs"] + 1):
             time.sleep(given.get("seconds", 0.0))
+            while epoch == given.get("stops_at") and not Path("go").exists():
+                time.sleep(0.01)
             table = run / "results.csv"
             head = "" if table.exists() else "epoch,time,metrics/mAP50-95(B)\\n"
             with table.open("a") as file:

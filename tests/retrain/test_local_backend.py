@@ -284,6 +284,11 @@ def until(backend, run, *, epoch=None, seconds=60.0):
         time.sleep(0.02)
 
 
+def go_on(run):
+    """Let a training that stopped before an epoch have it."""
+    (Path(run.ref) / "cwd" / "go").touch()
+
+
 def gone(folder, seconds=60.0):
     """Wait until the process of a training has ended."""
     deadline = time.monotonic() + seconds
@@ -329,9 +334,10 @@ def test_the_child_knows_no_secret(trainer, tmp_path, monkeypatch):
 
 def test_the_same_key_is_the_same_training(trainer, tmp_path):
     """While it runs and when it is over; another request under the key is a mistake."""
-    asked = request(trainer, tmp_path, seconds=0.2)
+    asked = request(trainer, tmp_path, stops_at=2)
     run = trainer.train("k-1", asked)
     again = LocalBackend(trainer.folder).train("k-1", asked)
+    go_on(run)
     until(trainer, run)
     after = trainer.train("k-1", asked)
 
@@ -344,7 +350,7 @@ def test_the_same_key_is_the_same_training(trainer, tmp_path):
 
 def test_many_who_start_it_start_one(trainer, tmp_path):
     """Four at once: one process, one result."""
-    asked, runs = request(trainer, tmp_path, seconds=0.1), []
+    asked, runs = request(trainer, tmp_path, stops_at=2), []
     threads = [
         threading.Thread(
             target=lambda: runs.append(LocalBackend(trainer.folder).train("k-1", asked))
@@ -355,6 +361,7 @@ def test_many_who_start_it_start_one(trainer, tmp_path):
         thread.start()
     for thread in threads:
         thread.join()
+    go_on(runs[0])
     progress = until(trainer, runs[0])
 
     assert TrainingStatus.FINISHED is progress.status
@@ -365,7 +372,7 @@ def test_many_who_start_it_start_one(trainer, tmp_path):
 @POSIX
 def test_it_survives_who_started_it(trainer, tmp_path):
     """The parent is killed with -9 in mid-training; a later process finds the same training."""
-    asked = request(trainer, tmp_path, epochs=8, seconds=0.25)
+    asked = request(trainer, tmp_path, epochs=8, stops_at=4)
     script = (
         "import sys, time\n"
         f"sys.path[:0] = {sys.path!r}\n"
@@ -376,7 +383,7 @@ def test_it_survives_who_started_it(trainer, tmp_path):
         f"args = TrainArgs(epochs=8, batch=16, imgsz=128, more={dict(asked.args.more)!r})\n"
         f"run = backend.train('k-1', TrainingRequest(base={asked.base!r}, dataset=dataset, args=args))\n"
         "print(run.pid, flush=True)\n"
-        "time.sleep(60)\n"
+        "time.sleep(3600)\n"
     )
     with subprocess.Popen(
         [sys.executable, "-c", script], stdout=subprocess.PIPE, text=True, start_new_session=True
@@ -385,6 +392,7 @@ def test_it_survives_who_started_it(trainer, tmp_path):
         os.killpg(parent.pid, signal.SIGKILL)
         parent.wait()
     run = trainer.train("k-1", asked)
+    go_on(run)
     progress = until(trainer, run)
 
     assert pid == run.pid
@@ -395,9 +403,10 @@ def test_it_survives_who_started_it(trainer, tmp_path):
 @POSIX
 def test_a_killed_training_goes_on_where_it_was(trainer, tmp_path):
     """From its last epoch; no epoch is trained twice, and its result is one."""
-    run = trainer.train("k-1", request(trainer, tmp_path, epochs=6, seconds=0.15))
-    until(trainer, run, epoch=2)
+    run = trainer.train("k-1", request(trainer, tmp_path, epochs=6, stops_at=4))
+    until(trainer, run, epoch=3)
     os.kill(run.pid, signal.SIGKILL)
+    go_on(run)
     progress = until(trainer, run)
     folder = TrainingFolder(Path(run.ref))
 
@@ -409,9 +418,10 @@ def test_a_killed_training_goes_on_where_it_was(trainer, tmp_path):
 @POSIX
 def test_a_torn_checkpoint_begins_anew(trainer, tmp_path):
     """A file that was half written when the process was killed."""
-    run = trainer.train("k-1", request(trainer, tmp_path, epochs=4, seconds=0.15))
+    run = trainer.train("k-1", request(trainer, tmp_path, epochs=4, stops_at=3))
     until(trainer, run, epoch=2)
     os.kill(run.pid, signal.SIGKILL)
+    go_on(run)
     gone(TrainingFolder(Path(run.ref)))
     (Path(run.ref) / "run" / "weights" / "last.pt").write_text("torn")
     progress = until(trainer, run)
@@ -423,7 +433,7 @@ def test_a_torn_checkpoint_begins_anew(trainer, tmp_path):
 @POSIX
 def test_what_is_killed_thrice_has_failed(trainer, tmp_path):
     """Memory that is too small does not grow by trying."""
-    run = trainer.train("k-1", request(trainer, tmp_path, seconds=30.0))
+    run = trainer.train("k-1", request(trainer, tmp_path, stops_at=1))
     for attempt in (1, 2, 3):
         folder = TrainingFolder(Path(run.ref))
         assert TrainingStatus.RUNNING is trainer.progress(run).status  # takes it up
@@ -455,8 +465,8 @@ def test_the_network_is_closed(trainer, tmp_path):
 
 def test_cancel_ends_this_training_alone(trainer, tmp_path):
     """And for good: it is not taken up again, and another goes on."""
-    run = trainer.train("k-1", request(trainer, tmp_path, seconds=0.3))
-    other = trainer.train("k-2", request(trainer, tmp_path, seconds=0.3))
+    run = trainer.train("k-1", request(trainer, tmp_path, stops_at=2))
+    other = trainer.train("k-2", request(trainer, tmp_path, stops_at=2))
     trainer.cancel("k-1")
     trainer.cancel("k-1")
     trainer.cancel("nothing")
@@ -465,8 +475,9 @@ def test_cancel_ends_this_training_alone(trainer, tmp_path):
     assert TrainingStatus.CANCELLED is trainer.progress(run).status
     assert (
         TrainingStatus.CANCELLED
-        is trainer.progress(trainer.train("k-1", request(trainer, tmp_path, seconds=0.3))).status
+        is trainer.progress(trainer.train("k-1", request(trainer, tmp_path, stops_at=2))).status
     )
+    go_on(other)
     assert TrainingStatus.FINISHED is until(trainer, other).status
 
 

@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import Any
 
 _LOOK_SECONDS = 0.2
-_TRIES = 5
+_TRIES = 150
+"""Half a minute, as long as who started us waits: on a busy machine a moment may be long."""
 
 
 def hold(path: Path) -> int | None:
