@@ -321,8 +321,10 @@ def test_doctor(capsys):
 def test_doctor_as_module():
     """It runs as ``python -m driftline doctor`` does; without a command it says which there are."""
     run = [sys.executable, "-m", "driftline"]
-    good = subprocess.run([*run, "doctor"], capture_output=True, text=True, timeout=60, check=False)
-    bare = subprocess.run(run, capture_output=True, text=True, timeout=60, check=False)
+    good = subprocess.run(
+        [*run, "doctor"], capture_output=True, text=True, timeout=1200, check=False
+    )
+    bare = subprocess.run(run, capture_output=True, text=True, timeout=1200, check=False)
 
     assert 0 == good.returncode
     assert good.stdout.startswith("driftline, ")

@@ -29,7 +29,7 @@ def run(*command, cwd):
         env=environment | {"OMP_NUM_THREADS": "1", "IPYTHONDIR": str(cwd)},
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=1200,
         check=False,
     )
 

@@ -426,7 +426,7 @@ def test_agrees_with_ultralytics(tmp_path):
         cwd=tmp_path,
         env=secluded(tmp_path),
         check=True,
-        timeout=300,
+        timeout=1200,
     )
     theirs = json.loads((tmp_path / "out.json").read_text())
 
@@ -522,7 +522,7 @@ def test_training_repeats_itself(tmp_path):
     for run in ("one", "two"):
         command = [sys.executable, "-W", "ignore", str(FOLDER / "train.py")]
         options = ["--out", str(tmp_path / run), "--epochs", "1", "--frames", "32"]
-        subprocess.run([*command, *options], check=True, timeout=600, cwd=tmp_path)
+        subprocess.run([*command, *options], check=True, timeout=1200, cwd=tmp_path)
         files = sorted((tmp_path / run).iterdir())
         digests.append([hashlib.sha256(file.read_bytes()).hexdigest() for file in files])
 

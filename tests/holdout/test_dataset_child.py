@@ -313,7 +313,7 @@ def in_child(code):
         input="",
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=1200,
         check=False,
     )
 

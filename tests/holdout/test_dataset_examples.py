@@ -26,7 +26,7 @@ def run(local, *arguments, cwd):
         [sys.executable, str(EXAMPLES / "weekly_holdout_cron.py"), *arguments],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=1200,
         check=False,
         cwd=cwd,
         env=environment,
@@ -76,7 +76,7 @@ def test_apscheduler_job(tmp_path):
         [sys.executable, str(EXAMPLES / "apscheduler_job.py")],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=1200,
         check=True,
         cwd=tmp_path,
     )

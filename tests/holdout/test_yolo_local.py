@@ -202,7 +202,7 @@ print(json.dumps([{k: [before[k], after[k]] for k in before if before[k] != afte
         [sys.executable, str(script), str(data), str(PT)],
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=1200,
         check=True,
         cwd=home,
         env={
@@ -311,7 +311,7 @@ def test_a_checkpoint_runs_no_code(tmp_path, data):
             str(mark),
         ],
         check=True,
-        timeout=120,
+        timeout=1200,
     )
 
     with pytest.raises(ModelError, match="trust_pickle=True"):

@@ -427,7 +427,7 @@ def test_forked(tmp_path):
 
     What waited at the fork is written once, by the parent; a lock held then holds up no child.
     """
-    subprocess.run([sys.executable, "-c", FORKS, str(tmp_path)], check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", FORKS, str(tmp_path)], check=True, timeout=1200)
     profile = profile_from_log(tmp_path, threads=1)
 
     assert ["child", "parent"] == list(profile.cameras)

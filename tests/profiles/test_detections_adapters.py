@@ -395,7 +395,7 @@ def test_nothing_foreign_is_imported():
         "print(sorted(bad & set(sys.modules)))"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=1200, check=True
     )
 
     assert "[]" == done.stdout.strip()

@@ -70,7 +70,12 @@ def written(metric, numbers, **labels):
 def ran(promtool, *arguments, folder):
     """Run promtool, which must be content."""
     done = subprocess.run(
-        [promtool, *arguments], cwd=folder, capture_output=True, text=True, timeout=120, check=False
+        [promtool, *arguments],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=1200,
+        check=False,
     )
 
     assert 0 == done.returncode, done.stdout[:4000] + done.stderr[:4000]

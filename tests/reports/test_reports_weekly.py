@@ -323,7 +323,7 @@ def chromium(tmp_path_factory):
     def run(*options):
         base = ["--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={profile}"]
         done = subprocess.run(
-            [path, *base, *options], capture_output=True, text=True, timeout=90, check=False
+            [path, *base, *options], capture_output=True, text=True, timeout=1200, check=False
         )
         assert 0 == done.returncode, done.stderr[-2000:]
         return done.stdout

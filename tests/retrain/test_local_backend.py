@@ -609,7 +609,7 @@ def test_killed_at_any_point_it_is_done_once(tmp_path, step):
         ],
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=1200,
         check=False,
     )
 

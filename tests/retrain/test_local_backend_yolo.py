@@ -153,7 +153,7 @@ def test_proposals_are_a_dataset_for_ultralytics(tmp_path, data):
         capture_output=True,
         text=True,
         check=True,
-        timeout=120,
+        timeout=1200,
     )
     counts = json.loads(seen.stdout.splitlines()[-1])
 

@@ -143,7 +143,7 @@ def test_kill_minus_nine(tmp_path):
             [*worker, local.url, local.api_key, database, tmp_path],
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=1200,
             check=False,
         )
         with SqlStore(database) as store, client(local.url, local.api_key) as platform:

@@ -231,7 +231,7 @@ def test_kill_9(tmp_path):
                 ],
                 capture_output=True,
                 text=True,
-                timeout=120,
+                timeout=1200,
                 check=False,
                 env={**os.environ, "OMP_NUM_THREADS": "1"},
             )

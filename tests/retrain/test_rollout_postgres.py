@@ -52,7 +52,7 @@ def test_kill_9(postgres):
             command = [sys.executable, "-c", CHILD, str(Path(__file__).parent), local.url,
                        local.api_key, url, str(at)]  # fmt: skip
             done = subprocess.run(
-                command, capture_output=True, text=True, timeout=120, check=False,
+                command, capture_output=True, text=True, timeout=1200, check=False,
                 env={**os.environ, "OMP_NUM_THREADS": "1"},
             )  # fmt: skip
             assert done.returncode in {0, -signal.SIGKILL}, done.stderr[-2000:]

@@ -76,7 +76,7 @@ def test_same_in_every_process():
         capture_output=True,
         text=True,
         check=True,
-        timeout=120,
+        timeout=1200,
         env={"PYTHONHASHSEED": "77", "OMP_NUM_THREADS": "1"},
     )
     ours = table(0.25).lookup()

@@ -87,7 +87,7 @@ def test_processes(tmp_path):
         for child in children:
             child.start()
         for child in children:
-            child.join(120)
+            child.join(1200)
 
         assert [0, 0, 0] == [child.exitcode for child in children]
         assert 900 == seen(rollout)

@@ -106,7 +106,7 @@ def test_promtool_agrees(promtool, tmp_path):
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=1200,
         check=False,
     )
 
@@ -128,7 +128,7 @@ def test_promtool_can_disagree(promtool, tmp_path):
         [promtool, "test", "rules", "test.yml"],
         cwd=tmp_path,
         capture_output=True,
-        timeout=60,
+        timeout=1200,
         check=False,
     )
 

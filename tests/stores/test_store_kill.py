@@ -47,7 +47,7 @@ def survive(url, folder, runs, seed):
     receipts.touch()
     done = subprocess.run(
         [sys.executable, SUPPORT / "kill_nursery.py", url, receipts, str(runs), str(seed)],
-        capture_output=True, text=True, timeout=600, check=False,
+        capture_output=True, text=True, timeout=1200, check=False,
         env={**os.environ, "PYTHONWARNINGS": "error", "OMP_NUM_THREADS": "1"},
     )  # fmt: skip
     assert 0 == done.returncode, done.stderr[-3000:]

@@ -283,10 +283,10 @@ class TestSharing:
             "now=datetime.fromisoformat(sys.argv[2]), duration=timedelta(1))"
         )
         asked = [sys.executable, "-c", script, url, NOW.isoformat()]
-        done = subprocess.run(asked, capture_output=True, text=True, timeout=60, check=False)
+        done = subprocess.run(asked, capture_output=True, text=True, timeout=1200, check=False)
         assert "StoreBusy" in done.stderr
         asked[-1] = (NOW + MINUTE).isoformat()
-        assert 0 == subprocess.run(asked, timeout=60, check=False).returncode
+        assert 0 == subprocess.run(asked, timeout=1200, check=False).returncode
         with SqlStore(url) as store, pytest.raises(StoreBusy):
             store.acquire("m", holder="me", now=NOW + 2 * MINUTE, duration=MINUTE)
 
@@ -372,7 +372,8 @@ def test_spawned_processes_can_have_it(tmp_path):
     context = multiprocessing.get_context("spawn")
     process = context.Process(target=_write, args=(url,))
     process.start()
-    process.join(60)
+    process.join(1200)
+    assert 0 == process.exitcode
     with SqlStore(url) as store:
         assert {"x": 1} == store.get("a", "k").value
     assert Path(f"{tmp_path}/d.db").exists()

@@ -46,7 +46,7 @@ def lines(path):
 def check(url, folder, ticks, seed):
     done = subprocess.run(
         [sys.executable, SUPPORT / "fleet_nursery.py", url, folder, str(ticks), str(seed)],
-        capture_output=True, text=True, timeout=500, check=False,
+        capture_output=True, text=True, timeout=1200, check=False,
         env={**os.environ, "PYTHONWARNINGS": "error", "OMP_NUM_THREADS": "1"},
     )  # fmt: skip
     assert 0 == done.returncode, done.stderr[-3000:]
