@@ -281,7 +281,7 @@ def test_in_pieces_or_at_once(case):
         steps += found
 
     assert list(expected) == steps
-    assert whole.phase is state.phase
+    assert whole == state
 
 
 @given(_lives())

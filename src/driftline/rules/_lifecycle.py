@@ -47,7 +47,7 @@ def advance(
         until: up to when everything is accounted for then.
     """
     walk = _Walk(rule, state)
-    if not walk.calm(judgement, horizon):
+    if not walk.calm(judgement):
         walk.through(judgement)
         if horizon is not None:
             walk.missing(horizon)
@@ -111,7 +111,7 @@ class _Walk:
         changed["until"] = until
         return self.before.but(changed), tuple(self.steps)
 
-    def calm(self, judgement: Judgement, horizon: int | None) -> bool:
+    def calm(self, judgement: Judgement) -> bool:
         """Take the short way where nothing can happen: it was calm and nothing breaches."""
         quiet = (
             self.phase is Phase.OK
@@ -120,10 +120,10 @@ class _Walk:
             and not self.flapping
             and "1" not in self.recent
             and not judgement.breach.any()
+            and not self.warming(judgement)
         )
         if not quiet:
             return False
-        del horizon
         if n := len(judgement):
             starts, ends = judgement.starts, judgement.ends
             self.first_start = self.first_start or int(starts[0].view(np.int64))
@@ -133,6 +133,13 @@ class _Walk:
             self.threshold = float(judgement.thresholds[-1])
             self.recent = (self.recent + "0" * min(n, self.of))[-self.of :]
         return True
+
+    def warming(self, judgement: Judgement) -> bool:
+        """Whether a verdict falls into the first time of the series, which is not judged."""
+        if not len(judgement):
+            return False
+        start = int(judgement.starts[0].view(np.int64))
+        return start < (self.first_start or start) + span(self.rule.warm_up)
 
     def through(self, judgement: Judgement) -> None:
         starts = judgement.starts.view(np.int64).tolist()
