@@ -113,12 +113,25 @@ class TestPlain:
         assert (0, True) == (len(alone), "need the frames" in alone.gaps[0].reason)
 
     @pytest.mark.parametrize(
-        "bad", [{"mode": "fast"}, {"drop": 1}, {"drop": 0}, {"minutes": 0}, {"weeks": 0}]
+        "bad",
+        [
+            {"mode": "fast"},
+            {"drop": 1},
+            {"drop": 0},
+            {"minutes": 0},
+            {"weeks": 0},
+            {"weeks": 1, "mode": "weekly"},
+        ],
     )
     def test_refuses(self, bad):
         """A mode that does not exist and shares out of range are refused."""
         with pytest.raises(InputError, match=next(iter(bad))):
             rules.RequestVolume(runbook=RUNBOOK, **bad)
+
+    def test_fewest_weeks(self):
+        """Hours and days can be learnt from one week, weeks from two."""
+        assert 1 == rules.RequestVolume(runbook=RUNBOOK, weeks=1, mode="daily").weeks
+        assert 2 == rules.DetectionVolume(runbook=RUNBOOK, weeks=2, mode="weekly").weeks
 
 
 class TestTails:

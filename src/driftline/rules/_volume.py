@@ -33,6 +33,8 @@ VolumeMode = Literal["plain", "hourly", "daily", "weekly"]
 
 WEEKLY_DROP = 0.15
 """The least drop a week is told of: smaller ones are of no use to anybody, however significant."""
+_FEWEST_WEEKS = 2
+"""A weekday that was seen once has no scatter that the t-test could measure a week in."""
 
 
 def _every(rule: VolumeRule) -> timedelta:
@@ -49,6 +51,12 @@ def _drop(rule: VolumeRule) -> float:
 
 def _recover(rule: VolumeRule) -> int:
     return 2 if rule.mode in {"plain", "hourly"} else 1
+
+
+def _tells_a_week(rule: VolumeRule, _attribute: object, weeks: int) -> None:
+    if rule.mode == "weekly" and weeks < _FEWEST_WEEKS:
+        msg = f"weeks={weeks}: mode='weekly' needs {_FEWEST_WEEKS} to learn how a weekday scatters"
+        raise InputError(msg)
 
 
 @frozen(kw_only=True)
@@ -77,7 +85,7 @@ class VolumeRule(Rule):
         usual: what is usual, in `unit` (plain); None: learnt.
         min_expected: a sample for which fewer are expected is not judged (plain): half of few is
             chance.
-        weeks: how many weeks are learnt (all but plain).
+        weeks: how many weeks are learnt (all but plain); at least 2 for ``"weekly"``.
     """
 
     mode: VolumeMode = field(
@@ -93,7 +101,7 @@ class VolumeRule(Rule):
         validator=optional(number("a rate above 0, or None to learn it", above=0)),
     )
     min_expected: float = field(default=20, validator=number("a count above 0", above=0))
-    weeks: int = field(default=4, validator=AT_LEAST_ONE)
+    weeks: int = field(default=4, validator=[AT_LEAST_ONE, _tells_a_week])
     severity: Severity = field(default=Severity.ERROR, validator=SEVERITY)
     recover_samples: int = field(default=Factory(_recover, takes_self=True), validator=AT_LEAST_ONE)
     every: timedelta = field(default=Factory(_every, takes_self=True), init=False)
