@@ -105,6 +105,7 @@ class _Course:
     ) -> None:
         self.memory: dict[str, Any] = dict(memory)
         self.resolution = resolution
+        self.cells = _WEEK_CELLS if resolution == "weekly" else _DAY_CELLS
         self.weeks = weeks
         self.drop = drop
         self.rows: list[tuple[int, int, float, float, bool, bool]] = []
@@ -114,8 +115,7 @@ class _Course:
         """One more hour."""
         if "fit" not in self.memory and not self.learnt(hour):
             return
-        cells = 48 if self.resolution != "weekly" else 168
-        cell = _cells(np.array([hour.hour]), cells)[0]
+        cell = _cells(np.array([hour.hour]), self.cells)[0]
         rate = self.memory["fit"]["rate"][cell]
         if rate is None:
             self.gap(hour, "the reference has nothing at this hour of the week")
@@ -134,8 +134,9 @@ class _Course:
         if first is None:
             first = -(-hour.hour // HOURS_A_DAY)  # the first whole day
             self.memory = {"from": first, "h": [], "c": [], "e": []}
-        past = hour.hour // HOURS_A_DAY - first
-        if past >= DAYS_A_WEEK * self.weeks and self.fit():
+        today = hour.hour // HOURS_A_DAY
+        past = today - first
+        if past >= DAYS_A_WEEK * self.weeks and self.fit(before=today):
             return True
         if past >= 0:
             for name, value in (("h", hour.hour), ("c", hour.count), ("e", hour.exposure)):
@@ -144,17 +145,18 @@ class _Course:
         self.gap(hour, f"learning what is usual: {told} of {DAYS_A_WEEK * self.weeks} days")
         return False
 
-    def fit(self) -> bool:
-        """Make the reference of what was learnt; False when too few days were observed."""
+    def fit(self, *, before: int) -> bool:
+        """Make the reference of the days that are over; False when too few were observed."""
         hours = np.array(self.memory["h"], dtype=np.int64)
-        counts = np.array(self.memory["c"], dtype=np.float64)
-        exposures = np.array(self.memory["e"], dtype=np.float64)
+        over = hours < before * HOURS_A_DAY
+        hours = hours[over]
+        counts = np.array(self.memory["c"], dtype=np.float64)[over]
+        exposures = np.array(self.memory["e"], dtype=np.float64)[over]
         days = hours // HOURS_A_DAY
         if len(np.unique(days)) < _OBSERVED * DAYS_A_WEEK * self.weeks:
             return False
-        n = 48 if self.resolution != "weekly" else 168
-        cells = _cells(hours, n)
-        rate = tests.rates(cells, counts, exposures, n)
+        cells = _cells(hours, self.cells)
+        rate = tests.rates(cells, counts, exposures, self.cells)
         means = rate[cells] * exposures
         found: dict[str, Any] = {"rate": [None if r != r else r for r in rate.tolist()]}  # noqa: PLR0124 - nan
         whole, index = np.unique(days, return_inverse=True)
@@ -276,6 +278,7 @@ def _cells(hours: Ints, n: int) -> Ints:
 
 
 _WEEK_CELLS: Final = DAYS_A_WEEK * HOURS_A_DAY
+_DAY_CELLS: Final = 2 * HOURS_A_DAY
 
 
 def _whole(amount: _Amount, days: int) -> _Amount:
