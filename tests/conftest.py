@@ -11,12 +11,20 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+from hypothesis import Phase, settings
 
 from driftline._secret import Secret
 
 SHORTEST = 12
 """A shorter value, such as "key", is found in innocent text."""
 LARGEST_FILE = 5_000_000
+settings.register_profile(  # nox -s mutation: one failing example is enough, none is shrunk
+    "mutation",
+    phases=(Phase.explicit, Phase.generate),
+    derandomize=True,
+    deadline=None,
+    database=None,
+)
 CANARIES: set[str] = set()
 LEAKS: list[str] = []
 
