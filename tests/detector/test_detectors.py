@@ -269,7 +269,7 @@ def test_threshold_of_weights():
 @needs_weights
 def test_wrong_settings():
     """Numbers out of range, and a size the model was not exported for, are refused."""
-    for wrong in ({"conf": -0.1}, {"iou": 1.1}, {"imgsz": 0}, {"threads": 0}):
+    for wrong in ({"conf": -0.1}, {"iou": 1.1}, {"imgsz": 0}, {"threads": 0}, {"conf": "high"}):
         with pytest.raises(InputError, match=re.escape(next(iter(wrong)))):
             OnnxDetector(WEIGHTS, **wrong)
     with pytest.raises(InputError, match=r"imgsz=640.*\[128, 128\]"):
@@ -280,6 +280,8 @@ def test_missing_and_broken_weights(tmp_path):
     """No file is your fault; a file that is no model is the model's, and both are named."""
     with pytest.raises(InputError, match=r"nowhere\.onnx"):
         OnnxDetector(tmp_path / "nowhere.onnx")
+    with pytest.raises(InputError, match="path=3 must be the path of a"):
+        OnnxDetector(3)
     pytest.importorskip("onnxruntime")
     broken = tmp_path / "broken.onnx"
     broken.write_bytes(b"not a model")

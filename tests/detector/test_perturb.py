@@ -261,6 +261,8 @@ def test_new_objects_come_first(step):
         (hollow, 2.0),
         (elongate, 0.1),
         (elongate, 3.0),
+        (blur, "soft"),
+        (jpeg, 5.5),
     ],
 )
 def test_impossible_strengths(make, value):

@@ -171,6 +171,16 @@ def test_truth():
         ({"clutter": -1}, "clutter=-1"),
         ({"mix": (0, 0, 0)}, "mix="),
         ({"mix": (1, 1)}, "mix="),
+        ({"size": (48, 64)}, r"size=\(48, 64\) must be the side of a square"),
+        ({"size": 64.5}, "size=64.5"),
+        ({"seed": "today"}, "seed='today'"),
+        ({"cameras": 3}, "cameras=3 must be a list"),
+        ({"objects": 3}, "objects=3 must be a list"),
+        ({"objects": (1, "b")}, r"objects\[1\]='b' must be a whole number"),
+        ({"objects": (1, 2, 3)}, r"objects=\(1, 2, 3\)"),
+        ({"clutter": 1.5}, "clutter=1.5"),
+        ({"mix": 3}, "mix=3 must be a list"),
+        ({"mix": (1, float("nan"), 1)}, "mix="),
     ],
 )
 def test_impossible_worlds(wrong, names):

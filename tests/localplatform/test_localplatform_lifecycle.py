@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from localkit import LINE, client_of, two_boxes
 
+from driftline._clock import SystemClock
 from driftline.errors import ConfigError, InputError
 from driftline.records import Detections
-from driftline.testing import FrozenClock, LocalPlatform
+from driftline.testing import Behaviour, FrozenClock, LocalPlatform
 
 REPLACE = {"action": "replace", "project": "vision", "model": "model-v2"}
 
@@ -296,6 +297,15 @@ def test_life_of_the_server():
         lambda: LocalPlatform(deployments=["line-3", "line-3"]),
         lambda: LocalPlatform(rate_limits={"reading": 3}),
         lambda: LocalPlatform(rate_limits={"default": 0}),
+        lambda: LocalPlatform(rate_limits={"default": "100"}),
+        lambda: LocalPlatform(owner=4),
+        lambda: LocalPlatform(clock=SystemClock()),
+        lambda: LocalPlatform(epoch_seconds="60"),
+        lambda: LocalPlatform(deploy_seconds=-1),
+        lambda: LocalPlatform(metrics_lag=120),
+        lambda: LocalPlatform(max_upload_bytes=0),
+        lambda: Behaviour(requests_per_minute="60"),
+        lambda: Behaviour(p95_ms=100, p50_ms=200),
         lambda: LocalPlatform().deployment("line-9"),
         lambda: LocalPlatform().add_deployment("line-3").behave(error_rate=-0.1),
         lambda: LocalPlatform().add_deployment("line-3").slow_down(0),

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from driftline.errors import InputError, TooLittleData
+from driftline._checks import part, refuse_number
+from driftline.errors import TooLittleData
 from driftline.holdout import Comparison, Evaluation
 
 __all__ = ["assert_not_worse"]
@@ -44,9 +45,9 @@ def assert_not_worse(
         ContextMismatch: the two were evaluated under different settings.
         InputError: `by` is out of range.
     """
-    if not 0.0 <= by < 1.0:
-        msg = f"by={by} must lie in [0, 1); 0.01 is one point of mAP"
-        raise InputError(msg)
+    refuse_number("by", by, "in [0, 1); 0.01 is one point of mAP", least=0, below=1)
+    for name, one in (("candidate", candidate), ("incumbent", incumbent)):
+        part(one, Evaluation, name=name, what="the Evaluation of a model")
     comparison = candidate.compare(incumbent, replicates=replicates, rng=rng, allow=allow)
     interval = comparison.difference.interval
     if interval is None:

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from attrs import field, frozen
 
+from driftline._checks import part, refuse_number
 from driftline.errors import InputError, MissingExtra, ModelError, UnreadableData
 from driftline.records import Context, Detections
 from driftline.testing._scenes import CLASS_NAMES
@@ -224,14 +225,15 @@ class OnnxDetector:
         threads: int = 1,
     ) -> None:
         """Keep the settings; nothing is read yet."""
+        part(path, (str, Path), name="path", what="the path of a .onnx file")
         self._path = Path(path)
         if not self._path.is_file():
             msg = f"no weights at {str(path)!r}: pass the path of a .onnx file"
             raise InputError(msg)
         self._conf, self._iou = _in_unit("conf", conf), _in_unit("iou", iou)
-        if threads < 1 or (imgsz is not None and imgsz < 1):
-            msg = f"imgsz={imgsz} and threads={threads} must be 1 or above"
-            raise InputError(msg)
+        refuse_number("threads", threads, "1 or above", least=1, whole=True)
+        if imgsz is not None:
+            refuse_number("imgsz", imgsz, "px, 1 or above", least=1, whole=True)
         self._imgsz, self._threads = imgsz, threads
 
     def __repr__(self) -> str:
@@ -417,7 +419,5 @@ def _onnx_errors() -> tuple[type[Exception], ...]:
 
 
 def _in_unit(name: str, value: float) -> float:
-    if not 0.0 <= value <= 1.0:
-        msg = f"{name}={value} must lie in [0, 1]"
-        raise InputError(msg)
+    refuse_number(name, value, "in [0, 1]", least=0, most=1)
     return value

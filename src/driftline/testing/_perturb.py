@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from attrs import evolve, field, frozen
 
+from driftline._checks import refuse_number
 from driftline.errors import InputError, MissingExtra
 from driftline.records import Detections
 from driftline.testing._scenes import Frame, Scene
@@ -75,7 +76,7 @@ def compose(*steps: Perturbation) -> Perturbation:
 
 def blur(sigma: float) -> Perturbation:
     """Out of focus: a Gaussian of `sigma` px, 0 or above; the border is repeated outwards."""
-    _require(sigma >= 0.0, f"blur({sigma}): sigma must be 0 px or above")
+    refuse_number(f"blur({sigma}): sigma", sigma, "0 px or above", least=0)
 
     def step(frame: Frame) -> Frame:
         height, width = frame.image.shape[:2]
@@ -88,7 +89,7 @@ def blur(sigma: float) -> Perturbation:
 
 def darken(factor: float) -> Perturbation:
     """Less light: every value times `factor`, in [0, 1]."""
-    _require(0.0 <= factor <= 1.0, f"darken({factor}): factor must lie in [0, 1]")
+    refuse_number(f"darken({factor}): factor", factor, "in [0, 1]", least=0, most=1)
 
     def step(frame: Frame) -> Frame:
         return _repaint(frame, frame.image.astype(np.float32) * np.float32(factor))
@@ -98,7 +99,7 @@ def darken(factor: float) -> Perturbation:
 
 def noise(sigma: float, *, seed: int = 0) -> Perturbation:
     """A poorer sensor: Gaussian noise of `sigma` grey levels, 0 or above, on every channel."""
-    _require(sigma >= 0.0, f"noise({sigma}): sigma must be 0 grey levels or above")
+    refuse_number(f"noise({sigma}): sigma", sigma, "0 grey levels or above", least=0)
 
     def step(frame: Frame) -> Frame:
         entropy = np.random.SeedSequence((seed, frame.number, crc32(frame.camera.encode())))
@@ -116,7 +117,9 @@ def jpeg(quality: int) -> Perturbation:
     Raises:
         MissingExtra: (when called on a frame) Pillow is not installed.
     """
-    _require(1 <= quality <= 95, f"jpeg({quality}): quality must lie in [1, 95]")  # noqa: PLR2004 - Pillow's range
+    refuse_number(
+        f"jpeg({quality}): quality", quality, "whole, in [1, 95]", least=1, most=95, whole=True
+    )
 
     def step(frame: Frame) -> Frame:
         try:
@@ -136,7 +139,7 @@ def zoom_out(scale: float) -> Perturbation:
     The picture shrinks to whole pixels and the boxes by exactly as much; what comes into view
     around it is unknown and shown in the picture's median colour.
     """
-    _require(0.0 < scale <= 1.0, f"zoom_out({scale}): scale must lie in (0, 1]")
+    refuse_number(f"zoom_out({scale}): scale", scale, "in (0, 1]", above=0, most=1)
 
     def step(frame: Frame) -> Frame:
         height, width = frame.image.shape[:2]
@@ -156,6 +159,8 @@ def shift(right: int, down: int = 0) -> Perturbation:
     Boxes are clipped, and an object of whose box less than a quarter stays in view is not in
     the truth any more; what comes into view is shown in the picture's median colour.
     """
+    for name, pixels in (("right", right), ("down", down)):
+        refuse_number(f"shift({right}, {down}): {name}", pixels, "whole px", whole=True)
 
     def step(frame: Frame) -> Frame:
         height, width = frame.image.shape[:2]
@@ -174,7 +179,7 @@ def hollow(fraction: float) -> Perturbation:
     Raises:
         InputError: (when called on a frame) the frame does not know what it was drawn from.
     """
-    _require(0.0 <= fraction <= 1.0, f"hollow({fraction}): fraction must lie in [0, 1]")
+    refuse_number(f"hollow({fraction}): fraction", fraction, "in [0, 1]", least=0, most=1)
     name = f"hollow({fraction:g})"
 
     def change(scene: Scene) -> Scene:
@@ -192,18 +197,13 @@ def elongate(factor: float) -> Perturbation:
     Raises:
         InputError: (when called on a frame) the frame does not know what it was drawn from.
     """
-    _require(0.5 <= factor <= 2.0, f"elongate({factor}): factor must lie in [0.5, 2]")  # noqa: PLR2004 - as said
+    refuse_number(f"elongate({factor}): factor", factor, "in [0.5, 2]", least=0.5, most=2)
     name = f"elongate({factor:g})"
 
     def change(scene: Scene) -> Scene:
         return evolve(scene, stretch=scene.stretch * factor).nudged()
 
     return Perturbation(name, lambda frame: _redraw(frame, change, name))
-
-
-def _require(holds: bool, message: str) -> None:  # noqa: FBT001 - the condition comes first
-    if not holds:
-        raise InputError(message)
 
 
 def _redraw(frame: Frame, change: Callable[[Scene], Scene], name: str) -> Frame:

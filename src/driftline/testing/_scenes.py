@@ -7,9 +7,11 @@ with different seeds show other objects in front of the same backgrounds, as two
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from itertools import islice
+from numbers import Integral, Real
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final, Literal
@@ -19,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 from attrs import evolve, field, frozen
 
+from driftline._checks import number, parts, refuse_other
 from driftline.errors import InputError, MissingExtra
 from driftline.records import Detections
 
@@ -157,10 +160,7 @@ def truth_of(
 
 
 def _names(value: Iterable[str]) -> tuple[str, ...]:
-    if isinstance(value, str):
-        msg = f"cameras={value!r} must be several names, or ({value!r},) for one"
-        raise InputError(msg)
-    return tuple(value)
+    return parts(value, str, name="cameras", what="the name of a camera")
 
 
 @frozen(kw_only=True)
@@ -188,27 +188,27 @@ class Scenes:
     [0, 5, 5, 3, 2]
     """
 
-    seed: int = 0
-    size: int = 128
+    seed: int = field(default=0, validator=number("0 or above", least=0, whole=True))
+    size: int = field(
+        default=128, validator=number("the side of a square, 32 px or above", least=32, whole=True)
+    )
     cameras: tuple[str, ...] = field(default=("cam-1", "cam-2", "cam-3", "cam-4"), converter=_names)
     objects: tuple[int, int] = (1, 5)
-    empty: float = 0.05
-    clutter: int = 4
+    empty: float = field(default=0.05, validator=number("a share, 0 to 1", least=0, most=1))
+    clutter: int = field(default=4, validator=number("0 or above", least=0, whole=True))
     mix: tuple[float, float, float] = (1.0, 1.0, 1.0)
 
     def __attrs_post_init__(self) -> None:
         """Refuse a world that cannot be drawn."""
-        fewest, most = self.objects
+        bounds = parts(self.objects, Integral, name="objects", what="a whole number")
+        mix = parts(self.mix, Real, name="mix", what="a weight")
+        weights = len(mix) == len(CLASS_NAMES) and min(mix) >= 0.0 and 0.0 < sum(mix) < math.inf
         checks = {
-            f"seed={self.seed} must be 0 or above": self.seed >= 0,
-            f"size={self.size} must be 32 px or above": self.size >= 32,  # noqa: PLR2004 - as said
             f"cameras={self.cameras} must name at least one camera": len(self.cameras) > 0,
-            f"objects={self.objects} must be (fewest, most), 1 or above": 1 <= fewest <= most,
-            f"empty={self.empty} must lie in [0, 1]": 0.0 <= self.empty <= 1.0,
-            f"clutter={self.clutter} must be 0 or above": self.clutter >= 0,
-            f"mix={self.mix} must be three weights, not all 0": (
-                len(self.mix) == len(CLASS_NAMES) and min(self.mix) >= 0.0 and sum(self.mix) > 0.0
+            f"objects={self.objects} must be (fewest, most), 1 or above": (
+                len(bounds) == 2 and 1 <= bounds[0] <= bounds[1]  # noqa: PLR2004 - fewest, most
             ),
+            f"mix={self.mix} must be three weights, not all 0": weights,
         }
         for message, holds in checks.items():
             if not holds:
@@ -448,9 +448,11 @@ def write_yolo(
     are the ones that ultralytics resolves.
 
     Raises:
-        InputError: two frames of the call have one camera and one number.
+        InputError: two frames of the call have one camera and one number, or there is no such
+            split.
         MissingExtra: Pillow is not installed.
     """
+    refuse_other("split", split, ("train", "val", "test"))
     try:
         from PIL import Image as Picture  # noqa: PLC0415 - heavy, and an extra
     except ImportError as exc:

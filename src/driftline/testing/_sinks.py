@@ -18,6 +18,7 @@ from typing import Any, Final, TypeAlias
 
 from attrs import define, evolve, field
 
+from driftline._checks import part
 from driftline.errors import DeliveryError
 from driftline.records import (
     Alert,
@@ -66,6 +67,7 @@ class RecordingSink:
 
     def fail(self, error: DeliveryError, *, times: int | None = 1) -> None:
         """Raise `error` at the next `times` calls; with None, until `recover` is called."""
+        part(error, DeliveryError, name="error", what="a DeliveryError, as sinks raise them")
         with self._lock:
             if times is None:
                 self._always = error

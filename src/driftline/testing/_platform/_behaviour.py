@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 from attrs import define, field, frozen
 
-from driftline.errors import InputError
+from driftline._checks import refuse_number
 from driftline.testing._platform._ledger import EMPTY, LEVELS, Floats, Ints, Minutes
 from driftline.testing._platform._time import MINUTE
 
@@ -40,15 +40,11 @@ class Behaviour:
 
     def __attrs_post_init__(self) -> None:
         """Refuse what no endpoint could do."""
-        if not (math.isfinite(self.requests_per_minute) and self.requests_per_minute >= 0):
-            msg = f"requests_per_minute={self.requests_per_minute!r} must be 0 or more"
-            raise InputError(msg)
-        if not 0 <= self.error_rate <= 1:
-            msg = f"error_rate={self.error_rate!r} must be a share, 0 to 1"
-            raise InputError(msg)
-        if not (math.isfinite(self.p95_ms) and 0 < self.median_ms <= self.p95_ms):
-            msg = f"p50_ms={self.median_ms!r} must be above 0 and at most p95_ms={self.p95_ms!r}"
-            raise InputError(msg)
+        refuse_number("requests_per_minute", self.requests_per_minute, "0 or more", least=0)
+        refuse_number("error_rate", self.error_rate, "a share, 0 to 1", least=0, most=1)
+        refuse_number("p95_ms", self.p95_ms, "above 0", above=0)
+        what = f"above 0 and at most p95_ms={self.p95_ms!r}"
+        refuse_number("p50_ms", self.median_ms, what, above=0, most=self.p95_ms)
 
     @property
     def median_ms(self) -> float:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
-from driftline.errors import InputError
+from driftline._checks import refuse_number, refuse_other
 
 RATE_LIMITS: Final[Mapping[str, int]] = MappingProxyType(
     {
@@ -39,9 +39,8 @@ class RateLimiter:
             InputError: a category nobody knows, or a limit below 1.
         """
         for category, limit in (limits or {}).items():
-            if category not in RATE_LIMITS or limit < 1:
-                msg = f"rate_limits[{category!r}]={limit!r}: use a category of {sorted(RATE_LIMITS)} and at least 1"
-                raise InputError(msg)
+            refuse_other("a category of rate_limits", category, RATE_LIMITS)
+            refuse_number(f"rate_limits[{category!r}]", limit, "1 or more", least=1, whole=True)
         self._limits = None if limits is None else {**RATE_LIMITS, **limits}
         self._calls: dict[str, deque[float]] = {}
         self._lock = threading.Lock()

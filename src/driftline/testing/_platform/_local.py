@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Literal, Self
 
+from driftline._checks import part
 from driftline.errors import ConfigError, InputError
 from driftline.testing._clock import MONDAY, FrozenClock
 from driftline.testing._platform import (
@@ -130,13 +131,16 @@ class LocalPlatform:
         Raises:
             InputError: a value outside its range.
         """
+        part(owner, str, name="owner", what="the name of a workspace")
         if len(owner) not in OWNER_LENGTH or not OWNER.fullmatch(owner):
             msg = f"owner={owner!r} must be 4 to 32 lower-case letters, digits and single hyphens"
             raise InputError(msg)
-        if not (epoch_seconds > 0 and ingest_seconds >= 0):
-            msg = f"epoch_seconds={epoch_seconds!r} must be above 0, ingest_seconds={ingest_seconds!r} 0 or more"
-            raise InputError(msg)
-        self._clock = clock if clock is not None else FrozenClock(start)
+        what = "a FrozenClock, which simulated time is kept on"
+        self._clock = (
+            FrozenClock(start)
+            if clock is None
+            else part(clock, FrozenClock, name="clock", what=what)
+        )
         self._hang_seconds = hang_seconds
         self._detector = detector
         self._world = World(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from attrs import define, field, frozen
 
+from driftline._checks import number
 from driftline.testing._platform._time import iso
 
 if TYPE_CHECKING:
@@ -47,9 +48,9 @@ class Workspace:
 
     owner: str
     trainer: Trainer
-    epoch_seconds: float
-    ingest_seconds: float
-    credits_cents: float
+    epoch_seconds: float = field(validator=number("above 0", above=0))
+    ingest_seconds: float = field(validator=number("0 or more", least=0))
+    credits_cents: float = field(validator=number("a number of cents"))
     storage_url: str = ""
     datasets: dict[str, LocalDataset] = field(factory=dict)
     sessions: dict[str, Session] = field(factory=dict)

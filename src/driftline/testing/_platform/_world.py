@@ -10,8 +10,9 @@ from typing import Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-from attrs import evolve, frozen
+from attrs import evolve, field, frozen
 
+from driftline._checks import not_negative, number
 from driftline.records import Detections
 from driftline.testing._clock import FrozenClock
 from driftline.testing._platform._behaviour import Behaviour
@@ -62,10 +63,10 @@ class ReceivedCall:
 class Rules:
     """How strict and how quick the platform is."""
 
-    deploy_seconds: float
-    stop_seconds: float
-    metrics_lag: timedelta
-    max_upload_bytes: int
+    deploy_seconds: float = field(validator=number("0 or more", least=0))
+    stop_seconds: float = field(validator=number("0 or more", least=0))
+    metrics_lag: timedelta = field(validator=not_negative)
+    max_upload_bytes: int = field(validator=number("1 or more", least=1, whole=True))
     newer_fields: bool
     seed: int | None
 
