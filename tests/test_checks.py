@@ -29,6 +29,7 @@ from driftline.holdout import (
     frames_needed,
     smallest_drop,
 )
+from driftline.records import Series
 from driftline.retrain import Guard, PromotionRule, Stage
 from driftline.stores import SqlStore
 from driftline.testing import FrozenClock
@@ -124,6 +125,7 @@ def test_which_of_them():
 
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
+HOUR = np.datetime64("2026-11-23T12")
 
 
 @pytest.mark.parametrize(
@@ -145,12 +147,30 @@ NOW = datetime(2026, 11, 23, tzinfo=UTC)
             lambda: Detections(xyxy=None, confidence=None, class_id=None, image_size=(3, 3)),
             "class_id must hold whole numbers",
         ),
+        (
+            lambda: Detections(xyxy=[], confidence=[], class_id=[[1], [1, 2]], image_size=(3, 3)),
+            "class_id must hold whole numbers",
+        ),
+        (lambda: Series(metric="a", times=[1], values=[1]), "times must be an array of datetime64"),
+        (lambda: Series(metric="a", times=[[1], [1, 2]], values=[1]), "times must be an array"),
+        (lambda: Series(metric="a", times=[HOUR], values=["x"]), "values must be an array of num"),
+        (lambda: Series(metric="a", times=[HOUR], values=[1], width=60), "width=60 must be a time"),
+        (lambda: Series(metric="a", times=[HOUR], values=[1], settled_until=5), "must be an aware"),
     ],
 )
 def test_records(make, said):
     """What would have gone wrong later, or in the night, is refused where it was written."""
     with pytest.raises(InputError, match=said):
         make()
+
+
+def test_series_of_lists():
+    """Lists, whole numbers and coarser times become the arrays a series is made of."""
+    made = Series(metric="a", times=[HOUR], values=[1])
+
+    assert ("datetime64[us]", "float64") == (str(made.times.dtype), str(made.values.dtype))
+    assert [1.0] == [sample.value for sample in made.samples()]
+    assert 0 == len(Series(metric="a", times=[], values=[]))
 
 
 def test_a_password_is_not_shown():

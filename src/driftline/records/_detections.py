@@ -37,7 +37,11 @@ def _numbers(value: npt.ArrayLike, name: str) -> FloatArray:
 
 
 def _ints(value: npt.ArrayLike) -> IntArray:
-    array = np.asarray(value)
+    try:
+        array = np.asarray(value)
+    except ValueError as exc:  # rows of different lengths
+        msg = f"class_id must hold whole numbers, got {value!r:.200}"
+        raise InputError(msg) from exc
     if array.dtype.kind == "i":
         return array.astype(np.int64, copy=False)
     if array.dtype.kind not in "uf" and array.size:

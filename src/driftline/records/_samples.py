@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 from attrs import field, frozen
+from attrs.converters import optional
 
 from driftline._checks import a, not_negative
 from driftline._clock import as_utc
@@ -26,6 +27,30 @@ Values = npt.NDArray[np.float64]
 
 def _utc(value: datetime) -> datetime:
     return as_utc(value, name="a sample's time")
+
+
+def _times(value: npt.ArrayLike) -> Times:
+    found = _array(value, "times", "datetime64")
+    if found.dtype.kind != "M" and found.size:
+        msg = f"times must be an array of datetime64 in UTC, got {value!r:.200}"
+        raise InputError(msg)
+    return found.astype("datetime64[us]", copy=False)
+
+
+def _values(value: npt.ArrayLike) -> Values:
+    found = _array(value, "values", "numbers")
+    if found.dtype.kind not in "iuf" and found.size:
+        msg = f"values must be an array of numbers, got {value!r:.200}"
+        raise InputError(msg)
+    return found.astype(np.float64, copy=False)
+
+
+def _array(value: npt.ArrayLike, name: str, what: str) -> npt.NDArray[Any]:
+    try:
+        return np.asarray(value)
+    except ValueError as exc:  # rows of different lengths
+        msg = f"{name} must be an array of {what}, got {value!r:.200}"
+        raise InputError(msg) from exc
 
 
 def _number(value: float) -> float:
@@ -82,12 +107,12 @@ class Series(Shown):
     """
 
     metric: str
-    times: Times
-    values: Values
-    width: timedelta = timedelta(0)
+    times: Times = field(converter=_times)
+    values: Values = field(converter=_values)
+    width: timedelta = field(default=timedelta(0), validator=not_negative)
     deployment: str = ""
     labels: Mapping[str, str] = field(factory=dict)
-    settled_until: datetime | None = None
+    settled_until: datetime | None = field(default=None, converter=optional(_utc))
 
     def __attrs_post_init__(self) -> None:
         """Refuse arrays that do not fit each other."""
