@@ -20,6 +20,7 @@ from attrs import field, frozen
 from driftline._checks import part, refuse_number
 from driftline.errors import InputError, MissingExtra, ModelError, UnreadableData
 from driftline.records import Context, Detections
+from driftline.testing._pillow import pillow
 from driftline.testing._scenes import CLASS_NAMES
 
 if TYPE_CHECKING:
@@ -62,16 +63,12 @@ def as_image(image: npt.ArrayLike | str | Path) -> Image:
 
 
 def _read(path: Path) -> Image:
-    try:
-        from PIL import Image as Picture  # noqa: PLC0415 - heavy, and an extra
-    except ImportError as exc:
-        extra = "testing"
-        raise MissingExtra(extra, needed_for="reading an image file", package="pillow") from exc
+    files = pillow("reading an image file")
     if not path.is_file():
         msg = f"no image at {str(path)!r}"
         raise InputError(msg)
     try:
-        with Picture.open(path) as picture:
+        with files.open(path) as picture:
             return np.asarray(picture.convert("RGB"), dtype=np.uint8)
     except OSError as exc:
         msg = f"{path.name!r} is no image that Pillow can read: {exc}"

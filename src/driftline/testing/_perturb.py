@@ -18,8 +18,9 @@ import numpy.typing as npt
 from attrs import evolve, field, frozen
 
 from driftline._checks import refuse_number
-from driftline.errors import InputError, MissingExtra
+from driftline.errors import InputError
 from driftline.records import Detections
+from driftline.testing._pillow import pillow
 from driftline.testing._scenes import Frame, Scene
 
 __all__ = [
@@ -38,7 +39,6 @@ __all__ = [
 Image = npt.NDArray[np.uint8]
 Pixels = npt.NDArray[np.float32]
 
-_EXTRA = "testing"
 _VISIBLE = 0.25  # share of a box that must stay in view for its object to count as seen
 
 
@@ -122,13 +122,10 @@ def jpeg(quality: int) -> Perturbation:
     )
 
     def step(frame: Frame) -> Frame:
-        try:
-            from PIL import Image as Picture  # noqa: PLC0415 - heavy, and an extra
-        except ImportError as exc:
-            raise MissingExtra(_EXTRA, needed_for="jpeg()", package="pillow") from exc
+        files = pillow("jpeg()")
         buffer = BytesIO()
-        Picture.fromarray(frame.image).save(buffer, "JPEG", quality=quality, subsampling="4:2:0")
-        return _repaint(frame, np.asarray(Picture.open(buffer).convert("RGB"), dtype=np.uint8))
+        files.fromarray(frame.image).save(buffer, "JPEG", quality=quality, subsampling="4:2:0")
+        return _repaint(frame, np.asarray(files.open(buffer).convert("RGB"), dtype=np.uint8))
 
     return Perturbation(f"jpeg({quality})", step)
 

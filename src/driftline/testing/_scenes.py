@@ -22,8 +22,9 @@ import numpy.typing as npt
 from attrs import evolve, field, frozen
 
 from driftline._checks import number, parts, refuse_other
-from driftline.errors import InputError, MissingExtra
+from driftline.errors import InputError
 from driftline.records import Detections
+from driftline.testing._pillow import pillow
 
 __all__ = ["CLASS_NAMES", "Frame", "Scene", "Scenes", "truth_of", "write_yolo"]
 
@@ -38,7 +39,6 @@ _CORNERS: Final = (0, 4, 3)  # of the polygon of each class; 0: a circle
 _REACH: Final = np.array([1.0, 1.2, 1.3])  # circumradius / nominal radius: similar areas
 _DIAMETER_PX: Final = (14.0, 40.0)  # at 128 px; grows with the frame
 _NOMINAL_PX: Final = 128
-_EXTRA: Final = "testing"
 _SUPERSAMPLING: Final = 4
 _SENSOR_NOISE: Final = 8.0  # grey levels, standard deviation
 _HOLE: Final = 0.55  # inner size of a hollow object / its outer size
@@ -453,10 +453,7 @@ def write_yolo(
         MissingExtra: Pillow is not installed.
     """
     refuse_other("split", split, ("train", "val", "test"))
-    try:
-        from PIL import Image as Picture  # noqa: PLC0415 - heavy, and an extra
-    except ImportError as exc:
-        raise MissingExtra(_EXTRA, needed_for="writing a PNG", package="pillow") from exc
+    files = pillow("writing a PNG")
     root = Path(folder)
     images, labels = (root / kind / split for kind in ("images", "labels"))
     for place in (images, labels):
@@ -468,7 +465,7 @@ def write_yolo(
             msg = f"two frames are {name}: one camera takes one frame of a number"
             raise InputError(msg)
         written.add(name)
-        Picture.fromarray(frame.image).save(images / f"{name}.png")
+        files.fromarray(frame.image).save(images / f"{name}.png")
         (labels / f"{name}.txt").write_text(_label_text(frame.truth), encoding="utf-8")
     return _write_yaml(root)
 

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from attrs import define, evolve, field, frozen
 
-from driftline.errors import InputError, MissingExtra
+from driftline.errors import InputError
 from driftline.records import Detections
 from driftline.testing._platform._archive import BrokenArchiveError, Member, label_of, members_of
 from driftline.testing._platform._body import (
@@ -23,7 +21,7 @@ from driftline.testing._platform._body import (
     slug_of,
     text_of,
 )
-from driftline.testing._platform._predict import decoded
+from driftline.testing._platform._pictures import decoded, jpeg, png
 from driftline.testing._platform._router import (
     Refused,
     Request,
@@ -45,8 +43,6 @@ TASKS: Final = ("detect", "segment", "semantic", "depth", "classify", "pose", "o
 POLICIES: Final = ("skip", "keep_both", "replace")
 SMALLEST_PX: Final = 28
 """Smallest side of an image: the Platform's page on datasets."""
-JPEG_QUALITY: Final = 92
-"""Images are stored as JPEG of this quality (same page), so that their bytes are not the sender's."""
 SECONDS_PER_IMAGE: Final = 0.5
 """Simulated seconds that labelling an image by a model takes."""
 _DIGITS: Final = 5
@@ -264,7 +260,7 @@ class LocalDataset:
         return LocalImage(
             id=world.workspace.new_id("image"),
             name=member.name,
-            content=_jpeg(pixels),
+            content=jpeg(pixels),
             source=hashlib.sha256(member.content).hexdigest(),
             width=width,
             height=height,
@@ -482,26 +478,9 @@ def _version_wire(version: LocalVersion) -> dict[str, Any]:
     }
 
 
-def _pillow() -> ModuleType:
-    try:
-        from PIL import Image as Pillow  # noqa: PLC0415 - of an extra
-    except ImportError as exc:
-        extra = "testing"
-        raise MissingExtra(extra, needed_for="datasets of LocalPlatform", package="pillow") from exc
-    return Pillow
-
-
-def _jpeg(pixels: Image) -> bytes:
-    buffer = io.BytesIO()
-    _pillow().fromarray(pixels).save(buffer, "JPEG", quality=JPEG_QUALITY)
-    return buffer.getvalue()
-
-
 def member_of(frame: Frame, split: str) -> Member:
     """A frame and what is truly in it, as if it had come in an archive."""
     height, width = frame.truth.image_size
-    buffer = io.BytesIO()
-    _pillow().fromarray(frame.image).save(buffer, "PNG")
     labels = []
     for class_id, (x1, y1, x2, y2) in zip(
         frame.truth.class_id.tolist(), frame.truth.xyxy.tolist(), strict=True
@@ -510,7 +489,7 @@ def member_of(frame: Frame, split: str) -> Member:
         labels.append(label_of([class_id, *centre, (x2 - x1) / width, (y2 - y1) / height]))
     return Member(
         name=f"{frame.camera}-{frame.number:06d}.png",
-        content=buffer.getvalue(),
+        content=png(frame.image),
         split=split,
         labels=tuple(labels),
     )

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import base64
 import binascii
-import io
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from attrs import frozen
 
-from driftline.errors import MissingExtra
 from driftline.records import Detections
 from driftline.testing._platform._deployments import TASK
 from driftline.testing._platform._endpoint import LocalDeployment
 from driftline.testing._platform._multipart import Part, parts_of
+from driftline.testing._platform._pictures import decoded
 from driftline.testing._platform._router import (
     Refused,
     Request,
@@ -92,28 +91,6 @@ def image_of(fields: dict[str, Part]) -> Image:
     except binascii.Error:
         raise Refused(400, "source is neither a URL nor base64") from None
     return decoded(content)
-
-
-def decoded(content: bytes) -> Image:
-    """An image file as pixels, turned as its EXIF says.
-
-    Raises:
-        Refused: 400, it is no image Pillow can read.
-        MissingExtra: Pillow is not installed.
-    """
-    try:
-        from PIL import Image as Pillow  # noqa: PLC0415 - of an extra
-        from PIL import ImageOps  # noqa: PLC0415 - of an extra
-    except ImportError as exc:
-        extra = "testing"
-        raise MissingExtra(extra, needed_for="predict of LocalPlatform", package="pillow") from exc
-    try:
-        with Pillow.open(io.BytesIO(content)) as opened:
-            upright = ImageOps.exif_transpose(opened)
-            return np.asarray(upright.convert("RGB"), dtype=np.uint8)
-    except (OSError, ValueError, SyntaxError, Pillow.DecompressionBombError):
-        # Pillow's readers raise SyntaxError for broken files of known formats.
-        raise Refused(400, "The file is not an image that can be read") from None
 
 
 def _predict(world: World, request: Request) -> Response:

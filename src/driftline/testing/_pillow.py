@@ -1,0 +1,21 @@
+"""Pillow, of the extra ``testing``: loaded when the first image file is read or written."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from types import ModuleType
+
+from driftline.errors import MissingExtra
+
+
+def pillow(needed_for: str) -> ModuleType:
+    """``PIL.Image``.
+
+    Raises:
+        MissingExtra: Pillow is not installed.
+    """
+    try:
+        return import_module("PIL.Image")
+    except ImportError as exc:
+        extra = "testing"
+        raise MissingExtra(extra, needed_for=needed_for, package="pillow") from exc
