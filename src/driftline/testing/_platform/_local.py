@@ -13,8 +13,10 @@ from driftline.errors import ConfigError, InputError
 from driftline.testing._clock import MONDAY, FrozenClock
 from driftline.testing._platform import (
     _account,
+    _dataset_routes,
     _datasets,
     _deployments,
+    _image_routes,
     _models,
     _predict,
     _training,
@@ -39,7 +41,8 @@ _ROUTER: Final = Router(
         *_account.ROUTES,
         *_deployments.ROUTES,
         *_predict.ROUTES,
-        *_datasets.ROUTES,
+        *_dataset_routes.ROUTES,
+        *_image_routes.ROUTES,
         *_uploads.ROUTES,
         *_models.ROUTES,
         *_training.ROUTES,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from attrs import define, field
 
-from driftline.testing._platform._body import choice_of, json_of, slug_of, text_of
+from driftline.testing._platform._body import choice_of, json_of, number_of, slug_of, text_of
 from driftline.testing._platform._datasets import TASKS
 from driftline.testing._platform._router import Refused, Request, Response, Route, whole
 from driftline.testing._platform._time import iso
@@ -145,6 +145,32 @@ def model_at(world: World, request: Request) -> ModelRecord:
     if found is None or names["owner"] != world.owner:
         raise Refused(404, "Model not found")
     return found
+
+
+def model_of(world: World, uri: str) -> str:
+    """``"project/model"`` of a model of this workspace that has weights.
+
+    Raises:
+        Refused: 400, it is no address; 404, there is none.
+    """
+    parts = uri.removeprefix("ul://").split("/")
+    if not uri.startswith("ul://") or len(parts) != 3:  # noqa: PLR2004 - owner/project/model
+        raise Refused(400, f"Invalid modelId: {uri}; expected ul://owner/project/model")
+    reference = "/".join(parts[1:])
+    if parts[0] != world.owner or reference not in world.models:
+        raise Refused(404, "Model not found")
+    return reference
+
+
+def prediction_asked(body: Mapping[str, Any]) -> tuple[str, float]:
+    """Address of the model and confidence threshold of a call that lets a model look.
+
+    Raises:
+        Refused: 400, one of them is none.
+    """
+    uri = text_of(body, "modelId", longest=256)
+    number_of(body, "iou", low=0, high=0.95, default=0.7)
+    return uri, number_of(body, "confidence", low=0.01, high=1, default=0.25) or 0.25
 
 
 def _projects(world: World) -> set[str]:

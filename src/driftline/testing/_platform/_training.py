@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Final
 from attrs import define, field, frozen
 
 from driftline.testing._platform._body import choice_of, json_of, known_only, number_of, text_of
-from driftline.testing._platform._datasets import LocalDataset, LocalImage, LocalVersion, model_of
-from driftline.testing._platform._models import ModelRecord, model_at, record_of
+from driftline.testing._platform._datasets import LocalDataset, LocalImage, LocalVersion
+from driftline.testing._platform._models import ModelRecord, model_at, model_of, record_of
 from driftline.testing._platform._router import Refused, Request, Response, Route
 from driftline.testing._platform._time import SECOND, iso
 from driftline.testing._platform._workspace import TrainedModel, error_of
