@@ -10,10 +10,8 @@ No real second counts, so that a busy machine changes nothing: both ask before e
 the clock that they share stands still until one has died, when it moves by a lease.
 """
 
-import fcntl
 import json
 import os
-import signal
 import sys
 import threading
 import time
@@ -23,6 +21,7 @@ from pathlib import Path
 
 import numpy as np
 from monitor_support import MINUTE, START, Table, latency
+from mortal import Mortal, MortalStore, fork, noted
 
 from driftline import Monitor
 from driftline._clock import SystemClock
@@ -86,41 +85,9 @@ class Tick(SystemClock):
         self._arrived[worker] = True
 
 
-def noted(path: Path, line) -> None:
-    """A line in a file, safely on disk."""
-    with path.open("a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        file.write(json.dumps(line) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-
-
 def work(worker, number, clock, url, folder, *, dies_at=None) -> None:
     """One worker's run in the tick of this number."""
-    passed = 0
-
-    def point():
-        nonlocal passed
-        passed += 1
-        if passed == dies_at:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    class Watched(SqlStore):
-        """A store at whose every call the worker may die, before it or after."""
-
-        def write(self, changes, *, lease=None):
-            point()
-            super().write(changes, lease=lease)
-            point()
-
-        def scan(self, space):
-            point()
-            return super().scan(space)
-
-        def acquire(self, name, **how):
-            found = super().acquire(name, **how)
-            point()
-            return found
+    mortal = Mortal(dies_at)
 
     class Sink:
         """Takes an alert by a line in a file."""
@@ -128,9 +95,9 @@ def work(worker, number, clock, url, folder, *, dies_at=None) -> None:
         name = "pager"
 
         def send(self, alert):
-            point()
+            mortal.point()
             noted(folder / "taken", [alert.key, alert.status.value, alert.since.isoformat()])
-            point()
+            mortal.point()
             return Receipt(sink=self.name)
 
     class Shared(Table):
@@ -139,30 +106,16 @@ def work(worker, number, clock, url, folder, *, dies_at=None) -> None:
         calls_per_minute = 9
 
         def _ask(self, what, deployment, more=""):
-            point()
+            mortal.point()
             noted(folder / "asked", [number, worker, deployment])
             clock.meet(worker)
             super()._ask(what, deployment, more)
 
     table = paint(Shared(clock, NAMES))
     Monitor(
-        table, deployments=NAMES, rules=RULES, sinks=[Sink()], store=Watched(url), clock=clock,
-        lease=LEASE, cadence=CADENCE, log_lines=0, workers=2,
+        table, deployments=NAMES, rules=RULES, sinks=[Sink()], store=MortalStore(url, mortal),
+        clock=clock, lease=LEASE, cadence=CADENCE, log_lines=0, workers=2,
     ).run_once()  # fmt: skip
-
-
-def fork(*who, **how):
-    child = os.fork()
-    if child:
-        return child
-    try:
-        work(*who, **how)
-    except BaseException:
-        import traceback
-
-        traceback.print_exc()
-        os._exit(1)
-    os._exit(0)
 
 
 def main() -> None:
@@ -175,10 +128,10 @@ def main() -> None:
     killed, hunted = [], []
     for number in range(ticks):
         hunts = 0 < number < ticks - LAST and rng.random() < 0.8
-        victim, at = (int(rng.integers(0, 2)), int(rng.integers(1, 45))) if hunts else (None, None)
+        victim, at = (int(rng.integers(0, 2)), int(rng.integers(1, 50))) if hunts else (None, None)
         tick = Tick(number)
         children = {
-            fork(w, number, tick, url, folder, dies_at=at if w == victim else None): w
+            fork(work, w, number, tick, url, folder, dies_at=at if w == victim else None): w
             for w in (0, 1)
         }
         hunted += [number] if hunts else []

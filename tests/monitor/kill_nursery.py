@@ -17,10 +17,10 @@ from pathlib import Path
 
 import numpy as np
 from monitor_support import LINE, MINUTE, START, Table, errors, latency
+from mortal import Mortal, MortalStore, fork, noted
 
 from driftline import Monitor
 from driftline.records import Receipt
-from driftline.stores import SqlStore
 from driftline.testing import FrozenClock
 
 RULES = [latency(), errors()]
@@ -36,58 +36,26 @@ def paint(table):
 class FileSink:
     """Takes an alert by a line in a file, safely on disk before it says so."""
 
-    def __init__(self, name: str, path: Path, point) -> None:
-        self.name, self.path, self.point = name, path, point
+    def __init__(self, name: str, path: Path, mortal: Mortal) -> None:
+        self.name, self.path, self.point = name, path, mortal.point
 
     def send(self, alert):
         self.point()
-        line = json.dumps([self.name, alert.key, alert.status.value, alert.since.isoformat()])
-        with self.path.open("a") as file:
-            file.write(line + "\n")
-            file.flush()
-            os.fsync(file.fileno())
+        noted(self.path, [self.name, alert.key, alert.status.value, alert.since.isoformat()])
         self.point()
         return Receipt(sink=self.name)
 
 
 def run(number: int, url: str, receipts: Path, dies_at: int | None) -> None:
     """One run of a fresh monitor, `number` ticks after the start."""
-    passed = 0
-
-    def point():
-        nonlocal passed
-        passed += 1
-        if passed == dies_at:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    class Watched(SqlStore):
-        """A store at whose every call the run may die, before it or after."""
-
-        def write(self, changes, *, lease=None):
-            point()
-            super().write(changes, lease=lease)
-            point()
-
-        def scan(self, space):
-            point()
-            return super().scan(space)
-
-        def waiting(self, queue, *, limit=None):
-            point()
-            return super().waiting(queue, limit=limit)
-
-        def release(self, lease):
-            point()
-            super().release(lease)
-            point()
-
+    mortal = Mortal(dies_at)
     clock = FrozenClock(START + number * 5 * MINUTE)
     table = Table(clock)
     paint(table)
-    sinks = [FileSink("a", receipts, point), FileSink("b", receipts, point)]
+    sinks = [FileSink(name, receipts, mortal) for name in ("a", "b")]
     Monitor(
-        table, deployments=[LINE], rules=RULES, sinks=sinks, store=Watched(url), clock=clock,
-        lease=timedelta(seconds=60), log_lines=0,
+        table, deployments=[LINE], rules=RULES, sinks=sinks, store=MortalStore(url, mortal),
+        clock=clock, lease=timedelta(seconds=60), log_lines=0,
     ).run_once()  # fmt: skip
 
 
@@ -101,16 +69,7 @@ def main() -> None:
         # Never more than half an hour without a run that lives: the finest buckets last an hour.
         lives = number == 0 or number >= runs - LAST or unlucky >= 6 or rng.random() < 0.3
         at_point = int(rng.integers(1, 24)) if not lives and rng.random() < 0.6 else None
-        child = os.fork()
-        if child == 0:
-            try:
-                run(number, url, receipts, at_point)
-            except BaseException:
-                import traceback
-
-                traceback.print_exc()
-                os._exit(1)
-            os._exit(0)
+        child = fork(run, number, url, receipts, at_point)
         if not lives and at_point is None:
             time.sleep(float(rng.uniform(0, LONGEST_SECONDS)))
             os.kill(child, signal.SIGKILL)
