@@ -6,11 +6,13 @@ A check that is a validator of attrs takes no None: `attrs.validators.optional` 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Hashable, Iterable
 from datetime import timedelta
 from numbers import Integral, Real
 from typing import Any, TypeAlias, TypeVar
 
+import numpy as np
+import numpy.typing as npt
 from attrs import Attribute
 
 from driftline._clock import as_duration
@@ -78,9 +80,10 @@ def number(
     return check
 
 
-def refuse_other(name: str, value: object, options: Iterable[object]) -> None:
+def refuse_other(name: str, value: Any, options: Iterable[object]) -> None:
     """Raise unless a value is one of some: an unknown word must not pass for the default."""
-    if value not in (known := tuple(options)):
+    known = tuple(options)
+    if not isinstance(value, Hashable) or value not in known:  # an array equals nothing and all
         msg = f"{name}={value!r} must be one of {', '.join(map(repr, known))}"
         raise InputError(msg)
 
@@ -156,7 +159,55 @@ def parts(values: Iterable[T], kind: Any, *, name: str, what: str) -> tuple[T, .
         InputError: it is no list, or one of them is no such object.
     """
     given: object = values
-    if isinstance(given, str | type) or not isinstance(given, Iterable):
+    try:
+        listed = None if isinstance(given, str | type) else tuple(values)
+    except TypeError:  # nothing to go through
+        listed = None
+    if listed is None:
         msg = f"{name}={given!r} must be a list; each of {name} is {what}"
         raise InputError(msg)
-    return tuple(part(v, kind, name=f"{name}[{i}]", what=what) for i, v in enumerate(values))
+    return tuple(part(v, kind, name=f"{name}[{i}]", what=what) for i, v in enumerate(listed))
+
+
+def chosen(given: Any, kind: Any, *, name: str, what: str) -> frozenset[Any]:
+    """What was chosen, one or several, as a set; refuse what is of no such kind.
+
+    Args:
+        given: one such object, or a list of them.
+        kind: as `isinstance` takes it.
+        name: name of the argument.
+        what: what would do, in words.
+
+    Raises:
+        InputError: as in `parts`.
+    """
+    return frozenset(
+        [given] if isinstance(given, kind) else parts(given, kind, name=name, what=what)
+    )
+
+
+def array_of(value: npt.ArrayLike, name: str) -> npt.NDArray[Any]:
+    """`value` as numpy reads it.
+
+    Raises:
+        InputError: it is no array, such as a list of rows of several lengths.
+    """
+    try:
+        return np.asarray(value)
+    except (TypeError, ValueError, OverflowError) as exc:
+        msg = f"{name} must be an array, got {value!r:.200}: {exc}"
+        raise InputError(msg) from exc
+
+
+def numbers(value: npt.ArrayLike, name: str) -> npt.NDArray[np.float64]:
+    """`value` as an array of doubles, nan for None.
+
+    Raises:
+        InputError: it holds something that is no number.
+    """
+    try:
+        array: npt.NDArray[np.float64] = np.asarray(value, dtype=np.float64)
+    except (TypeError, ValueError, OverflowError) as exc:
+        msg = f"{name} must be an array of numbers, got {value!r:.200}: {exc}"
+        raise InputError(msg) from exc
+    return array

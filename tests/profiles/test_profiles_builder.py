@@ -189,7 +189,7 @@ def test_a_camera_is_a_name(camera):
 
 def test_invalid_is_one_of_two_words():
     """Anything else is refused at birth."""
-    with pytest.raises(InputError, match='invalid=\'ignore\' must be "raise" or "count"'):
+    with pytest.raises(InputError, match="invalid='ignore' must be one of 'raise', 'count'"):
         ProfileBuilder(invalid="ignore")
 
 

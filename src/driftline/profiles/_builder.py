@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import numpy.typing as npt
 
+from driftline._checks import part
 from driftline._clock import as_utc
 from driftline.errors import InputError
 from driftline.profiles._bulk import Cameras, FrameTimes, count_many
@@ -16,7 +17,7 @@ from driftline.profiles._context import joined
 from driftline.profiles._counter import Counter
 from driftline.profiles._features import DEFAULT_FEATURES, Feature
 from driftline.profiles._frames import Frame, FrameReservoir
-from driftline.profiles._judge import Invalid, refuse_bad, refuse_nameless
+from driftline.profiles._judge import Invalid, refuse_bad, refuse_foreign, refuse_nameless
 from driftline.profiles._profile import Profile, of_counter
 from driftline.profiles._settings import Settings
 from driftline.records import Context, Detections
@@ -59,7 +60,11 @@ class ProfileBuilder:
             invalid=invalid,
         )
         self._own = own_features(self._settings.features)
-        self._reservoir = frames
+        self._reservoir = (
+            None
+            if frames is None
+            else part(frames, FrameReservoir, name="frames", what="a FrameReservoir")
+        )
         self._context = self._settings.context
         self._lock = threading.Lock()
         self._snapshot_lock = threading.Lock()
@@ -96,10 +101,10 @@ class ProfileBuilder:
         """
         at = as_utc(at, name="at")
         refuse_nameless(camera)
-        _refuse_foreign(detections)
+        refuse_foreign(detections)
         if not self._settings.count_invalid:
             refuse_bad(detections)
-        own = own_values(detections, values, self._own) if values or self._own else {}
+        own = {} if values is None and not self._own else own_values(detections, values, self._own)
         names = detections.class_names
         if names and not names.items() <= self._context.class_names.items():
             self._learn(Context(class_names=names))
@@ -152,7 +157,7 @@ class ProfileBuilder:
         Raises:
             InputError: as in `observe`; nothing of the call is counted then.
         """
-        part = count_many(
+        counts = count_many(
             self._settings,
             xyxy=xyxy,
             confidence=confidence,
@@ -165,7 +170,7 @@ class ProfileBuilder:
             values=values,
         )
         with self._lock:
-            self._counter.absorb(part)
+            self._counter.absorb(counts)
 
     def profile(self) -> Profile:
         """What was counted so far. Observing may go on meanwhile, undisturbed."""
@@ -219,12 +224,3 @@ class ProfileBuilder:
         """What it counts, not what it has counted: that is `profile`."""
         names = ", ".join(f.name for f in self._settings.features)
         return f"<ProfileBuilder: {names} by camera and {self._settings.calendar.period}>"
-
-
-def _refuse_foreign(detections: object) -> None:
-    if not isinstance(detections, Detections):
-        msg = (
-            f"{type(detections).__name__} is no Detections; make them with Detections(xyxy=…) or "
-            "one of its from_… methods (from_ultralytics, from_supervision, from_coco, …)"
-        )
-        raise InputError(msg)

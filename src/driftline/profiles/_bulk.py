@@ -9,12 +9,13 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from driftline._checks import array_of, numbers, refuse_number
 from driftline.errors import InputError
 from driftline.profiles._cells import Cells, Layout
 from driftline.profiles._columns import Columns, Values, known, own_features
 from driftline.profiles._counter import BLOCKS
 from driftline.profiles._features import FloatArray, IntArray
-from driftline.profiles._given import Times, as_cameras, as_times
+from driftline.profiles._given import Times, as_cameras, as_times, as_words
 from driftline.profiles._judge import CLASSES
 from driftline.profiles._parts import Part
 from driftline.profiles._periods import Calendar
@@ -27,6 +28,9 @@ FrameTimes: TypeAlias = datetime | Sequence[datetime] | npt.NDArray[np.datetime6
 TABLE = 2**22
 """Bins of all rows up to which every one has its place in a table (32 MB); beyond, numbers of
 bins are sorted and counted."""
+
+_TOO_GREAT = 2.0**63
+"""Greater doubles are no 64-bit numbers."""
 
 LOOKS = 64
 """A table has at most so many bins a box: looking through it costs less than sorting then."""
@@ -49,7 +53,7 @@ def count_many(
     scores = _floats(confidence, "confidence", 1)
     boxes = _floats(xyxy, "xyxy", 2) if len(scores) else np.zeros((0, 4))
     n = len(scores)
-    sizes = np.asarray(image_size, dtype=np.float64).reshape(-1, 2)
+    sizes = _sizes(image_size)
     m = _frame_count(frames, sizes, camera, at)
     index = _whole(frame, "frame", n, m)
     if boxes.shape != (n, 4):
@@ -152,8 +156,17 @@ def _refuse_many(block: IntArray, possible: int, cameras: Sequence[str]) -> None
         raise InputError(msg)
 
 
+def _sizes(image_size: npt.ArrayLike) -> FloatArray:
+    """``(1, 2)`` or ``(m, 2)`` heights and widths."""
+    sizes = numbers(image_size, "image_size")
+    if sizes.size and (sizes.ndim not in (1, 2) or sizes.shape[-1] != 2):  # noqa: PLR2004
+        msg = f"image_size has shape {sizes.shape}, expected (2,), height and width, or (m, 2)"
+        raise InputError(msg)
+    return sizes.reshape(-1, 2)
+
+
 def _floats(value: npt.ArrayLike, name: str, ndim: int) -> npt.NDArray[np.floating]:
-    array = np.asarray(value)
+    array = array_of(value, name)
     if array.dtype.kind in "iub":
         array = array.astype(np.float64)
     if array.dtype.kind != "f" or (array.ndim != ndim and array.size):
@@ -163,9 +176,10 @@ def _floats(value: npt.ArrayLike, name: str, ndim: int) -> npt.NDArray[np.floati
 
 
 def _whole(value: npt.ArrayLike, name: str, n: int, below: int | None) -> npt.NDArray[np.integer]:
-    array = np.asarray(value)
+    array = array_of(value, name)
     if array.dtype.kind not in "iu":
-        whole = array.astype(np.int64) if array.dtype.kind in "fb" else None
+        fits = array.dtype.kind in "fb" and bool(np.all(np.abs(array) < _TOO_GREAT))
+        whole = array.astype(np.int64) if fits else None
         if whole is None or not np.array_equal(whole, array):
             msg = f"{name} must hold whole numbers, got {array.dtype} {array.reshape(-1)[:3]!r}"
             raise InputError(msg)
@@ -183,13 +197,16 @@ def _whole(value: npt.ArrayLike, name: str, n: int, below: int | None) -> npt.ND
 
 
 def _frame_count(frames: int | None, sizes: FloatArray, camera: Cameras, at: FrameTimes) -> int:
-    said = {} if frames is None else {"frames": int(frames)}
+    said = {}
+    if frames is not None:
+        refuse_number("frames", frames, "a whole number of frames", least=0, whole=True)
+        said["frames"] = int(frames)
     if len(sizes) != 1:
         said["image_size"] = len(sizes)
     if not isinstance(camera, str):
-        said["camera"] = len(camera)
+        said["camera"] = _length(camera, "camera")
     if not isinstance(at, datetime):
-        said["at"] = len(at)
+        said["at"] = _length(at, "at")
     if not said:
         msg = "say how many frames there are, frames=…: those without boxes count as well"
         raise InputError(msg)
@@ -197,6 +214,14 @@ def _frame_count(frames: int | None, sizes: FloatArray, camera: Cameras, at: Fra
         msg = f"camera, at and image_size have one entry a frame, or are single; got {said}"
         raise InputError(msg)
     return next(iter(said.values()))
+
+
+def _length(value: Sequence[object] | npt.NDArray[Any], name: str) -> int:
+    try:
+        return len(value)
+    except TypeError as exc:
+        msg = f"{name}={value!r:.200} must be one for all frames, or a list with one a frame"
+        raise InputError(msg) from exc
 
 
 def _period_numbers(calendar: Calendar, at: FrameTimes) -> tuple[Times, IntArray]:
@@ -218,7 +243,12 @@ def _period_numbers(calendar: Calendar, at: FrameTimes) -> tuple[Times, IntArray
 
 def _camera_numbers(camera: Cameras) -> tuple[list[str], IntArray]:
     """The names, sorted, and which of them each frame has."""
-    each: list[Any] = [camera] if isinstance(camera, str) else np.asarray(camera).tolist()
-    names = sorted(as_cameras(list(dict.fromkeys(each))).tolist())
+    each = [camera] if isinstance(camera, str) else as_words(camera, "camera").tolist()
+    try:
+        distinct = list(dict.fromkeys(each))
+    except TypeError as exc:
+        msg = f"camera={camera!r:.200} must hold names, one a frame"
+        raise InputError(msg) from exc
+    names = sorted(as_cameras(distinct).tolist())
     place = {name: i for i, name in enumerate(names)}
     return names, np.fromiter(map(place.__getitem__, each), dtype=np.int64, count=len(each))

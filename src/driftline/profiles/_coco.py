@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 
 from attrs import evolve
 
+from driftline._checks import part
 from driftline._clock import as_utc
 from driftline.errors import DriftlineError, InputError, UnreadableData
 from driftline.profiles._features import DEFAULT_FEATURES, Feature
@@ -87,6 +88,8 @@ def from_coco(
         InputError: a file is not there, an image has no time, or a box is of no listed image.
         UnreadableData: a file is no JSON, or not of COCO's form.
     """
+    part(camera, Callable, name="camera", what="a function of an image's record")
+    part(at, Callable, name="at", what="a function of an image's record")
     content = _dataset(dataset)
     images = _listed(content, "images")
     rows = _listed(content, "annotations") if results is None else _results(results)
@@ -152,10 +155,10 @@ def _results(given: Json) -> Rows:
     return _listed({"results": content}, "results")
 
 
-def _listed(content: Mapping[str, Any], part: str) -> Rows:
-    rows = content.get(part)
+def _listed(content: Mapping[str, Any], name: str) -> Rows:
+    rows = content.get(name)
     if not isinstance(rows, Sequence) or not all(isinstance(row, Mapping) for row in rows):
-        msg = f"{part!r} is no list of records: {sorted(content)[:5]} were found beside it"
+        msg = f"{name!r} is no list of records: {sorted(content)[:5]} were found beside it"
         raise UnreadableData(msg)
     return rows
 
@@ -166,12 +169,12 @@ def _read(given: Json) -> object:
     try:
         with open(given, encoding="utf-8-sig") as file:  # noqa: PTH123 - str and PathLike alike
             text = file.read(MAX_BYTES + 1)
-    except OSError as exc:
-        msg = f"cannot read {os.fspath(given)!r}: {exc.strerror}"
-        raise InputError(msg) from exc
     except UnicodeDecodeError as exc:
         msg = f"{os.fspath(given)!r} is not UTF-8 text: {exc.reason} at byte {exc.start}"
         raise UnreadableData(msg) from exc
+    except (OSError, ValueError) as exc:  # ValueError: no name that a file could have
+        msg = f"cannot read {os.fspath(given)!r}: {exc}"
+        raise InputError(msg) from exc
     if len(text) > MAX_BYTES:
         msg = f"{os.fspath(given)!r} is larger than {MAX_BYTES:,} bytes: write a detection log in Parquet"
         raise InputError(msg)

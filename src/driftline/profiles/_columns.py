@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from attrs import frozen
 
+from driftline._checks import numbers, part
 from driftline.errors import InputError
 from driftline.profiles._features import (
     DEFAULT_FEATURES,
@@ -174,7 +175,7 @@ def batch_of_one_frame(detections: Detections) -> Batch:
 
 def checked(feature: Feature, values: npt.ArrayLike, n: int) -> FloatArray:
     """The values of a feature as ``(n,)`` float64; refuse another number of them."""
-    array = np.asarray(values, dtype=np.float64)
+    array = numbers(values, f"values of {feature.name!r}")
     if array.ndim == 0 and feature.level == "frame":
         array = array.reshape(1)
     if array.shape != (n,):
@@ -198,13 +199,15 @@ def own_features(features: Sequence[Feature]) -> tuple[Feature, ...]:
 
 def known(values: Values | None, own: Sequence[Feature]) -> Values:
     """The values that came with a call; refuse those of features that are not counted."""
-    unknown = sorted(set(values or {}) - {f.name for f in own})
-    if unknown:
+    if values is None:
+        return {}
+    part(values, Mapping, name="values", what="a mapping of names of features to their values")
+    if unknown := sorted(map(str, set(values) - {f.name for f in own})):
         msg = (
             f"values of {unknown}, which are not among your own features; pass them as features=[…]"
         )
         raise InputError(msg)
-    return values or {}
+    return values
 
 
 def own_values(

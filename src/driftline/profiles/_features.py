@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from attrs import field, frozen
 
+from driftline._checks import numbers, part, refuse_number, refuse_other
 from driftline.errors import InputError
 
 FloatArray: TypeAlias = npt.NDArray[np.float64]
@@ -23,8 +24,8 @@ Level: TypeAlias = Literal["box", "frame"]
 Kind: TypeAlias = Literal["ordered", "nominal"]
 Scale: TypeAlias = Literal["linear", "log2"]
 
-_WORDS = {"level": get_args(Level), "kind": get_args(Kind), "scale": get_args(Scale)}
-
+MOST_BINS = 2**20
+"""More bins than this are no histogram."""
 SMALLEST_SIDE_PX = 1e-6
 """A side shorter than this counts as this long, so that a degenerate box has a logarithm."""
 
@@ -148,11 +149,7 @@ Compute: TypeAlias = Callable[[Batch], npt.ArrayLike]
 
 
 def _edges(value: npt.ArrayLike) -> FloatArray:
-    try:
-        edges = np.array(value, dtype=np.float64)
-    except (TypeError, ValueError, OverflowError) as exc:
-        msg = f"edges must be numbers, got {value!r:.200}"
-        raise InputError(msg) from exc
+    edges = numbers(value, "edges").copy()
     edges.setflags(write=False)
     return edges
 
@@ -189,11 +186,12 @@ class Feature:
 
     def __attrs_post_init__(self) -> None:
         """Refuse edges that leave a number without a bin or in two."""
-        words = {"level": self.level, "kind": self.kind, "scale": self.scale}
-        wrong = {key: word for key, word in words.items() if word not in _WORDS[key]}
-        if wrong or not self.name:
-            msg = f"feature {self.name!r} needs a name and words among {_WORDS}, got {wrong}"
+        if not part(self.name, str, name="name", what="the name of the feature"):
+            msg = "name='' must be the name of the feature"
             raise InputError(msg)
+        refuse_other("level", self.level, get_args(Level))
+        refuse_other("kind", self.kind, get_args(Kind))
+        refuse_other("scale", self.scale, get_args(Scale))
         ordered = self.edges.ndim == 1 and bool(
             np.all(np.isfinite(self.edges)) and np.all(np.diff(self.edges) > 0)
         )
@@ -225,13 +223,14 @@ class Feature:
             unit: as in `Feature`.
             scale: as in `Feature`.
             compute: as in `Feature`.
+
+        Raises:
+            InputError: a number is out of its range, or as in `Feature`.
         """
-        if n_bins < 2 or not 1e-9 <= bins_per_unit <= 1e9 or not abs(first_edge) <= 1e9:  # noqa: PLR2004  two open ends
-            msg = (
-                f"{name!r} needs n_bins >= 2, bins_per_unit in 1e-9 to 1e9 and a first_edge of at "
-                f"most 1e9, got {n_bins}, {bins_per_unit} and {first_edge}"
-            )
-            raise InputError(msg)
+        what = f"2 to {MOST_BINS:,}: two bins are open"
+        refuse_number("n_bins", n_bins, what, least=2, most=MOST_BINS, whole=True)
+        refuse_number("bins_per_unit", bins_per_unit, "in 1e-9 to 1e9", least=1e-9, most=1e9)
+        refuse_number("first_edge", first_edge, "in -1e9 to 1e9", least=-1e9, most=1e9)
         affine = (float(bins_per_unit), float(first_edge))
         return cls(
             name=name,
@@ -265,7 +264,7 @@ class Feature:
         >>> CONFIDENCE.bin([0.123, 0.12299999, 1.0]).tolist()
         [123, 123, 999]
         """
-        array = np.asarray(values, dtype=np.float64)
+        array = numbers(values, "values")
         missing = np.isnan(array)
         if not missing.any():
             return self.bin_numbers(array)

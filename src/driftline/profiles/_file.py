@@ -14,6 +14,7 @@ import io
 import json
 import os
 import struct
+import sys
 import tempfile
 import zipfile
 import zlib
@@ -24,6 +25,7 @@ from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
 
 import numpy as np
 
+from driftline._checks import part, refuse_number
 from driftline.errors import InputError, UnreadableData
 from driftline.profiles._cells import Cells, Layout, check_names
 from driftline.profiles._features import DEFAULT_FEATURES, Feature, IntArray
@@ -41,7 +43,6 @@ FORMAT = "driftline-profile"
 SCHEMA = 1
 MAX_BYTES = 2**30
 """A file that unpacks to more is refused unless the caller allows it: 1 GiB is some 10^8 cells."""
-_MAX_BINS = 2**20
 _MOST = 2.0**62
 _MORE = 128
 """The eighth bit of a byte says that more of the integer follows."""
@@ -86,7 +87,8 @@ def digest(profile: Profile) -> str:
 def _members_of(profile: Profile) -> dict[str, bytes]:
     head = json.dumps(header(profile), indent=1, ensure_ascii=False, sort_keys=True)
     return {
-        "profile.json": head.encode(),
+        # half of a surrogate pair, which UTF-8 cannot hold, becomes an escape of JSON
+        "profile.json": head.encode(errors="backslashreplace"),
         "box_keys": _packed(np.diff(profile.box_cells.keys, prepend=0)),
         "box_counts": _packed(profile.box_cells.counts),
         "frame_keys": _packed(np.diff(profile.frame_cells.keys, prepend=0)),
@@ -227,8 +229,13 @@ def decode(content: bytes, *, max_bytes: int, name: str) -> Parts:
     """The parts of the profile that a file's content tells.
 
     Raises:
+        InputError: `content` or `max_bytes` is of another kind.
         UnreadableData: it is not a profile, is damaged, or was written by a later version.
     """
+    part(
+        content, (bytes, bytearray, memoryview), name="content", what="the bytes of a profile file"
+    )
+    refuse_number("max_bytes", max_bytes, "a whole number of bytes", least=0, whole=True)
     try:
         members = _unzipped(content, max_bytes)
         head = parse_header(members["profile.json"])
@@ -249,7 +256,7 @@ def _unzipped(content: bytes, max_bytes: int) -> dict[str, bytes]:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             for name in ("profile.json", *_MEMBERS):
                 with archive.open(name) as member:
-                    members[name] = member.read(left + 1)
+                    members[name] = member.read(min(left, sys.maxsize - 1) + 1)
                 left -= len(members[name])
                 if left < 0:
                     break
@@ -322,14 +329,14 @@ def _parts(head: Mapping[str, Any], numbers: Mapping[str, IntArray]) -> Parts:
         msg = "it counts boxes of no class"
         raise UnreadableData(msg)
     blocks = len(periods) * len(cameras)
-    part = Part(
+    counts = Part(
         cameras=cameras,
         periods=periods,
         class_ids=ids,
         boxes=_cells(numbers, "box", blocks * len(ids), Layout.boxes(features).width),
         frames=_cells(numbers, "frame", blocks, Layout.frames(features).width),
     )
-    return Parts(parts=[part], histograms=features, calendar=calendar, context=context_of(head))
+    return Parts(parts=[counts], histograms=features, calendar=calendar, context=context_of(head))
 
 
 def _cells(numbers: Mapping[str, IntArray], level: str, blocks: int, width: int) -> Cells:
@@ -374,15 +381,11 @@ def _feature(said: Mapping[str, Any]) -> Feature:
         plain["kind"] = _said(said, "kind", str)
         return Feature(edges=_all(said, "edges", int, float), **plain)
     uniform = _said(said, "uniform", dict)
-    n_bins = _said(uniform, "n_bins", int)
-    if not 2 <= n_bins <= _MAX_BINS:  # noqa: PLR2004  two open ends
-        msg = f"feature {plain['name']!r} has {n_bins:,} bins, not 2 to {_MAX_BINS:,}"
-        raise UnreadableData(msg)
     return Feature.uniform(
         plain.pop("name"),
         bins_per_unit=_said(uniform, "bins_per_unit", int, float),
         first_edge=_said(uniform, "first_edge", int, float),
-        n_bins=n_bins,
+        n_bins=_said(uniform, "n_bins", int),
         **plain,
     )
 

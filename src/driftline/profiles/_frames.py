@@ -18,12 +18,14 @@ import numpy as np
 import numpy.typing as npt
 from attrs import evolve, field, frozen
 
-from driftline._clock import as_utc
+from driftline._checks import numbers, part, parts, refuse_no_time, refuse_number
+from driftline._clock import as_duration, as_utc
 from driftline.errors import InputError
+from driftline.profiles._cells import check_names
 from driftline.profiles._choose import apart, descriptors, proportional, spread
 from driftline.profiles._columns import batch_of_one_frame
 from driftline.profiles._features import DEFAULT_FEATURES, Feature
-from driftline.profiles._judge import countable
+from driftline.profiles._judge import countable, refuse_foreign, refuse_nameless
 from driftline.profiles._periods import MONDAY
 from driftline.profiles._profile import Profile
 from driftline.records import Detections
@@ -56,16 +58,28 @@ def uncertainty(
         class_weights: class → v, by default 1 (see `class_weights`).
         probability: p of each box, ``(n,)``, by default its confidence; pass a calibrated one
             where there is one.
+
+    Raises:
+        InputError: an argument is of another kind, or there is not one p a box.
     """
+    refuse_foreign(detections)
+    if class_weights is not None:
+        part(class_weights, Mapping, name="class_weights", what="a mapping of classes to weights")
+    if probability is not None:
+        part(probability, Callable, name="probability", what="a function of Detections")
     if not len(detections):
         return 0.0
     given = detections.confidence if probability is None else probability(detections)
-    p = np.asarray(given, dtype=np.float64)
+    p = numbers(given, "probability")
+    if p.shape != (len(detections),):
+        msg = f"probability gave shape {p.shape}, expected ({len(detections)},), one a box"
+        raise InputError(msg)
     inside = (p > 0) & (p < 1)  # also leaves out nan
     p = p[inside]
     bits = -(p * np.log2(p) + (1 - p) * np.log2(1 - p))
     if class_weights:
-        bits *= [class_weights.get(k, 1.0) for k in detections.class_id[inside].tolist()]
+        own = [class_weights.get(k, 1.0) for k in detections.class_id[inside].tolist()]
+        bits *= numbers(own, "class_weights")
     if len(bits) > TOP:
         bits = np.partition(bits, len(bits) - TOP)[-TOP:]
     return float(bits.sum())
@@ -73,6 +87,7 @@ def uncertainty(
 
 def class_weights(profile: Profile) -> dict[int, float]:
     """Class → v = min(5, sqrt(median boxes of a class / its boxes)): rare classes weigh more."""
+    part(profile, Profile, name="profile", what="a Profile")
     boxes = profile.counts("class").sum(axis=(0, 1))
     middle = float(np.median(boxes)) if len(boxes) else 0.0
     return {
@@ -280,18 +295,20 @@ class FrameReservoir:
         features: Sequence[Feature] = DEFAULT_FEATURES,
     ) -> None:
         """Store and check."""
-        if min(uncertain, uniform) < 0 or keep < 1 or per <= timedelta(0):
-            msg = (
-                f"uncertain={uncertain} and uniform={uniform} must be at least 0, keep={keep} at "
-                f"least 1, per={per} more than no time"
-            )
-            raise InputError(msg)
+        refuse_number("uncertain", uncertain, "at least 0", least=0, whole=True)
+        refuse_number("uniform", uniform, "at least 0", least=0, whole=True)
+        refuse_number("keep", keep, "at least 1", least=1, whole=True)
+        refuse_no_time("per", per)
+        what = "a whole number of at most 127 bits"
+        refuse_number("seed", seed, what, above=-(2**127), below=2**127, whole=True)
+        if probability is not None:
+            part(probability, Callable, name="probability", what="a function of Detections")
         self._sizes = (uncertain, uniform)
         self._per, self._keep = per, keep
         self._key = int(seed).to_bytes(16, "little", signed=True)
-        self._class_weights = dict(class_weights or {})
+        self._class_weights = _weights(class_weights)
         self._probability = probability
-        self._features = tuple(features)
+        self._features = check_names(features)
         self._lock = threading.Lock()
         self._cameras: dict[str, dict[int, _Stratum]] = {}
 
@@ -311,8 +328,13 @@ class FrameReservoir:
             at: when it was taken, aware.
             frame: its id, its bytes, or a function that gives one of them: it is called only when
                 the frame is kept, so that nothing is encoded in vain.
+
+        Raises:
+            InputError: `detections` is something else, `camera` is no name, `at` is naive, or
+                `frame` is neither text nor bytes.
         """
         at = as_utc(at, name="at")
+        refuse_nameless(camera)
         score = uncertainty(
             detections, class_weights=self._class_weights, probability=self._probability
         )
@@ -327,7 +349,7 @@ class FrameReservoir:
         if not wanted:
             return False
         kept = SampledFrame(
-            frame=frame() if callable(frame) else frame,
+            frame=_checked(frame() if callable(frame) else frame),
             camera=camera,
             at=at,
             detections=_copied(detections),
@@ -356,6 +378,9 @@ class FrameReservoir:
             regions: frames in any of them only; none: all.
             start: frames from this time on, aware.
             end: frames before this time, aware.
+
+        Raises:
+            InputError: a time is naive, or as in `within`.
         """
         with self._lock:
             found = [
@@ -384,6 +409,9 @@ class FrameReservoir:
             start: strata that begin at this time or later, aware.
             end: strata that begin before this time, aware.
         """
+        if budget is not None:
+            refuse_number("budget", budget, "at least 0, or None", least=0, whole=True)
+        start, end = _optional_utc(start, "start"), _optional_utc(end, "end")
         with self._lock:
             strata = [
                 (stratum.offered, stratum.samples[1].frames())
@@ -403,7 +431,11 @@ class FrameReservoir:
         self, detections: Detections, camera: str, at: datetime, frame: object
     ) -> tuple[float, float]:
         """Two numbers in (0, 1) that belong to this frame under this seed."""
-        name = frame.encode() if isinstance(frame, str) else detections.confidence.tobytes()
+        name = (
+            frame.encode(errors="surrogatepass")
+            if isinstance(frame, str)
+            else detections.confidence.tobytes()
+        )
         moment = (at - MONDAY) // _MICROSECOND
         said = b"%d:%b:%b" % (moment, camera.encode(), name)
         digest = hashlib.blake2b(said, digest_size=16, key=self._key).digest()
@@ -453,6 +485,22 @@ def _copied(detections: Detections) -> Detections:
     )
 
 
+def _checked(frame: Frame) -> Frame:
+    return part(frame, (str, bytes), name="frame", what="an id, or the bytes of the image")
+
+
+def _weights(given: Mapping[int, float] | None) -> dict[int, float]:
+    weights: Mapping[int, float] = {} if given is None else given
+    part(weights, Mapping, name="class_weights", what="a mapping of classes to weights")
+    for class_id, weight in weights.items():
+        refuse_number(f"class_weights[{class_id!r}]", weight, "at least 0", least=0, below=math.inf)
+    return dict(weights)
+
+
+def _optional_utc(value: datetime | None, name: str) -> datetime | None:
+    return None if value is None else as_utc(value, name=name)
+
+
 def _weighted(score: float, threshold: float) -> float:
     return 1.0 if math.isinf(threshold) else -math.expm1(-score * threshold)
 
@@ -468,12 +516,13 @@ def within(
     """The frames of a time, [start, end), that have something of any of the regions.
 
     Raises:
-        InputError: a region is of a feature without a formula.
+        InputError: a region is of a feature without a formula, or a time is naive.
     """
-    of_name = {feature.name: feature for feature in features}
+    start, end = _optional_utc(start, "start"), _optional_utc(end, "end")
+    of_name = {feature.name: feature for feature in check_names(features)}
     return [
         frame
-        for frame in frames
+        for frame in parts(frames, SampledFrame, name="frames", what="a SampledFrame")
         if (start is None or frame.at >= start)
         and (end is None or frame.at < end)
         and (not regions or any(_in(frame, region, of_name) for region in regions))
@@ -513,12 +562,18 @@ def queue(frames: Sequence[SampledFrame], n: int, *, gap: timedelta) -> list[Sam
         frames: what to choose from, best first.
         n: how many.
         gap: least time between two of a camera.
+
+    Raises:
+        InputError: an argument is of another kind.
     """
+    refuse_number("n", n, "a whole number", whole=True)
+    as_duration(gap, name="gap")
+    frames = parts(frames, SampledFrame, name="frames", what="a SampledFrame")
     if n <= 0 or not frames:
         return []
     places = [(f.camera, f.at) for f in frames]
-    parts = len({(camera, at.date()) for camera, at in places})
-    pool = apart(places, limit=4 * n, gap=gap, quota=2 * math.ceil(n / parts))
+    days = len({(camera, at.date()) for camera, at in places})
+    pool = apart(places, limit=4 * n, gap=gap, quota=2 * -(-n // days))
     if len(pool) < n:
         pool = apart(places, limit=n, gap=gap, quota=None)
     kept = [evolve(frames[i], inclusion_probability=None) for i in pool]

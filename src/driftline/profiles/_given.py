@@ -9,6 +9,7 @@ from typing import Any, TypeAlias, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from driftline._checks import array_of
 from driftline.errors import InputError
 from driftline.profiles._cells import BOXES, FRAMES, REJECTED_BINS, Layout, Table
 from driftline.profiles._features import Feature, IntArray
@@ -24,7 +25,12 @@ def as_times(times: Sequence[datetime] | Times) -> Times:
     """Aware times, or datetime64 in UTC, as datetime64[us]."""
     if isinstance(times, np.ndarray) and times.dtype.kind == "M":
         return times.astype("datetime64[us]")
-    return np.array([as_datetime64(t) for t in times], dtype="datetime64[us]")
+    try:
+        listed = list(times)
+    except TypeError as exc:
+        msg = f"{times!r:.200} must be a list of aware times, or an array of datetime64 in UTC"
+        raise InputError(msg) from exc
+    return np.array([as_datetime64(t) for t in listed], dtype="datetime64[us]")
 
 
 def as_starts(periods: Sequence[datetime] | Times, calendar: Calendar) -> Times:
@@ -41,17 +47,25 @@ def as_starts(periods: Sequence[datetime] | Times, calendar: Calendar) -> Times:
 
 
 def as_cameras(cameras: npt.ArrayLike) -> npt.NDArray[np.object_]:
-    """Names of cameras; refuse what is none."""
-    names = np.asarray(cameras, dtype=np.object_)
-    for name in names.reshape(-1).tolist():
-        if not isinstance(name, str) or not name:
-            refuse_nameless(name)
+    """``(n,)`` names of cameras; refuse what is none."""
+    names = as_words(cameras, "cameras")
+    for name in names.tolist():
+        refuse_nameless(name)
     return names
+
+
+def as_words(words: npt.ArrayLike, name: str) -> npt.NDArray[np.object_]:
+    """``(n,)`` of whatever there is, one beside the other; refuse a single one, and tables."""
+    array = np.asarray(words, dtype=np.object_)
+    if array.ndim != 1:
+        msg = f"{name}={words!r:.200} must be a list of names"
+        raise InputError(msg)
+    return array
 
 
 def one_a_row(column: npt.ArrayLike, name: str, n: int) -> npt.NDArray[Any]:
     """A column of n entries; refuse another number of them."""
-    array = np.asarray(column)
+    array = array_of(column, name)
     if array.shape != (n,):
         msg = f"{name} has shape {array.shape}, expected ({n},), one a row"
         raise InputError(msg)
@@ -67,6 +81,9 @@ def distinct(column: npt.NDArray[N], name: str, n: int) -> tuple[npt.NDArray[N],
 def as_class_ids(class_ids: npt.ArrayLike) -> IntArray:
     """Class indexes as int64; refuse what cannot be one."""
     ids = whole(class_ids, "class_ids")
+    if ids.ndim != 1:
+        msg = f"class_ids={class_ids!r:.200} must be a list of indexes"
+        raise InputError(msg)
     if len(ids) and int(ids.max()) >= CLASSES:
         msg = f"class_id {int(ids.max())} is not in [0, {CLASSES})"
         raise InputError(msg)
@@ -75,7 +92,7 @@ def as_class_ids(class_ids: npt.ArrayLike) -> IntArray:
 
 def whole(value: npt.ArrayLike, name: str, shape: tuple[int, ...] | None = None) -> IntArray:
     """An array of whole numbers of at least 0, as int64; refuse anything else."""
-    array = np.asarray(value)
+    array = array_of(value, name)
     if shape is not None and array.shape != shape:
         msg = f"{name} has shape {array.shape}, expected {shape}"
         raise InputError(msg)

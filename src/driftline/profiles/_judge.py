@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, get_args
 
 import numpy as np
 import numpy.typing as npt
 
+from driftline._checks import refuse_other
 from driftline.errors import InputError
 from driftline.profiles._features import FloatArray
 from driftline.records import Detections
@@ -26,9 +27,7 @@ _SMALL = 64
 
 def counted(invalid: Invalid) -> bool:
     """Whether boxes that cannot be counted are counted as rejected, or refused."""
-    if invalid not in ("raise", "count"):
-        msg = f'invalid={invalid!r} must be "raise" or "count"'
-        raise InputError(msg)
+    refuse_other("invalid", invalid, get_args(Invalid))
     return invalid == "count"
 
 
@@ -132,8 +131,27 @@ def _codes_of(detections: Detections) -> Codes | None:
 
 def refuse_nameless(camera: str) -> None:
     """Raise unless the camera has a name: in reports, "" stands for all cameras together."""
-    if not issubclass(type(camera), str) or not camera:
-        msg = f"camera={camera!r} must be a name, such as 'cam-1'"
+    if not issubclass(type(camera), str) or not camera or not in_utf8(camera):
+        msg = f"camera={camera!r} must be a name that UTF-8 can hold, such as 'cam-1'"
+        raise InputError(msg)
+
+
+def in_utf8(text: str) -> bool:
+    """Whether files can hold a text: half of a surrogate pair they cannot."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def refuse_foreign(detections: object) -> None:
+    """Raise unless it is `Detections`."""
+    if not isinstance(detections, Detections):
+        msg = (
+            f"{type(detections).__name__} is no Detections; make them with Detections(xyxy=…) or "
+            "one of its from_… methods (from_ultralytics, from_supervision, from_coco, …)"
+        )
         raise InputError(msg)
 
 

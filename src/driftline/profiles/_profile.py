@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
+from numbers import Integral
 
 import numpy as np
 import numpy.typing as npt
 from attrs import evolve, field, frozen
 
-from driftline._checks import parts
+from driftline._checks import chosen, part, parts
+from driftline._clock import as_duration
 from driftline._draw import Shown, View
 from driftline.errors import InputError, UnreadableData
 from driftline.profiles import _parquet, _views, _words
@@ -51,13 +53,14 @@ from driftline.profiles._given import (
     as_cameras,
     as_class_ids,
     as_starts,
+    as_words,
     dense_tables,
     distinct,
     long_tables,
     one_a_row,
     whole,
 )
-from driftline.profiles._judge import Invalid
+from driftline.profiles._judge import CLASSES, Invalid
 from driftline.profiles._parts import Part, kept, narrowed, united
 from driftline.profiles._periods import Calendar
 from driftline.profiles._settings import Settings
@@ -154,7 +157,7 @@ class Profile(Shown):
             utc_offset=utc_offset,
             invalid=invalid,
         )
-        part = count_many(
+        counts = count_many(
             settings,
             xyxy=xyxy,
             confidence=confidence,
@@ -167,7 +170,7 @@ class Profile(Shown):
             values=values,
         )
         return assemble(
-            [part],
+            [counts],
             histograms=settings.features,
             calendar=settings.calendar,
             context=settings.context,
@@ -209,29 +212,28 @@ class Profile(Shown):
         Raises:
             InputError: an array does not fit, or holds something other than counts.
         """
-        chosen = tuple(f for f in features if f.name in counts)
-        unknown = sorted(set(counts) - {f.name for f in chosen} - {BOXES})
+        settings = Settings.of(
+            features=features, context=context, period=period, utc_offset=utc_offset
+        )
+        part(counts, Mapping, name="counts", what="a mapping of names of features to arrays")
+        given = tuple(f for f in settings.features if f.name in counts)
+        unknown = sorted(map(str, set(counts) - {f.name for f in given} - {BOXES}))
         if unknown:
             msg = f"counts of {unknown}, which are not among the features; pass features=[…]"
             raise InputError(msg)
-        calendar = Calendar(period=period, utc_offset=utc_offset)
-        starts, ids = as_starts(periods, calendar), as_class_ids(class_ids)
+        starts, ids = as_starts(periods, settings.calendar), as_class_ids(class_ids)
+        names = as_cameras(cameras).tolist()
         boxes, seen = dense_tables(
             counts,
-            block=(len(starts), len(cameras)),
+            block=(len(starts), len(names)),
             class_count=len(ids),
             frames=frames,
-            features=chosen,
+            features=given,
         )
-        part = _packed(
-            boxes,
-            seen,
-            cameras=as_cameras(cameras).tolist(),
-            periods=starts,
-            class_ids=ids,
-            features=chosen,
+        packed = _packed(boxes, seen, cameras=names, periods=starts, class_ids=ids, features=given)
+        return assemble(
+            [packed], histograms=given, calendar=settings.calendar, context=settings.context
         )
-        return assemble([part], histograms=chosen, calendar=calendar, context=context or Context())
 
     @classmethod
     def from_rows(
@@ -267,11 +269,13 @@ class Profile(Shown):
         Raises:
             InputError: a row that fits no feature, bin or period.
         """
-        calendar = Calendar(period=period_length, utc_offset=utc_offset)
-        names = np.asarray(feature, dtype=np.object_)
-        levels = {f.name: f.level for f in features} | {BOXES: "box"}
-        of_box = np.array([levels.get(n) == "box" for n in names.tolist()], dtype=bool)
-        starts, to_period = distinct(as_starts(period, calendar), "period", len(names))
+        settings = Settings.of(
+            features=features, context=context, period=period_length, utc_offset=utc_offset
+        )
+        names = as_words(feature, "feature")
+        box_names = [BOXES, *(f.name for f in settings.features if f.level == "box")]
+        of_box = np.array([n in box_names for n in names.tolist()], dtype=bool)
+        starts, to_period = distinct(as_starts(period, settings.calendar), "period", len(names))
         cameras, to_camera = distinct(as_cameras(camera), "camera", len(names))
         ids = as_class_ids(np.where(of_box, one_a_row(class_id, "class_id", len(names)), 0))
         classes, to_class = distinct(ids, "class_id", len(names))
@@ -282,18 +286,21 @@ class Profile(Shown):
             class_index=to_class,
             bins=whole(bin, "bin", names.shape),
             count=whole(count, "count", names.shape),
-            features=check_names(features),
+            features=settings.features,
         )
-        part = _packed(
+        packed = _packed(
             boxes,
             seen,
             cameras=cameras.tolist(),
             periods=starts,
             class_ids=classes,
-            features=features,
+            features=settings.features,
         )
         return assemble(
-            [part], histograms=tuple(features), calendar=calendar, context=context or Context()
+            [packed],
+            histograms=settings.features,
+            calendar=settings.calendar,
+            context=settings.context,
         )
 
     # What is in it -----------------------------------------------------------------------
@@ -365,6 +372,7 @@ class Profile(Shown):
         Raises:
             InputError: the profile has no such feature, or it has no classes.
         """
+        part(feature, str, name="feature", what="the name of a feature")
         if feature == BOXES:
             return self._box_counts(BOXES, by_class=True)[..., 0]
         known = self.features
@@ -440,31 +448,37 @@ class Profile(Shown):
             class_id: index or indexes.
             start: periods that begin at this time or later, aware.
             end: periods that begin before this time, aware.
+
+        Raises:
+            InputError: a time is naive, or a name or index is none.
         """
         wanted = np.ones((len(self.periods), len(self.cameras)), dtype=bool)
         if camera is not None:
-            names = {camera} if isinstance(camera, str) else set(camera)
+            names = chosen(camera, str, name="camera", what="the name of a camera")
             wanted &= np.array([c in names for c in self.cameras], dtype=bool)
         if start is not None:
             wanted &= (self.periods >= as_datetime64(start))[:, None]
         if end is not None:
             wanted &= (self.periods < as_datetime64(end))[:, None]
-        part = kept(self._part(), self.histograms, lambda p, c, _: wanted[p, c])
+        blocks = kept(self._part(), self.histograms, lambda p, c, _: wanted[p, c])
         if class_id is None:
-            return self._with(part)
-        ids = [class_id] if isinstance(class_id, int) else list(class_id)
-        frames = part.frames
-        mine = np.isin(self.class_ids, ids)
-        part = kept(evolve(part, frames=Cells()), self.histograms, lambda _p, _c, k: mine[k])
+            return self._with(blocks)
+        ids = chosen(class_id, Integral, name="class_id", what="the index of a class")
+        mine = np.isin(self.class_ids, [i for i in ids if i < CLASSES])
+        boxes = kept(evolve(blocks, frames=Cells()), self.histograms, lambda _p, _c, k: mine[k])
         box_features = [f.name for f in self.histograms if f.level == "box"]
-        return self._with(evolve(part, frames=frames)).select(box_features)
+        return self._with(evolve(boxes, frames=blocks.frames)).select(box_features)
 
     def select(self, features: Iterable[str]) -> Profile:
-        """The same blocks with some of the features only; the class mix and frames stay."""
-        wanted = set(features)
-        chosen = tuple(f for f in self.histograms if f.name in wanted)
-        part = narrowed(self._part(), self.histograms, chosen)
-        return evolve(self, histograms=chosen, box_cells=part.boxes, frame_cells=part.frames)
+        """The same blocks with some of the features only; the class mix and frames stay.
+
+        Args:
+            features: name or names; one that is not counted here adds nothing.
+        """
+        wanted = chosen(features, str, name="features", what="the name of a feature")
+        stay = tuple(f for f in self.histograms if f.name in wanted)
+        less = narrowed(self._part(), self.histograms, stay)
+        return evolve(self, histograms=stay, box_cells=less.boxes, frame_cells=less.frames)
 
     def coarsen(self, period: timedelta) -> Profile:
         """The same counts in longer periods: hours become days, days become weeks, exactly.
@@ -472,12 +486,12 @@ class Profile(Shown):
         Raises:
             InputError: `period` is not a multiple of this profile's.
         """
-        if period < self.period or period % self.period:
+        if as_duration(period, name="period") < self.period or period % self.period:
             msg = f"period={period} must be a multiple of this profile's {self.period}"
             raise InputError(msg)
         calendar = Calendar(period=period, utc_offset=self.calendar.utc_offset)
-        part = evolve(self._part(), periods=calendar.starts(self.periods))
-        return evolve(self._with(part), calendar=calendar)
+        longer = evolve(self._part(), periods=calendar.starts(self.periods))
+        return evolve(self._with(longer), calendar=calendar)
 
     def _part(self) -> Part:
         return Part(
@@ -519,7 +533,10 @@ class Profile(Shown):
             [p._part() for p in profiles],  # noqa: SLF001  of its own class
             histograms=first.histograms,
             calendar=first.calendar,
-            context=joined((p.context for p in profiles), ignore=ignore),
+            context=joined(
+                (p.context for p in profiles),
+                ignore=chosen(ignore, str, name="ignore", what="the name of a setting"),
+            ),
         )
 
     def __add__(self, other: Profile) -> Profile:
@@ -569,6 +586,7 @@ class Profile(Shown):
             max_bytes: refuse what unpacks to more.
 
         Raises:
+            InputError: `content` is no bytes, or `max_bytes` no whole number.
             UnreadableData: it is not a profile, is damaged, or needs a later version.
         """
         return assemble(**decode(content, max_bytes=max_bytes, name="the profile"))
@@ -640,8 +658,8 @@ class Profile(Shown):
             UnreadableData: it is no such file.
         """
         head, rows = _parquet.read(path)
-        calendar = calendar_of(head)
         try:
+            calendar = calendar_of(head)
             return cls.from_rows(
                 **rows,
                 features=features_of(head),

@@ -39,9 +39,9 @@ class Settings:
         context: Context | None,
         period: timedelta,
         utc_offset: timedelta,
-        invalid: Invalid,
+        invalid: Invalid = "raise",
     ) -> Settings:
-        """Check what a user passed to `ProfileBuilder` or `Profile.from_arrays`."""
+        """Check what a user passed to `ProfileBuilder` or to one of `Profile.from_…`."""
         return cls(
             features=check_names(features),
             calendar=Calendar(period=period, utc_offset=utc_offset),

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from attrs import field, frozen
 
+from driftline._checks import numbers
 from driftline._draw import Shown, View
 from driftline.errors import InputError
 from driftline.records import _adapters, _views
@@ -20,20 +21,12 @@ _LARGEST_PX = 10**9
 
 
 def _boxes(value: npt.ArrayLike) -> FloatArray:
-    array = _numbers(value, "xyxy")
+    array = numbers(value, "xyxy")
     return array.reshape(0, 4) if array.size == 0 else array
 
 
 def _floats(value: npt.ArrayLike) -> FloatArray:
-    return _numbers(value, "confidence")
-
-
-def _numbers(value: npt.ArrayLike, name: str) -> FloatArray:
-    try:
-        return np.asarray(value, dtype=np.float64)
-    except (TypeError, ValueError, OverflowError) as exc:
-        msg = f"{name} must be an array of numbers, got {value!r:.200}: {exc}"
-        raise InputError(msg) from exc
+    return numbers(value, "confidence")
 
 
 def _ints(value: npt.ArrayLike) -> IntArray:
