@@ -383,7 +383,7 @@ def test_profile_on_a_full_disk(tmp_path):
     builder.profile().write(path)
     before = path.read_bytes()
     builder.observe(boxes(9), camera="line-4", at=START)
-    with no_room_beyond(64), pytest.raises(OSError, match="large"):
+    with no_room_beyond(64), pytest.raises(StoreError, match="large"):
         builder.profile().write(path)
 
     assert [path] == list(tmp_path.iterdir())

@@ -24,7 +24,7 @@
     │   ├── Unreachable            no reply: connection, TLS, time-out
     │   └── TransitionFailed       a start, stop or replace ended in a state nobody asked for
     ├── ModelError             theirs: the detector failed (child process, weights, export)
-    ├── StoreError             theirs: the state store
+    ├── StoreError             theirs: the state store, or the disk under a file
     │   ├── StoreBusy              another run holds the lease
     │   └── StoreConflict          a document changed since it was read
     └── DeliveryError          theirs: a sink did not take an alert or a metric
@@ -225,7 +225,7 @@ class ModelError(DriftlineError):
 
 
 class StoreError(DriftlineError):
-    """The state store failed or holds something this version cannot read."""
+    """The state store, or the disk under a file, failed or holds what this version cannot read."""
 
 
 class StoreBusy(StoreError):

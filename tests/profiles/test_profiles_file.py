@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from profile_kit import MONDAY, contexts, frames, profile_of, stream
 
-from driftline.errors import InputError, MissingExtra, UnreadableData
+from driftline.errors import InputError, MissingExtra, StoreError, UnreadableData
 from driftline.profiles import DEFAULT_FEATURES, Feature, Profile, ProfileBuilder
 from driftline.profiles._file import _packed, _unpacked
 from driftline.records import Context
@@ -139,7 +139,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, week, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(StoreError, match="No space"):
         (week + week).write(path)
 
     assert week == Profile.read(path)

@@ -12,8 +12,9 @@ from typing import Any, Final, Literal
 from attrs import asdict, field, frozen
 from attrs.validators import optional
 
-from driftline._checks import number
+from driftline._checks import number, part
 from driftline._clock import as_utc
+from driftline._files import write_whole
 from driftline.errors import ContextMismatch, InputError, UnreadableData
 from driftline.holdout._parsed import MALFORMED, text_of
 
@@ -146,8 +147,13 @@ class Manifest:
         return Manifest(class_names=self.class_names, frames=chosen)
 
     def save(self, path: str | Path) -> Path:
-        """Write it as JSON; into a folder under the name that `Holdout.open` finds there."""
-        target = Path(path)
+        """Write it as JSON, in one step; into a folder under the name that `Holdout.open` finds.
+
+        Raises:
+            InputError: the path cannot be written.
+            StoreError: the machine failed, such as a full disk; the old file stays.
+        """
+        target = Path(part(path, (str, Path), name="path", what="a file or folder"))
         if target.is_dir():
             target /= MANIFEST_NAME
         content = {
@@ -158,9 +164,8 @@ class Manifest:
             "frames": {name: one.to_dict() for name, one in self.frames.items()},
             "tags": {name: dict(one) for name, one in self.tags.items() if one},
         }
-        part = target.with_name(target.name + ".part")
-        part.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-        part.replace(target)
+        text = json.dumps(content, indent=1) + "\n"
+        write_whole(target, text.encode(), what="the manifest")
         return target
 
     @classmethod
@@ -168,9 +173,10 @@ class Manifest:
         """The manifest that `save` wrote.
 
         Raises:
+            InputError: `path` is no path.
             UnreadableData: it is none, or its content does not fit its own digest.
         """
-        file = Path(path)
+        file = Path(part(path, (str, Path), name="path", what="a file or folder"))
         if file.is_dir():
             file /= MANIFEST_NAME
         try:

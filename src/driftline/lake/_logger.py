@@ -20,11 +20,11 @@ import numpy as np
 from attrs import asdict, frozen
 
 from driftline._clock import Clock, as_clock, as_duration, as_utc
+from driftline._files import write_whole
 from driftline.errors import InputError, MissingExtra, StoreError
 from driftline.lake._columns import LogColumns
 from driftline.lake._location import Location
 from driftline.profiles._context import joined
-from driftline.profiles._file import write_file
 from driftline.profiles._judge import refuse_nameless
 from driftline.records import Context, Detections
 
@@ -225,7 +225,7 @@ class DetectionLogger:
                 place.filesystem.pipe_file(path, content)
                 return
             Path(path).parent.mkdir(parents=True, exist_ok=True)
-            write_file(path, content)
+            write_whole(path, content, what="a part of the log")
         except Exception as exc:  # noqa: BLE001  each store has errors of its own, some with keys in them
             said = place.redacted(f"{type(exc).__name__}: {exc}")
         else:

@@ -8,19 +8,15 @@ understand the file.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import io
 import json
-import os
 import struct
 import sys
-import tempfile
 import zipfile
 import zlib
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
 
 import numpy as np
@@ -151,66 +147,6 @@ def _packed(values: IntArray) -> bytes:
     goes_on = np.zeros_like(used)
     goes_on[:, :-1] = used[:, 1:]
     return bytes((table | (goes_on.astype(np.uint8) << 7))[used].tobytes())
-
-
-def read_file(path: str | os.PathLike[str]) -> bytes:
-    """The content of a file.
-
-    Raises:
-        InputError: it cannot be read: it is not there, is a folder, or is not yours to read.
-    """
-    try:
-        return Path(path).read_bytes()
-    except (OSError, TypeError, ValueError) as exc:  # ValueError: a null byte in the path
-        msg = f"the profile {path!r:.300} cannot be read: {exc}"
-        raise InputError(msg) from exc
-
-
-_WRONG_PATH = (
-    FileNotFoundError,
-    IsADirectoryError,
-    NotADirectoryError,
-    PermissionError,
-    TypeError,
-    ValueError,  # a null byte
-)
-
-
-def write_file(path: str | os.PathLike[str], content: bytes) -> None:
-    """Put content under a name in one step.
-
-    Raises:
-        InputError: it cannot be written: no such folder, a folder itself, or not yours to write.
-        OSError: the machine failed, such as a full disk.
-    """
-    try:
-        _replace(Path(path), content)
-    except _WRONG_PATH as exc:
-        msg = f"the profile cannot be written to {path!r:.300}: {exc}"
-        raise InputError(msg) from exc
-
-
-def _replace(path: Path, content: bytes) -> None:
-    """Write beside, flush, rename."""
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).chmod(0o666 & ~_umask())
-        Path(name).replace(path)
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            Path(name).unlink()
-        raise
-
-
-def _umask() -> int:
-    """The process's umask; it can be read only by setting it."""
-    mask = os.umask(0o077)
-    os.umask(mask)
-    return mask
 
 
 # Reading -----------------------------------------------------------------------------------

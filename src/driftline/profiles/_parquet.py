@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from driftline._files import read_whole, write_whole
 from driftline.errors import MissingExtra, UnreadableData
-from driftline.profiles._file import header, parse_header, read_file, write_file
+from driftline.profiles._file import header, parse_header
 
 if TYPE_CHECKING:
     from driftline.profiles._profile import Profile
@@ -47,7 +48,7 @@ def write(profile: Profile, path: str | os.PathLike[str]) -> None:
     said = json.dumps(header(profile), ensure_ascii=False).encode()
     sink = pa.BufferOutputStream()
     pq.write_table(table.replace_schema_metadata({KEY: said}), sink, compression="zstd")
-    write_file(path, sink.getvalue().to_pybytes())
+    write_whole(path, sink.getvalue().to_pybytes(), what="the profile")
 
 
 def read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], Mapping[str, Any]]:
@@ -58,7 +59,7 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], Mapping[str, Any
         UnreadableData: it is no Parquet, or none that `write` wrote.
     """
     pa, pq = _pyarrow()
-    content = read_file(path)
+    content = read_whole(path, what="the profile")
     try:
         table = pq.read_table(pa.BufferReader(content))
         said = (table.schema.metadata or {}).get(KEY)

@@ -14,6 +14,7 @@ from attrs import evolve, field, frozen
 from driftline._checks import chosen, part, parts
 from driftline._clock import as_duration
 from driftline._draw import Shown, View
+from driftline._files import read_whole, write_whole
 from driftline.errors import InputError, UnreadableData
 from driftline.profiles import _parquet, _views, _words
 from driftline.profiles._bulk import Cameras, FrameTimes, count_many
@@ -45,8 +46,6 @@ from driftline.profiles._file import (
     digest,
     encode,
     features_of,
-    read_file,
-    write_file,
 )
 from driftline.profiles._given import (
     Times,
@@ -596,8 +595,9 @@ class Profile(Shown):
 
         Raises:
             InputError: the path cannot be written.
+            StoreError: the machine failed, such as a full disk; the old file stays.
         """
-        write_file(path, self.to_bytes())
+        write_whole(path, self.to_bytes(), what="the profile")
 
     @classmethod
     def read(cls, path: str | os.PathLike[str], *, max_bytes: int = MAX_BYTES) -> Profile:
@@ -611,7 +611,7 @@ class Profile(Shown):
             InputError: the path cannot be read, such as one where there is no file.
             UnreadableData: it is not a profile, is damaged, or needs a later version.
         """
-        content = read_file(path)
+        content = read_whole(path, what="the profile")
         return assemble(**decode(content, max_bytes=max_bytes, name=str(path)))
 
     def to_rows(self) -> dict[str, npt.NDArray[np.generic]]:
@@ -644,6 +644,7 @@ class Profile(Shown):
 
         Raises:
             InputError: the path cannot be written.
+            StoreError: as in `write`.
             MissingExtra: pyarrow is not installed (extra ``lake``).
         """
         _parquet.write(self, path)

@@ -9,6 +9,8 @@ from typing import Any
 
 from attrs import field, frozen
 
+from driftline._files import write_whole
+
 
 @frozen(kw_only=True, repr=False)
 class Exported:
@@ -23,10 +25,14 @@ class Exported:
     left_out: Mapping[str, str] = field(factory=dict)
 
     def write(self, path: str | Path) -> Path:
-        """Write the file; answer where it is."""
-        target = Path(path)
-        target.write_text(self.text, encoding="utf-8")
-        return target
+        """Write the file, in one step; answer where it is.
+
+        Raises:
+            InputError: the path cannot be written.
+            StoreError: the machine failed, such as a full disk; the old file stays.
+        """
+        write_whole(path, self.text.encode(), what="the file")
+        return Path(path)
 
     def __str__(self) -> str:
         """The file."""

@@ -9,8 +9,10 @@ from typing import Final
 
 from attrs import evolve, field, frozen
 
+from driftline._checks import part
 from driftline._clock import SystemClock, as_utc
 from driftline._draw import DARK, LIGHT, STYLE, Shown, Table, Tone, View, body, escaped
+from driftline._files import write_whole
 from driftline.drift import DriftReport
 from driftline.holdout import Evaluation, Trend
 from driftline.monitor import Transition
@@ -99,10 +101,15 @@ class WeeklyReport:
         return "\n\n".join([top, *(section.markdown() for section in self.sections)]) + "\n"
 
     def write(self, path: str | Path) -> Path:
-        """Write the page: Markdown where the name ends in ``.md``, else HTML; answer where it is."""
-        target = Path(path)
+        """Write the page: Markdown where the name ends in ``.md``, else HTML; answer where it is.
+
+        Raises:
+            InputError: the path cannot be written.
+            StoreError: the machine failed, such as a full disk; the old file stays.
+        """
+        target = Path(part(path, (str, Path), name="path", what="the path of a file"))
         text = self.markdown if target.suffix.lower() in {".md", ".markdown"} else self.html
-        target.write_text(text, encoding="utf-8")
+        write_whole(target, text.encode(errors="replace"), what="the page")
         return target
 
     def _main(self) -> str:

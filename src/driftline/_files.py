@@ -1,0 +1,87 @@
+"""Files of a user: written whole or not at all, and errors that say whose fault it is."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from pathlib import Path
+
+from driftline.errors import InputError, StoreError
+
+_WRONG_PATH = (
+    FileNotFoundError,
+    IsADirectoryError,
+    NotADirectoryError,
+    PermissionError,
+    TypeError,
+    ValueError,  # a null byte, or half of a surrogate pair
+)
+
+
+def read_whole(path: str | os.PathLike[str], *, what: str) -> bytes:
+    """The content of a file.
+
+    Args:
+        path: of the file.
+        what: what it should hold, for the message.
+
+    Raises:
+        InputError: it cannot be read: it is not there, is a folder, or is not yours to read.
+    """
+    try:
+        return Path(path).read_bytes()
+    except (OSError, TypeError, ValueError) as exc:
+        msg = f"{what} {path!r:.300} cannot be read: {exc}"
+        raise InputError(msg) from exc
+
+
+def write_whole(path: str | os.PathLike[str], content: bytes, *, what: str) -> None:
+    """Put content under a name in one step: a reader sees the old file or the new, never a part.
+
+    What a symbolic link leads to is replaced, and the link stays.
+
+    Args:
+        path: of the file; its folder must be there.
+        content: what it shall hold.
+        what: what that is, for the message.
+
+    Raises:
+        InputError: it cannot be written: no such folder, a folder itself, or not yours to write.
+        StoreError: the machine failed, such as a full disk; what was there before stays.
+    """
+    try:
+        target = Path(path)
+        if target.exists() and not target.is_file():  # a pipe or a device takes what comes
+            target.write_bytes(content)
+        else:
+            _replace(Path(os.path.realpath(target)), content)
+    except _WRONG_PATH as exc:
+        msg = f"{what} cannot be written to {path!r:.300}: {exc}; pass a path that you may write to"
+        raise InputError(msg) from exc
+    except OSError as exc:
+        msg = f"{what} could not be written to {path!r:.300}: {exc}; what was there before stays"
+        raise StoreError(msg) from exc
+
+
+def _replace(path: Path, content: bytes) -> None:
+    """Write beside, flush, rename."""
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(name).chmod(0o666 & ~_umask())
+        Path(name).replace(path)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            Path(name).unlink()
+        raise
+
+
+def _umask() -> int:
+    """The process's umask; it can be read only by setting it."""
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
