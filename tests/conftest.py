@@ -4,6 +4,8 @@
 Each log record, each error that a test expects (with its causes), what a test prints, and each
 file below `tmp_path` after it is searched for all of them. A test that needs its credential in a
 file says so with the mark ``writes_secret``.
+
+Hypothesis does not measure time either: an example may take long on a busy machine.
 """
 
 import logging
@@ -11,13 +13,13 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from hypothesis import Phase, settings
+from hypothesis import HealthCheck, Phase, settings
 
 from driftline._secret import Secret
 
-SHORTEST = 12
-"""A shorter value, such as "key", is found in innocent text."""
-LARGEST_FILE = 5_000_000
+settings.register_profile(
+    "unhurried", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
 settings.register_profile(  # nox -s mutation: one failing example is enough, none is shrunk
     "mutation",
     phases=(Phase.explicit, Phase.generate),
@@ -25,6 +27,11 @@ settings.register_profile(  # nox -s mutation: one failing example is enough, no
     deadline=None,
     database=None,
 )
+settings.load_profile("unhurried")
+
+SHORTEST = 12
+"""A shorter value, such as "key", is found in innocent text."""
+LARGEST_FILE = 5_000_000
 CANARIES: set[str] = set()
 LEAKS: list[str] = []
 

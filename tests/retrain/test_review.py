@@ -560,7 +560,9 @@ def test_a_manifest_that_is_none(batch, change):
 
 
 @settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=60,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(text=st.one_of(st.text(max_size=80), st.text("0123456789.- e\n", max_size=80)))
 def test_any_label_file_is_read_or_refused(batch, text):
@@ -577,7 +579,9 @@ def test_any_label_file_is_read_or_refused(batch, text):
 
 
 @settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=60,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(text=st.one_of(st.text(max_size=80), st.text('0123456789,;"yesno\n', max_size=80)))
 def test_any_list_is_read_or_refused(batch, text):
