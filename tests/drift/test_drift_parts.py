@@ -1,0 +1,297 @@
+"""The guard and the verdict of a cell, piece by piece, against closed forms and small examples."""
+
+from datetime import date, timedelta
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from driftline.drift._block import _direction, _worth
+from driftline.drift._family import Candidate, spread
+from driftline.drift._guard import (
+    LARGEST_RATIO,
+    MEAN_RATIO,
+    TRUE_RATIO,
+    History,
+    Inflation,
+    _at,
+    _bounded,
+    _known,
+    _nanmean,
+    _pooled,
+    _ratio,
+    _true,
+    chi_square_quantile,
+)
+from driftline.drift._report import Memory
+
+MONDAY = date(2026, 1, 5)
+
+
+def memory(means, *, first=0, name="confidence", skip=()):
+    """What is remembered of days; ``means``: (n_days, n_cameras + 1, n_summaries)."""
+    days = [i for i in range(len(means)) if i not in skip]
+    return Memory(
+        days=[(MONDAY + timedelta(days=first + i)).isoformat() for i in days],
+        cameras=[f"cam-{u}" for u in range(means.shape[1] - 1)],
+        means={name: means[days].tolist()},
+    )
+
+
+def week(means, *, first, flagged=False, **how):
+    """An earlier report, as far as the guard looks at it."""
+    return SimpleNamespace(memory=memory(means, first=first, **how), flagged=flagged)
+
+
+class TestRatio:
+    def test_is_the_squared_t_of_one_sample(self):
+        """The difference of two weeks over what one variance of all their days gives."""
+        values = np.random.default_rng(0).normal(size=14)
+        values[3] = np.nan  # a day without data
+        a, b = values[:7][np.isfinite(values[:7])], values[7:]
+        expected = (b.mean() - a.mean()) ** 2 / (np.nanvar(values, ddof=1) * (1 / 6 + 1 / 7))
+
+        assert _ratio(values[None, :, None, None]) == pytest.approx(np.array([[expected]]))
+
+    def test_averages_over_summaries(self):
+        """One number a unit: the mean over what is known of its summaries."""
+        values = np.random.default_rng(1).normal(size=(14, 1, 3))
+        values[:, 0, 2] = 0.5  # no day differs: nothing is known
+        both = [_ratio(values[None, :, :, [s]])[0, 0] for s in (0, 1)]
+
+        assert _ratio(values[None])[0, 0] == pytest.approx(np.mean(both))
+        assert np.isnan(_ratio(values[None, :, :, [2]])[0, 0])
+
+    def test_needs_four_days_each(self):
+        """A pair with a week of fewer days is unknown."""
+        for missing, known in ((3, True), (4, False)):
+            for side in (0, 7):
+                values = np.random.default_rng(2).normal(size=14)
+                values[side : side + missing] = np.nan
+                assert known is bool(np.isfinite(_ratio(values[None, :, None, None])[0, 0]))
+
+    def test_mean_of_what_is_known(self):
+        """Unknown numbers are left out; the mean of none is unknown."""
+        found = _nanmean(np.array([[1.0, np.nan, 5.0], [np.nan, np.nan, np.nan]]), axis=1)
+
+        np.testing.assert_equal(found, [3.0, np.nan])
+
+
+class TestFactor:
+    def test_lower_bound(self):
+        """The sum of n ratios is chi-square with n degrees: the bound divides by its quantile."""
+        ratios = np.array([3.0, np.nan, 5.0, 4.0, 2.0])
+
+        assert _bounded(ratios, 0.9, 1.0) == pytest.approx(14 / chi_square_quantile(0.9, 4))
+        assert _bounded(ratios, 0.9, 2.0) == pytest.approx(28 / chi_square_quantile(0.9, 8))
+        assert 1.0 == _bounded(ratios / 10, 0.9, 1.0)
+
+    def test_fewest(self):
+        """Of fewer than three independent ratios nothing is concluded."""
+        assert 1.0 == _bounded(np.array([9.0, 9.0]), 0.9, 1.0)
+        assert 1.0 < _bounded(np.array([9.0, 9.0, 9.0]), 0.9, 1.0)
+        assert 1.0 < _bounded(np.array([9.0, 9.0]), 0.9, 1.5)
+
+    def test_pooled_where_shown(self):
+        """Where the bound shows an excess the median-unbiased factor counts; elsewhere none."""
+        much, little = np.full(6, 4.0), np.full(6, 1.3)
+
+        assert _pooled([much, much], 1.0) == pytest.approx(24 / chi_square_quantile(0.5, 6))
+        assert 1.0 == _pooled([little, little], 1.0)
+        assert _pooled([much, 3 * much, np.full(6, np.nan)], 1.0) == pytest.approx(
+            48 / chi_square_quantile(0.5, 6)
+        )
+
+    def test_from_ratio_to_t(self):
+        """Calm weeks need no factor; the reference's own moods take part of a large one back."""
+        assert 1.0 == _true(1.0, 4)
+        for true, mean in zip(TRUE_RATIO, MEAN_RATIO, strict=True):
+            assert _true(mean, 1) == pytest.approx(true)
+            assert _true(mean, 4) == pytest.approx(true / (1 + (true - 1) * 3 / 33))
+        assert TRUE_RATIO[0] < _true(1.1, 1) < TRUE_RATIO[1]
+
+    def test_quantile(self):
+        """Within 1 % of chi-square's."""
+        assert chi_square_quantile(0.9, 12) == pytest.approx(stats.chi2.ppf(0.9, 12), rel=0.01)
+
+    def test_of_a_cell(self):
+        """Cells of all cameras have their feature's factor, single ones at most the cameras'."""
+        inflation = Inflation(together={"area": 3.0, "confidence": 1.5}, cameras=2.0)
+        cells = [Candidate(feature=f, camera=c) for f in ("area", "confidence", "other")
+                 for c in (-1, 0)]  # fmt: skip
+
+        assert [3.0, 2.0, 1.5, 1.5, 1.0, 1.0] == [inflation.phi(cell) for cell in cells]
+
+
+class TestHistory:
+    def test_days_find_their_place(self):
+        """Every day of the calendar has its row, in whatever order reports come; gaps are nan."""
+        means = np.arange(28.0)[:, None, None] * np.ones((1, 2, 1))
+        history = History.of(
+            memory(means[:7]),
+            [week(means[14:21], first=14, flagged=True), week(means[7:14], first=7, skip=(2,))],
+        )
+        together = history.means["confidence"][:, -1, 0]
+
+        np.testing.assert_equal(together, [*range(9), np.nan, *range(10, 21)])
+        assert [False] * 14 + [True] * 7 == history.flagged.tolist()
+        assert 14 == history.newest
+
+    def test_reference_alone(self):
+        """Before the first week the reference is the newest."""
+        history = History.of(memory(np.zeros((28, 2, 1))), [])
+
+        assert (0, 28) == (history.newest, len(history.flagged))
+
+    def test_other_reports_are_passed_over(self):
+        """A report without the feature, of other cameras or without days adds nothing."""
+        own = memory(np.ones((7, 2, 1)))
+        others = [
+            week(np.ones((7, 2, 1)), first=7, name="area"),
+            week(np.ones((7, 3, 1)), first=14),
+            SimpleNamespace(memory=Memory(), flagged=True),
+        ]
+        history = History.of(own, others)
+
+        assert 7 == np.isfinite(history.means["confidence"][:, -1, 0]).sum()
+        assert not history.flagged.any()
+
+    def test_pairs_keep_to_the_weekday_of_the_newest(self):
+        """Pairs of weeks step back from the newest week; those that begin daily are all there."""
+        rng = np.random.default_rng(3)
+        means = rng.normal(size=(31, 2, 2))
+        history = History.of(memory(means[:24]), [week(means[24:], first=24)])
+        ratios = history.ratios("confidence", step=7)
+        daily = history.ratios("confidence", step=1)
+
+        assert ((3, 2), (18, 2)) == (ratios.shape, daily.shape)
+        for row, start in zip(ratios, (3, 10, 17), strict=True):
+            pair = _ratio(means[None, start : start + 14])[0]
+            assert row[-1] == pytest.approx(min(pair[-1], LARGEST_RATIO))
+            assert daily[start][-1] == row[-1]
+
+    def test_pairs_half_in_flagged_weeks_are_left_out(self):
+        """A step that was told of is no mood; two flagged weeks differ as any two do."""
+        means = np.random.default_rng(4).normal(size=(35, 2, 1))
+        earlier = [week(means[i : i + 7], first=i, flagged=i in (14, 21)) for i in (28, 21, 14, 7)]
+        history = History.of(memory(means[:7]), earlier)
+
+        assert 2 == len(history.ratios("confidence", step=7))  # 0+1 and 2+3, not 1+2 and 3+4
+
+    def test_one_pair_counts_no_more_than_so_much(self):
+        """A single odd week is not a site's nature."""
+        means = np.zeros((14, 2, 1))
+        means[7:] = 1.0
+        means[::2] += 1e-3
+
+        assert LARGEST_RATIO == History.of(memory(means), []).ratios("confidence", step=7)[0, -1]
+
+    def test_too_short(self):
+        """Thirteen days hold no pair of weeks."""
+        history = History.of(memory(np.zeros((13, 3, 2))), [])
+
+        assert (0, 3) == history.ratios("confidence", step=7).shape
+
+    def test_half_a_year(self):
+        """Only the newest 27 weeks count."""
+        means = np.random.default_rng(5).normal(size=(300, 2, 1))
+        history = History.of(memory(means[:280]), [week(means[280:287], first=280)])
+
+        assert 26 == len(history.ratios("confidence", step=7))
+
+
+class TestInflation:
+    @staticmethod
+    def moody(size, *, weeks=12):
+        """Days of two cameras and of both, of weeks with moods of that size."""
+        rng = np.random.default_rng(6)
+        mood = np.repeat(rng.normal(0, size, (weeks, 1, 1)), 7, axis=0)
+        return rng.normal(size=(7 * weeks, 3, 5)) + mood
+
+    def test_calm(self):
+        """Weeks that are their days need no factor."""
+        inflation = Inflation.of(memory(self.moody(0.0)), [])
+
+        assert ({"confidence": 1.0}, 1.0) == (inflation.together, inflation.cameras)
+
+    def test_moods(self):
+        """Weeks that differ by as much as days do are allowed for, by more where they differ more."""
+        some = Inflation.of(memory(self.moody(1.0)), [])
+        severe = Inflation.of(memory(self.moody(2.0)), [])
+
+        assert 1.5 < some.together["confidence"] < severe.together["confidence"]
+        assert 1.0 <= some.cameras <= some.together["confidence"]
+
+    def test_nothing_known(self):
+        """From a reference of one week nothing is concluded."""
+        inflation = Inflation.of(memory(self.moody(2.0, weeks=1)), [])
+
+        assert ({"confidence": 1.0}, 1.0) == (inflation.together, inflation.cameras)
+
+
+class TestCounts:
+    def test_at_thresholds(self):
+        """Cumulative shares at each camera's own bins; plain shares where bins have no order."""
+        counts = np.array([[[[1, 2, 5], [0, 0, 0]]]])
+        at = np.array([[0, 1], [1, 2]])
+        ordered, total = _at(counts, at, ordered=True)
+        plain, _ = _at(counts, at, ordered=False)
+
+        assert [[8, 0]] == total[0].tolist()
+        assert [[1 / 8, 3 / 8], [0, 0]] == ordered[0, 0].tolist()
+        assert [[1 / 8, 2 / 8], [0, 0]] == plain[0, 0].tolist()
+
+    def test_classes_of_the_reference(self):
+        """Counts by class are put in the reference's order; classes it has not are left out."""
+        counts = np.array([[5, 6, 7]])
+
+        assert [[0, 7, 5]] == _known(counts, np.array([2, 4, 9]), np.array([1, 9, 2])).tolist()
+        assert [[0]] == _known(counts, np.array([2, 4, 9]), np.zeros(0, dtype=int)).tolist()
+        assert [[0, 0]] == _known(counts, np.array([2, 4, 9]), np.array([7, 8])).tolist()
+
+    def test_classes_of_both(self):
+        """Counts by class are spread over the classes of both sides."""
+        wanted = np.array([1, 2, 4, 9])
+
+        assert [[0, 5, 0, 6]] == spread(np.array([[5, 6]]), np.array([2, 9]), wanted).tolist()
+        assert [[0, 0, 0, 0]] == spread(np.zeros((1, 1)), np.zeros(0, dtype=int), wanted).tolist()
+
+
+class TestWorth:
+    @pytest.mark.parametrize(
+        ("difference", "share", "worth"),
+        [
+            ([0.05, 0.0], 0.5, True),  # D itself
+            ([0.0, -0.05], 0.5, True),
+            ([0.049, 0.0], 0.5, False),
+            ([0.012, 0.0], 0.02, True),  # a rare event by half more, and by a hundredth
+            ([-0.012, 0.0], 0.98, True),  # the same seen from above
+            ([0.012, 0.0], 0.03, False),  # less than half
+            ([0.009, 0.0], 0.01, False),  # less than a hundredth
+            ([0.01, 0.0], 0.02, True),  # exactly both
+        ],
+    )
+    def test_effects(self, difference, share, worth):
+        """At least 0.05 of the distribution, or half of a tail that moved by a hundredth."""
+        cell = Candidate(feature="confidence", pooled=np.array([share, 0.5]))
+
+        assert worth is _worth(cell, np.array(difference), 0, 0.05)
+
+    @pytest.mark.parametrize(
+        ("difference", "column", "ordered", "direction"),
+        [
+            ([0.1, 0.3, 0.1], 1, True, "lower"),
+            ([-0.1, -0.3, -0.1], 1, True, "higher"),
+            ([0.3, 0.0, -0.2], 0, True, "wider"),
+            ([-0.2, 0.0, 0.3], 2, True, "narrower"),
+            ([0.3, 0.0, -0.15], 0, True, "wider"),  # half of the largest is enough
+            ([0.3, 0.0, -0.14], 0, True, "lower"),
+            ([0.3, 0.0, -0.3], 1, True, ""),
+            ([0.3, 0.0, -0.3], 0, False, "more"),
+            ([0.3, 0.0, -0.3], 2, False, "fewer"),
+        ],
+    )
+    def test_directions(self, difference, column, ordered, direction):
+        """Shares below a threshold that rose are lower values; both ways at once is a width."""
+        assert direction == _direction(np.array(difference), column, ordered=ordered)
