@@ -116,14 +116,14 @@ class TestStudentised:
     @given(st.floats(-5, 5), st.floats(0.1, 10))
     @settings(max_examples=25, deadline=None)
     def test_scale(self, shift, scale):
-        """Adding a constant or changing the unit changes no statistic."""
+        """Adding a constant or changing a unit, of values or weights, changes no statistic."""
         rng = np.random.default_rng(3)
         current, strata = site()
         rows = splits(current, strata, n=40, rng=rng)
         values, weights = rng.normal(size=(35, 4)), rng.uniform(0.2, 1, size=(35, 1))
         one, other = (
-            studentised(v, weights, np.array([0]), strata=strata, rows=rows).t
-            for v in (values, shift + scale * values)
+            studentised(v, w, np.array([0]), strata=strata, rows=rows).t
+            for v, w in ((values, weights), (shift + scale * values, weights / 1000))
         )
 
         np.testing.assert_allclose(one, other, rtol=1e-6)

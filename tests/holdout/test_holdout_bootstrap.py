@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from attrs import evolve
 from holdout_scenes import scene
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -74,6 +75,22 @@ def test_average_precision_by_definition(method, seed):
         assert np.array_equal(
             precision_at_recalls(one, weights), precision_at_recalls(one, weights, threshold=0)
         )
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("seed", range(6))
+def test_resamples_by_definition(method, seed):
+    """Off the grid, every resample has at every threshold exactly what its weights define."""
+    rng = np.random.default_rng(seed)
+    one = ranking(rng, images=12, detections=60, ignored=0.15 * (seed % 2))
+    one = evolve(one, truth=one.truth + 0.37)
+    weights = rng.uniform(0.3, 2.0, (4, 12)) * (rng.random((4, 12)) < 0.7)
+    found = replicate_average_precision(one, weights, method=method)
+
+    assert found == pytest.approx(
+        np.array([[by_definition(one, row, t, method) for t in range(10)] for row in weights]),
+        abs=1e-9,
+    )
 
 
 def test_nothing_labelled_is_unknown():

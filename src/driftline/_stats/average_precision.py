@@ -214,25 +214,18 @@ def _coco_areas(hits: FloatArray, seen: FloatArray, n_truth: FloatArray) -> Floa
 def _trapezoid_areas(hits: FloatArray, seen: FloatArray, n_truth: FloatArray) -> FloatArray:
     """The trapezoid rule in closed form, segment by segment between neighbouring hits.
 
-    Where a miss lies between two hits the envelope jumps at the first of them and is flat up to
-    the second; else it is a straight line. Past the last hit it is zero.
+    The envelope is flat between two hits: after a miss it jumps down at the first of them, and
+    without one precision rises to the second, whose value is then that of both. Past the last
+    hit it is zero.
     """
     if not len(hits):
         return np.zeros(hits.shape[1])
     step = RECALL_GRID[1]
-    zero, one = np.zeros((1, hits.shape[1])), np.ones((1, hits.shape[1]))
-    recall = np.concatenate([zero, hits / n_truth])
-    envelope = np.concatenate([one, _falling(np.where(seen > 0, hits / seen, 0.0))])
-    misses = np.concatenate([zero, seen - hits])
-    jump = np.diff(misses, axis=0) > _ROUNDING
-    left = np.where(jump, envelope[1:], envelope[:-1])
-    reach = np.ceil(recall / step - _ROUNDING)  # first point of the grid at or past each recall
-    points = np.diff(reach, axis=0)
-    middle = step * (reach[1:] - 1 + reach[:-1]) / 2  # mean recall of those points
-    slope = (envelope[1:] - left) * (middle - recall[:-1]) / np.diff(recall, axis=0)
-    inner = np.where(points > 0, points * (left + slope), 0.0).sum(axis=0)
+    recall = np.concatenate([np.zeros((1, hits.shape[1])), hits / n_truth])
+    envelope = _falling(np.where(seen > 0, hits / seen, 0.0))
+    points = np.diff(np.ceil(recall / step - _ROUNDING), axis=0)  # of the grid, up to each recall
+    inner = (points * envelope).sum(axis=0)
     first = (hits > 0).argmax(axis=0)
-    across = np.arange(hits.shape[1])
-    start = np.where(misses[first + 1, across] > _ROUNDING, envelope[1], 1.0)
-    found = hits[-1] > 0
-    return np.where(found, step * (inner - start / 2), 0.0)
+    misses = (seen - hits)[first, np.arange(hits.shape[1])]
+    start = np.where(misses > _ROUNDING, envelope[0], 1.0)
+    return np.where(hits[-1] > 0, step * (inner - start / 2), 0.0)
