@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from types import ModuleType
 
 from driftline.errors import MissingExtra
@@ -15,7 +14,8 @@ def pillow(needed_for: str) -> ModuleType:
         MissingExtra: Pillow is not installed.
     """
     try:
-        return import_module("PIL.Image")
+        from PIL import Image  # noqa: PLC0415 - of an extra
     except ImportError as exc:
         extra = "testing"
         raise MissingExtra(extra, needed_for=needed_for, package="pillow") from exc
+    return Image
