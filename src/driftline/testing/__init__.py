@@ -2,6 +2,7 @@
 
 from driftline.testing._accuracy import assert_not_worse
 from driftline.testing._check_rule import check_rule
+from driftline.testing._check_sink import check_sink, example_alert
 from driftline.testing._clock import FrozenClock
 from driftline.testing._detectors import OnnxDetector, ShapeFinder
 from driftline.testing._perturb import (
@@ -28,8 +29,8 @@ from driftline.testing._platform import (
     Trainer,
     TrainingData,
 )
+from driftline.testing._recording_sink import RecordingSink
 from driftline.testing._scenes import CLASS_NAMES, Frame, Scene, Scenes, write_yolo
-from driftline.testing._sinks import RecordingSink, check_sink, example_alert
 from driftline.testing._vendors import LocalVendors, VendorCall, VendorReply
 
 __all__ = [

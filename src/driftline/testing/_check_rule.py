@@ -15,7 +15,7 @@ from driftline.rules import Change, Judgement, Phase, Reading, Rule
 from driftline.rules._follow import Followed, Segment, follow
 from driftline.rules._rehearsal import after, rehearsal, step_of
 from driftline.rules._state import State
-from driftline.rules._time import instant, span, starts_of
+from driftline.rules._time import instant, micros, span, starts_of
 
 START: Final = datetime(2026, 11, 23, tzinfo=UTC)
 PIECES: Final = 7
@@ -168,7 +168,7 @@ class _Suite:
             )
 
     def nothing(self) -> None:
-        reading = Reading(deployment="", series={}, start=START, end=instant(_us_of(START) + 1))
+        reading = Reading(deployment="", series={}, start=START, end=instant(micros(START) + 1))
         judgement = self.rule.judge(reading)
         demand(len(judgement) == 0, "where nothing was observed there is no sample")
 
@@ -252,10 +252,6 @@ def _same(first: Judgement, second: Judgement) -> bool:
 
 def _us(times: Any) -> Any:
     return times.astype("datetime64[us]").view(np.int64)
-
-
-def _us_of(when: datetime) -> int:
-    return int(when.timestamp() * 1_000_000)
 
 
 def _told(found: Sequence[Any]) -> str:
