@@ -1,5 +1,6 @@
 """A profile straight from COCO-style JSON."""
 
+import gzip
 import json
 from datetime import UTC, datetime, timedelta
 
@@ -75,6 +76,16 @@ def test_a_byte_order_mark_as_windows_writes_it_is_no_content(tmp_path):
     assert from_files == from_coco(dataset, results)
 
 
+def test_gzipped_files_are_read_and_half_ones_are_refused(tmp_path):
+    dataset, results = week()
+    packed = gzip.compress(json.dumps(dataset).encode("utf-8-sig"))
+    (tmp_path / "images.json.gz").write_bytes(packed)
+    (tmp_path / "half.json.gz").write_bytes(packed[:-20])
+    assert from_coco(tmp_path / "images.json.gz", results) == from_coco(dataset, results)
+    with pytest.raises(UnreadableData, match=r"half.json.gz' is no whole gzip file"):
+        from_coco(tmp_path / "half.json.gz", results)
+
+
 def test_cameras_and_times_come_from_wherever_the_user_keeps_them():
     dataset, results = week()
     profile = from_coco(
@@ -111,6 +122,14 @@ def test_labels_count_with_a_confidence_of_their_own_and_crowds_do_not():
         (lambda d, r: d["images"][1].update(id="frame-0"), UnreadableData, "share an id"),
         (lambda d, r: d.pop("images"), UnreadableData, "'images' is no list"),
         (lambda d, r: r[0].update(image_id="frame-x"), InputError, "frame-x.*not among the 40"),
+        (
+            lambda d, r: [
+                x.update(id=n) or r[0].update(image_id=str(n)) for n, x in enumerate(d["images"])
+            ],
+            InputError,
+            "'39'.*it is, but not as str: let both files write ids alike",
+        ),
+        (lambda d, r: r[0].update(category_id="car"), InputError, "category_id 'car' is a text"),
         (lambda d, r: r[2].pop("image_id"), UnreadableData, "box 2 has no image_id"),
         (lambda d, r: r[0].pop("bbox"), InputError, "neither bbox nor polygons"),
         (

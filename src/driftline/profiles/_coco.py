@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
+import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeAlias
@@ -70,9 +72,10 @@ def from_coco(
     Source: COCO's data and results formats, https://cocodataset.org/#format-data.
 
     Args:
-        dataset: path of a JSON, or what it holds: ``images`` (``id``, ``width``, ``height`` in
-            px and, for the defaults of `camera` and `at`, ``file_name`` and ``date_captured``),
-            ``categories``, and ``annotations`` where `results` is None.
+        dataset: path of a JSON, gzipped where its name ends in ``.gz``, or what it holds:
+            ``images`` (``id``, ``width``, ``height`` in px and, for the defaults of `camera` and
+            `at`, ``file_name`` and ``date_captured``), ``categories``, and ``annotations`` where
+            `results` is None.
         results: path of a JSON list of ``{"image_id", "category_id", "bbox", "score"}``, or the
             list; ``bbox`` is left, top, width, height in px.
         camera: image record → name of the camera.
@@ -131,6 +134,9 @@ def _frames(images: Rows, rows: Rows) -> list[int]:
         return [number[row["image_id"]] for row in rows]
     except KeyError as exc:
         msg = f"a box is of image_id {exc}, which is not among the {len(images)} images listed"
+        (wanted,) = exc.args
+        if str(wanted) in map(str, number):
+            msg += f"; it is, but not as {type(wanted).__name__}: let both files write ids alike"
         raise InputError(msg) from None
 
 
@@ -166,9 +172,13 @@ def _listed(content: Mapping[str, Any], name: str) -> Rows:
 def _read(given: Json) -> object:
     if not isinstance(given, str | os.PathLike):
         return given
+    opened = gzip.open if os.fspath(given).endswith(".gz") else open
     try:
-        with open(given, encoding="utf-8-sig") as file:  # noqa: PTH123 - str and PathLike alike
+        with opened(given, "rt", encoding="utf-8-sig") as file:
             text = file.read(MAX_BYTES + 1)
+    except (EOFError, zlib.error, gzip.BadGzipFile) as exc:
+        msg = f"{os.fspath(given)!r} is no whole gzip file: {exc}"
+        raise UnreadableData(msg) from exc
     except UnicodeDecodeError as exc:
         msg = f"{os.fspath(given)!r} is not UTF-8 text: {exc.reason} at byte {exc.start}"
         raise UnreadableData(msg) from exc

@@ -375,7 +375,11 @@ def coco_category(row: Mapping[str, Any]) -> int:
     if "category_id" not in row:
         msg = f"an annotation has no category_id: {sorted(row)}"
         raise InputError(msg)
-    category: int = row["category_id"]
+    given = row["category_id"]
+    if isinstance(given, str):
+        msg = f"category_id {given!r} is a text: write the id that the categories list for it"
+        raise InputError(msg)
+    category: int = given
     return category
 
 
