@@ -97,8 +97,14 @@ def test_two_weeks_are_too_little(blank, count):
     assert trend.slope_per_week is None
     assert trend.drop is None
     assert trend.to_samples() == ()
-    assert f"{count} weeks" in trend.reason
+    assert f"weeks so far: {count}" in trend.reason
 
+
+def test_a_rise_is_told_as_one(blank):
+    """What lies above the first weeks is never said to be minus points below them."""
+    reason = Trend.of(weeks(blank, [0.5, 0.5, 0.6, 0.6])).reason
+
+    assert "10.0 points above the first (95 % " in reason
 
 def test_a_week_without_an_interval_is_too_little(blank):
     """A score that does not know its error cannot be part of a trend."""

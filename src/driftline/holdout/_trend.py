@@ -317,7 +317,7 @@ def _recent(
     errors = [point.standard_error for point in points if point.standard_error is not None]
     trend = Trend(
         verdict="too little data",
-        reason=f"{len(points)} weeks; a trend needs at least {FEWEST_WEEKS}",
+        reason=f"weeks so far: {len(points)}; a trend needs at least {FEWEST_WEEKS}",
         role="recent",
         rule=rule,
         points=points,
@@ -377,11 +377,13 @@ def _around(value: float, error: float) -> Interval:
 
 
 def _told(slope: Slope, rise: Slope, z: float, down: int) -> str:
-    low, high = _around(-rise.slope, rise.standard_error)
+    change = rise.slope
+    low, high = _around(abs(change), rise.standard_error)
     return (
         f"mAP@0.5:0.95 changes by {100 * slope.slope:+.2f} points a week; the last weeks are "
-        f"{-100 * rise.slope:.1f} points below the first (95 % {100 * low:.1f} to {100 * high:.1f}); "
-        f"z = {z:.2f}, alarm below {ALARM_Z}; {down} weeks down in a row"
+        f"{100 * abs(change):.1f} points {'below' if change < 0 else 'above'} the first "
+        f"(95 % {100 * low:.1f} to {100 * high:.1f}); z = {z:.2f}, alarm below {ALARM_Z}; "
+        f"weeks down in a row: {down}"
     )
 
 

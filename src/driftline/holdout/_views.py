@@ -88,7 +88,7 @@ def trend_told(one: Trend) -> str:
 
 
 def _trend_numbers(one: Trend) -> str:
-    told = [f"{one.weeks} weeks"]
+    told = [f"weeks: {one.weeks}"]
     if one.drop_interval is not None:
         low, high = one.drop_interval
         told.append(f"last less first {-100 * high:+.1f} to {-100 * low:+.1f} points (95 %)")

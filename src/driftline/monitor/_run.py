@@ -245,9 +245,8 @@ class Run(Shown):
         lines += [f"  {transition}" for transition in self.transitions]
         alerts = sum(d.status is not None for d in self.delivered)
         if self.delivered:
-            lines.append(
-                f"  delivered: {alerts} alerts, {len(self.delivered) - alerts} lots of numbers"
-            )
+            numbers = len(self.delivered) - alerts
+            lines.append(f"  delivered: alerts {alerts}, lots of numbers {numbers}")
         lines += [f"  unjudged {gap}" for gap in self.unjudged]
         return "\n".join(lines)
 
