@@ -184,7 +184,7 @@ def test_shadow_finds_a_bad_candidate():
         rollout.advance()
         status = go(local, rollout, world, until=Phase.ROLLED_BACK)
 
-        assert "boxes +" in status.reason
+        assert "boxes credibly worse: +" in status.reason
 
 
 def test_dwell():

@@ -158,15 +158,22 @@ class Difference:
         """The difference in one line, with what it rests on."""
         if math.isnan(self.difference):
             return f"{self.measure}: not observed in both arms"
-        both = (
-            "" if math.isnan(self.incumbent) else f" ({self.incumbent:.4g} to {self.candidate:.4g})"
-        )
-        way = "" if self.measure.up_is_worse else "+/-"
         return (
-            f"{self.measure} {self.difference:+.4g}{both}, tolerance {way}{self.tolerance:.4g}, "
-            f"{self.observations} observations: worse {self.worse:.3g} of {self.needed[0]:.3g}, "
-            f"not worse {self.not_worse:.3g} of {self.needed[1]:.3g}"
+            f"{self.measure} {self.moved}, {self.observations} observations: evidence of worse "
+            f"{self.worse:.3g} ({self.needed[0]:.3g} needed), of not worse {self.not_worse:.3g} "
+            f"({self.needed[1]:.3g} needed)"
         )
+
+    @property
+    def moved(self) -> str:
+        """How far the candidate is from the incumbent, and how far it may be."""
+        way = "" if self.measure.up_is_worse else "+/-"
+        both = (
+            f"{self.difference:+.4g}"
+            if math.isnan(self.incumbent)
+            else f"from {self.incumbent:.4g} to {self.candidate:.4g}"
+        )
+        return f"{both}, tolerance {way}{self.tolerance:.4g}"
 
 
 @frozen(kw_only=True, repr=False)
@@ -455,7 +462,7 @@ def judge(question: Question, ledger: Ledger, *, too_early: str = "") -> Judgeme
     """
     differences = tuple(question.difference(m, ledger) for m in question.guard.tolerances)
     if worse := [difference for difference in differences if difference.is_worse]:
-        reasons = tuple(f"credibly worse: {difference}" for difference in worse)
+        reasons = tuple(_credibly_worse(difference) for difference in worse)
         return Judgement(verdict=Verdict.ROLL_BACK, reasons=reasons, differences=differences)
     unsure = [difference for difference in differences if not difference.is_fine]
     if not unsure and not too_early:
@@ -467,6 +474,13 @@ def judge(question: Question, ledger: Ledger, *, too_early: str = "") -> Judgeme
         reasons=tuple(_doubts(unsure, needed, too_early)),
         differences=differences,
         frames_needed=needed,
+    )
+
+
+def _credibly_worse(found: Difference) -> str:
+    return (
+        f"{found.measure} credibly worse: {found.moved} (evidence {found.worse:.3g}, "
+        f"{found.needed[0]:.3g} needed, {found.observations} observations)"
     )
 
 
