@@ -153,3 +153,23 @@ def test_matplotlib_loads_late():
     )
 
     assert "[]" == seen.stdout.strip()
+
+
+def test_legend_stays_on_the_paper():
+    """Names of any length leave room for the data: they are shortened, and go into rows."""
+    names = [f"{'a-very-long-class-name-' * 12}{i}" for i in range(5)]
+    ax = plot(picture(*(Line(x=[0, 1], y=[i, i], label=name) for i, name in enumerate(names))))
+    figure = ax.figure
+    figure.canvas.draw()
+    paper, legend = figure.bbox, ax.get_legend().get_window_extent()
+
+    assert legend.x1 <= paper.x1
+    assert ax.get_window_extent().height > paper.height / 3
+    assert 5 == len({text.get_text() for text in ax.get_legend().get_texts()})
+
+
+def test_nothing_has_no_axis():
+    """Where nothing was seen, no tick tells of a place or a time."""
+    ax = plot(picture(Line(x=[], y=[]), x=Axis(label="time, UTC", scale="time")))
+
+    assert [[], []] == [list(ax.get_xticks()), list(ax.get_yticks())]

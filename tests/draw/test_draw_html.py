@@ -1,6 +1,7 @@
 """Views as HTML and as rich text: everything from outside stays text."""
 
 import io
+import re
 from html.parser import HTMLParser
 
 import pytest
@@ -148,3 +149,24 @@ def test_repr():
     """The short form is the conclusion; a verdict is not said twice."""
     assert "<Seen bad: it [red]fell>" == repr(Seen())
     assert "Calm: nothing" == View(kind="k", verdict="calm", headline="Calm: nothing").conclusion
+
+
+def test_intervals_and_times_stay_whole():
+    """Numbers with their interval stand right; short words do not break, long ones get room."""
+    row = ("0.42 to 0.51", "11-20 10:15", "a camera's name, in full", "why " * 20)
+    page = table(Table(head=("interval", "at", "camera", "why"), rows=[row]))
+    cells = re.findall(r"<td([^>]*)>", page)
+
+    assert [' class="dl-number"', ' class="dl-short"', "", ' class="dl-long"'] == cells
+
+
+@pytest.mark.parametrize("turning", ["\u202e", "\u202a", "\u2066", "\u2069"])
+def test_no_word_turns_its_neighbours(turning):
+    """What would turn the text around a name shows as a replacement character, also in pictures."""
+    name = f"gate{turning}exe"
+    rows = Axis(label="", scale="names", names=[name])
+    seen = Picture(title=name, x=Axis(label="D"), y=rows, marks=[Dots(x=[1], y=[0])])
+    page = html(View(kind="k", headline=name, pictures=[seen]))
+
+    assert turning not in page
+    assert 4 == page.count("gate\N{REPLACEMENT CHARACTER}exe")

@@ -1,12 +1,17 @@
 """Result objects draw themselves: the title is the verdict, the data is theirs."""
 
+import importlib
+import pkgutil
+import re
 from datetime import UTC, datetime, timedelta
 
 import matplotlib as mpl
 import numpy as np
 import pytest
 
+import driftline
 from driftline import Alert, Detections, DriftReport, Profile, ProfileBuilder, Severity, Trend
+from driftline._draw import Shown
 from driftline.drift import Cell, Curve
 from driftline.errors import TooLittleData
 from driftline.holdout import TrendPoint, evaluate
@@ -386,8 +391,9 @@ def test_retraining():
     page = status._repr_html_()
 
     assert "Waits for epoch 3 of 50" in page
-    assert "<td>annotate</td><td>done</td>" in page
-    assert "<td>retrain</td><td>now</td>" in page
+    words = re.sub(r"(<[^>]+>)+", "\n", page)
+    assert "annotate\ndone" in words
+    assert "retrain\nnow" in words
     assert "drew 200 frames" in page
 
 
@@ -488,3 +494,44 @@ def test_many_classes(ax):
     assert 6 == len(ax.get_legend().get_texts())
     assert any("74 more are not shown" in text for text in told)
     assert len(many._repr_html_()) < 100_000
+
+
+def test_confirmed_by_others(ax):
+    """Drift that the two weeks before confirm is no contradiction to a calm week."""
+    report(cell(flagged=False), before=[True, True]).plot_effects(ax)
+
+    assert "Drift: none of 1 cells is flagged this week, the two before it were" == title(ax)
+
+
+def test_gaps_stay_gaps(ax):
+    """Buckets that nobody observed are not bridged by a line; a lonely one is a point."""
+    at = [0, 1, 2, 10, 20, 21]
+    one = Series(
+        metric="endpoint.requests",
+        times=np.array([minutes(m).replace(tzinfo=None) for m in at], dtype="datetime64[us]"),
+        values=np.arange(6.0),
+        width=timedelta(minutes=1),
+    )
+    one.plot(ax)
+    *lines, dots = ax.lines
+
+    assert [[0, 1, 2], [3], [4, 5]] == [list(line.get_ydata()) for line in lines]
+    assert 6 == len(dots.get_ydata())
+
+
+def test_every_result_is_short():
+    """No result's repr is a dump of its fields."""
+    for module in pkgutil.walk_packages(driftline.__path__, "driftline."):
+        if not module.name.endswith(("__main__", "_child", "sinks.apprise")):
+            importlib.import_module(module.name)
+    dumped = {
+        one.__name__
+        for one in every(Shown)
+        if one.__repr__.__code__.co_filename.startswith("<attrs generated")
+    }
+
+    assert set() == dumped
+
+
+def every(base):
+    return {one for direct in base.__subclasses__() for one in {direct, *every(direct)}}

@@ -5,9 +5,9 @@ the colours, the escaping and the two renderers are here.
 """
 
 from driftline._draw._axes import plot
-from driftline._draw._html import Shown, Table, View, body, escaped, figure, html, rich, table
+from driftline._draw._html import Shown, Table, View, body, figure, html, rich, table
 from driftline._draw._picture import Axis, Band, Bar, Dots, Line, Mark, Picture, Rule, days
-from driftline._draw._svg import svg
+from driftline._draw._svg import escaped, straight, svg
 from driftline._draw._theme import DARK, LIGHT, STYLE, Palette, Role, Tone, contrast
 
 __all__ = [
@@ -36,6 +36,7 @@ __all__ = [
     "html",
     "plot",
     "rich",
+    "straight",
     "svg",
     "table",
 ]

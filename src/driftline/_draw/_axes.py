@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from textwrap import fill
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
 _DARK_BELOW = 0.2
 _LETTERS_AN_INCH = 12
+_KEY = 6
+"""Letters that the key before a name takes, and the gap behind it."""
 _EXTRA = "plots"
 
 
@@ -137,6 +140,8 @@ def _frame(picture: Picture, ax: Axes, palette: Palette) -> None:
     ax.spines["bottom"].set_color(palette["muted"])
     ax.grid(visible=True, axis="y", color=palette["grid"], linewidth=0.8)
     ax.set_axisbelow(True)
+    if picture.empty:  # an axis would tell of numbers that nobody has seen
+        ax.set(xticks=[], yticks=[])
     _title(picture, ax, palette)
 
 
@@ -145,7 +150,8 @@ def _title(picture: Picture, ax: Axes, palette: Palette) -> None:
     inches = _room(picture, ax)
     letters = max(24, int(_LETTERS_AN_INCH * inches))
     detail = fill(_plain(picture.detail), int(letters * 1.25))
-    legend = 16 if picture.legend else 0
+    columns = _columns(picture, letters)
+    legend = 16 * math.ceil(len(picture.legend) / columns)
     if legend:
         ax.legend(
             frameon=False,
@@ -155,7 +161,7 @@ def _title(picture: Picture, ax: Axes, palette: Palette) -> None:
             bbox_to_anchor=(0, 1),
             borderaxespad=0,
             borderpad=0.2,
-            ncols=len(picture.legend),
+            ncols=columns,
         )
     ax.annotate(
         detail,
@@ -175,6 +181,12 @@ def _title(picture: Picture, ax: Axes, palette: Palette) -> None:
         fontsize="medium",
         pad=6 + legend + 12 * (detail.count("\n") + 1 if detail else 0),
     )
+
+
+def _columns(picture: Picture, letters: int) -> int:
+    """Names of the legend side by side, so that no row is wider than the paper."""
+    longest = max((len(shortened(name)) for name in picture.legend), default=0)
+    return max(1, min(len(picture.legend), int(letters * 1.2) // (longest + _KEY)))
 
 
 def _room(picture: Picture, ax: Axes) -> float:
@@ -208,7 +220,7 @@ def _scale(axis: Axis, ax: Axes, ticked: Ticked) -> None:
 
 def _name(label: str) -> str:
     """A legend's name; matplotlib leaves out what begins with an underscore."""
-    return _plain(label) if label else "_"
+    return _plain(shortened(label)) if label else "_"
 
 
 def _plain(text: str) -> str:

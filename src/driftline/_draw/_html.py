@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from html import escape
 from typing import Final
 
 from attrs import field, frozen
 
 from driftline._draw._picture import Dots, Line, Mark, Picture
-from driftline._draw._svg import svg
+from driftline._draw._svg import escaped, svg
 from driftline._draw._theme import STYLE, Tone, paint
 
-_NUMBER: Final = re.compile(r"[-+]?[\d,.]+( ?(%|ms|s|points?|h|days?))?|-|")
+_NUMBER: Final = re.compile(r"[-+]?[\d,.]+( to [-+]?[\d,.]+)?( ?(%|ms|s|points?|h|days?))?|-|")
+_SHORT: Final = 16
+"""Letters of a cell, such as a time, that stay in one line."""
+_LONG: Final = 40
+"""Letters of a cell from which its column must not become a narrow tower."""
 _BRACKET: Final = re.compile(r"(\\*)\[(?=([a-z#/@][^[]*?])?)")
 _STYLES: Final[dict[Tone, str]] = {
     "good": "bold green",
@@ -119,11 +122,6 @@ class Shown:
         return rich(view.tone, str(view if type(self).__str__ is object.__str__ else self))
 
 
-def escaped(text: object) -> str:
-    """Text as it may stand in HTML, in an element or a quoted attribute."""
-    return escape(str(text), quote=True)
-
-
 def html(view: View) -> str:
     """The view with its style sheet, to stand alone in a notebook's cell."""
     return f'<style>{STYLE}</style><article class="driftline">{body(view)}</article>'
@@ -188,11 +186,7 @@ def table(one: Table) -> str:
     """A table that scrolls sideways where the page is narrow."""
     if not one.rows:
         return ""
-    columns = zip(*one.rows, strict=True)
-    classes = [
-        ' class="dl-number"' if all(_NUMBER.fullmatch(cell) for cell in column) else ""
-        for column in columns
-    ]
+    classes = [_kind(column) for column in zip(*one.rows, strict=True)]
     head = "".join(
         f'<th scope="col"{kind}>{escaped(name)}</th>'
         for name, kind in zip(one.head, classes, strict=True)
@@ -210,6 +204,15 @@ def table(one: Table) -> str:
         f'<div class="dl-wide" {region}><table>{caption}<thead><tr>{head}</tr></thead>'
         f"<tbody>{rows}</tbody></table></div>"
     )
+
+
+def _kind(column: Sequence[str]) -> str:
+    """The class of a column's cells: numbers, short words, long text, or none of them."""
+    if all(_NUMBER.fullmatch(cell) for cell in column):
+        return ' class="dl-number"'
+    longest = max(map(len, column))
+    kind = "dl-short" if longest <= _SHORT else "dl-long" if longest >= _LONG else ""
+    return f' class="{kind}"' if kind else ""
 
 
 def _listed(lines: Sequence[str], kind: str = "dl-lines") -> str:

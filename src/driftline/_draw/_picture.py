@@ -181,6 +181,11 @@ class Picture:
             mark.label: mark for mark in self.marks if not isinstance(mark, Rule) and mark.label
         }
 
+    @property
+    def empty(self) -> bool:
+        """Whether there is nothing to see: no mark has a place."""
+        return not any(_places(mark) or _values(mark) for mark in self.marks)
+
     def limits(self) -> tuple[tuple[float, float], tuple[float, float]]:
         """Both ends of both axes: what was asked for, else what the marks need and a margin."""
         x = _limits(self.x, [value for mark in self.marks for value in _places(mark)])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterator
 from html import escape
 from typing import Final
@@ -31,6 +32,7 @@ LETTER: Final = 6.5
 """Mean width of a letter at 12 units of height."""
 LONGEST: Final = 32
 """Letters of a row's name that are shown."""
+_TURNING: Final = re.compile("[\u202a-\u202e\u2066-\u2069]")
 _DECADES: Final = 2.0
 _STEPS_OF_TIME: Final = (
     1 / 1440,
@@ -52,6 +54,20 @@ _STEPS_OF_TIME: Final = (
 )
 
 
+def straight(text: str) -> str:
+    """Text in which nothing turns the direction of the words around it.
+
+    A class may be named after an attack (Unicode TR 36, 2.2): such a character is shown as a
+    replacement character.
+    """
+    return _TURNING.sub("\N{REPLACEMENT CHARACTER}", text)
+
+
+def escaped(text: object) -> str:
+    """Text as it may stand in HTML, in an element or a quoted attribute."""
+    return escape(straight(str(text)), quote=True)
+
+
 def svg(picture: Picture, *, width: int = WIDTH) -> str:
     """The picture as an ``<svg>`` element that scales to its place; all text is escaped.
 
@@ -62,7 +78,7 @@ def svg(picture: Picture, *, width: int = WIDTH) -> str:
     frame = _Frame.of(picture, width)
     head = (
         f'<svg viewBox="0 0 {width} {frame.bottom + 42:.0f}" role="img" '
-        f'aria-label="{escape(picture.title)}" xmlns="http://www.w3.org/2000/svg" '
+        f'aria-label="{escaped(picture.title)}" xmlns="http://www.w3.org/2000/svg" '
         'font-family="system-ui,sans-serif" font-size="12">'
     )
     parts = [
@@ -281,5 +297,5 @@ def _text(
     turn = f' transform="rotate(-90 {x:.1f} {y:.1f})"' if turned else ""
     return (
         f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}"{turn}{small} '
-        f'style="fill:{paint(role)}">{escape(text)}</text>'
+        f'style="fill:{paint(role)}">{escaped(text)}</text>'
     )

@@ -109,7 +109,7 @@ gap:1rem 1.5rem;margin:.8rem 0}}
 .driftline figure{{margin:0;max-width:31rem;break-inside:avoid}}
 .driftline figcaption{{font-weight:650;margin-bottom:.2rem}}
 .driftline .dl-detail{{color:var(--dl-muted);font-weight:400;font-size:.9em;display:block}}
-.driftline .dl-key{{white-space:nowrap;margin-right:.9rem}}
+.driftline .dl-key{{white-space:nowrap;margin-right:.9rem;unicode-bidi:isolate}}
 .driftline .dl-key i{{display:inline-block;width:.8em;height:.8em;border-radius:2px;margin-right:.35em;
 vertical-align:-.05em;print-color-adjust:exact}}
 .driftline svg{{width:100%;height:auto;display:block}}
@@ -121,6 +121,8 @@ color:inherit;background:none}}
 border-bottom:1px solid var(--dl-grid);vertical-align:top;background:none;color:inherit}}
 .driftline th{{color:var(--dl-muted);font-weight:500}}
 .driftline .dl-number{{text-align:right;white-space:nowrap}}
+.driftline td.dl-short{{white-space:nowrap}}
+.driftline td.dl-long{{min-width:12rem;overflow-wrap:anywhere}}
 """.strip()
 """The style sheet of everything inside ``class="driftline"``.
 

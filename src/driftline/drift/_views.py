@@ -135,8 +135,10 @@ def effects(report: DriftReport) -> Picture:
     ]
     n, flagged = len(rows), len(report.flags)
     counted = f"{flagged} of {n} cells are flagged" if flagged else f"none of {n} cells is flagged"
+    by_others = report.verdict == "drift" and not report.flagged
+    told = f"{counted} this week, the two before it were" if by_others else counted
     return ranked(
-        title=f"{report.verdict.capitalize()}: {counted}" if rows else headline(report),
+        title=f"{report.verdict.capitalize()}: {told}" if rows else headline(report),
         axis=Axis(label="D, largest difference of the shares, 0 to 1", low=0.0),
         rows=rows,
         labels=_MEANING,

@@ -74,7 +74,7 @@ class OperatingPoint:
         return cls(**revised(values, **estimates))
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, repr=False)
 class Score(Shown):
     """How well one part of the holdout is detected: all of it, a class, a size or a tag.
 

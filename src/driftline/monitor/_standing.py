@@ -15,7 +15,7 @@ from driftline.rules._state import State
 from driftline.rules._time import instant
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, repr=False)
 class Standing(Shown):
     """Where a rule stands on a subject.
 

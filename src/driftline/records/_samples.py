@@ -91,7 +91,7 @@ class Sample:
     labels: Mapping[str, str] = field(factory=dict)
 
 
-@frozen(kw_only=True, eq=False)
+@frozen(kw_only=True, eq=False, repr=False)
 class Series(Shown):
     """One metric of one deployment over time, as arrays.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC
+from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -54,9 +55,12 @@ def series(one: Series) -> Picture:
     """The numbers over time; what is still filling is a ring."""
     at = [days(when.replace(tzinfo=UTC)) for when in one.times.astype("datetime64[us]").tolist()]
     values = one.values.tolist()
-    n = len(one.settled)
-    marks: list[Mark] = [Line(x=at, y=values, role="reference")]
-    if n <= _LINE_FROM:
+    n, gaps = len(one.settled), _gaps(one)
+    marks: list[Mark] = [
+        Line(x=at[start:end], y=values[start:end], role="reference")
+        for start, end in pairwise([0, *gaps, len(at)])
+    ]
+    if n <= _LINE_FROM or gaps:  # a bucket between two gaps is no line
         marks.append(Dots(x=at[:n], y=values[:n], role="reference"))
     if n < len(at):
         marks.append(Dots(x=at[n:], y=values[n:], hollow=True, label="ring: still filling"))
@@ -66,6 +70,14 @@ def series(one: Series) -> Picture:
         y=Axis(label=one.metric),
         marks=marks,
     )
+
+
+def _gaps(one: Series) -> list[int]:
+    """Where a bucket does not follow the one before: nothing was observed in between."""
+    if not one.width:
+        return []
+    apart = np.diff(one.times) > np.timedelta64(one.width, "us")
+    return (np.flatnonzero(apart) + 1).tolist()
 
 
 def _series_told(one: Series) -> str:

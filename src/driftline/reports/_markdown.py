@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from driftline._draw import Table, View
+from driftline._draw import Table, View, straight
 
 _SPECIAL: Final = re.compile(r"([\\`*_\[\]|~#])")
 _CALLS: Final = re.compile(r"(?<!\w)(@|\\#)(?=\w)")
@@ -20,7 +20,7 @@ def plain(text: str) -> str:
     >>> print(plain("*[x](http://y)* | <b> mAP@0.5"))
     \*\[x\](http://y)\* \| &lt;b> mAP@0.5
     """
-    escaped = _SPECIAL.sub(r"\\\1", " ".join(text.split()))
+    escaped = _SPECIAL.sub(r"\\\1", " ".join(straight(text).split()))
     escaped = escaped.replace("&", "&amp;").replace("<", "&lt;")
     return _CALLS.sub("\\1\u200b", escaped)
 

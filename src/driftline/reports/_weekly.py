@@ -138,8 +138,7 @@ border-top:1px solid var(--dl-grid);break-after:avoid}}
 .driftline svg{{overflow:visible}}
 .driftline tr{{break-inside:avoid}}
 .driftline td{{overflow-wrap:break-word}}
-@media (max-width:40rem){{.driftline th,.driftline td{{padding-right:.5rem}}
-.driftline td:last-child:not(.dl-number){{min-width:9rem}}}}
+@media (max-width:40rem){{.driftline th,.driftline td{{padding-right:.5rem}}}}
 @media print{{html{{background:#fff}}@page{{margin:14mm}}
 .driftline .dl-wide{{overflow:visible}}.driftline .dl-figures{{grid-template-columns:1fr 1fr}}}}
 """

@@ -52,6 +52,8 @@ ASSUMED: Final = (
         "the model's age, and it costs what the evidence said"
     ),
 )
+_MARGIN: Final = 0.02
+"""Share of the picture's width beside the first and the last piece of evidence."""
 _HEAD: Final = ("retrainings", "if each cures", "cost", "first")
 
 
@@ -200,12 +202,18 @@ class Backtest(Shown):
         )
 
     def _picture(self) -> Picture:
-        ends = days(self.rows[0].at), days(self.rows[-1].at)
+        first, last = days(self.rows[0].at), days(self.rows[-1].at)
+        beside = _MARGIN * (last - first)
         again = [set(one.retrainings) - set(one.if_cured) for one in self._all]
         return Picture(
             title=f"This policy retrains {self.own.often} in {self.span.days} days",
             detail=self.trigger,
-            x=Axis(label="time of the evidence, UTC", scale="time", low=ends[0], high=ends[1]),
+            x=Axis(
+                label="time of the evidence, UTC",
+                scale="time",
+                low=first - beside,
+                high=last + beside,
+            ),
             y=Axis(label=self._varied, scale="names", names=[one.name for one in self._all]),
             marks=[
                 _dots(again, "again, if it cured nothing", hollow=True),

@@ -17,7 +17,7 @@ from driftline.retrain._loop_state import STEPS, Move, Note, State
 from driftline.retrain._promotion import Promotion
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, repr=False)
 class LoopStatus(Shown):
     """Where a retraining stands; ``str()`` is a picture of its seven steps.
 
@@ -45,23 +45,23 @@ class LoopStatus(Shown):
 
     id: str
     name: str
-    decision: Decision = field(repr=False)
+    decision: Decision
     move: Move
     step: int
     incumbent: str
     candidate: str
     began: datetime
-    since: datetime = field(repr=False)
-    at: datetime = field(repr=False)
+    since: datetime
+    at: datetime
     did: str = ""
     waits_for: str = ""
-    asks: Ask | None = field(default=None, repr=False)
-    approved: Mapping[str, str] = field(factory=dict, repr=False)
-    promotion: Promotion | None = field(default=None, repr=False)
-    scores: Mapping[str, Mapping[str, float | None]] = field(factory=dict, repr=False)
+    asks: Ask | None = None
+    approved: Mapping[str, str] = field(factory=dict)
+    promotion: Promotion | None = None
+    scores: Mapping[str, Mapping[str, float | None]] = field(factory=dict)
     reasons: tuple[str, ...] = ()
-    facts: Mapping[str, Any] = field(factory=dict, repr=False)
-    notes: tuple[Note, ...] = field(default=(), repr=False)
+    facts: Mapping[str, Any] = field(factory=dict)
+    notes: tuple[Note, ...] = ()
 
     @property
     def over(self) -> bool:
