@@ -106,6 +106,7 @@ def test_a_rise_is_told_as_one(blank):
 
     assert "10.0 points above the first (95 % " in reason
 
+
 def test_a_week_without_an_interval_is_too_little(blank):
     """A score that does not know its error cannot be part of a trend."""
     good = weeks(blank, [0.6, 0.6, 0.6])
