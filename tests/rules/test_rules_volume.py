@@ -8,10 +8,10 @@ from rules_support import MINUTE, START
 from scipy import stats
 
 from driftline import rules
+from driftline._stats import volume as tests
 from driftline.errors import InputError
 from driftline.records import Metric, Series
 from driftline.rules import Change, Phase
-from driftline.rules import _volume_tests as tests
 from driftline.rules._follow import Segment, follow
 from driftline.rules._state import State
 from driftline.rules._time import micros

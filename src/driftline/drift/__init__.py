@@ -4,6 +4,7 @@ from driftline.drift._cell import Cell, Curve, Direction
 from driftline.drift._detector import DriftDetector
 from driftline.drift._raw import KSResult, ks_2samp
 from driftline.drift._report import DriftReport, Memory, Method, Verdict
+from driftline.drift._volume import VolumeCell, VolumeReport, VolumeVerdict
 
 __all__ = [
     "Cell",
@@ -15,5 +16,8 @@ __all__ = [
     "Memory",
     "Method",
     "Verdict",
+    "VolumeCell",
+    "VolumeReport",
+    "VolumeVerdict",
     "ks_2samp",
 ]

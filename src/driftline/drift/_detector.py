@@ -29,6 +29,7 @@ from driftline.drift._family import (
 from driftline.drift._guard import Baseline, Inflation
 from driftline.drift._plain import THRESHOLDS, Plain, distance, effective_ks
 from driftline.drift._report import CONFIRMED_OF, DriftReport, Memory, Method, as_strings
+from driftline.drift._volume import VolumeReport, volume_of
 from driftline.errors import ContextMismatch, InputError
 from driftline.profiles import Profile, require_comparable
 from driftline.records import as_datetime
@@ -215,11 +216,39 @@ class DriftDetector:
         too_early = self._compared_with(week_so_far, earlier, alpha=self.alpha * SPENDING[2])
         return evolve(_looked([too_early], self.alpha), look=len(ends))
 
+    def volume(self, week: Profile, drift: DriftReport | None = None) -> VolumeReport:
+        """Whether less was found in the frames of a week than in as many of the reference.
+
+        Each camera has a rate (boxes a frame) for each hour of the week that the periods tell
+        apart; a day is the log of its boxes over those its frames should have held, and the days
+        of the week are compared with those of the reference by a one-sided t-test with the
+        variance of days after weekday means and, from three weeks on, between weeks. A cell fell
+        when that is significant at `alpha` for all cells together (Holm) and at least 15 % are
+        missing. Frames that were not sent are traffic, which is not judged here.
+
+        Args:
+            week: counts of the week.
+            drift: the drift report of the same week, which says whether confidence moved: fewer
+                boxes at stable confidence are to be investigated, not trained away.
+
+        Raises:
+            ContextMismatch: the week was made under other settings than the reference.
+            InputError: the week is part of the reference, or its periods are longer than days.
+        """
+        self._refuse_uncomparable(week)
+        moved = None
+        if drift is not None and drift.tested:
+            moved = any("confidence" in cell.feature for cell in drift.flags)
+        return volume_of(self.reference, week, alpha=self.alpha, confidence_moved=moved)
+
     def _checked(self, week: Profile, previous: Sequence[DriftReport]) -> list[DriftReport]:
+        self._refuse_uncomparable(week)
+        return self._earlier(week, previous)
+
+    def _refuse_uncomparable(self, week: Profile) -> None:
         part(week, Profile, name="week", what="a Profile, as builder.profile() gives it")
         require_comparable(self.reference, week, ignore=self.ignore)
         self._refuse_overlap(week)
-        return self._earlier(week, previous)
 
     def _compared_with(
         self, week: Profile, earlier: Sequence[DriftReport], *, alpha: float

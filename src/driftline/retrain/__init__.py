@@ -13,7 +13,14 @@ from driftline.retrain._backend import (
 )
 from driftline.retrain._backtest import Backtest, BacktestRow, BacktestVariant
 from driftline.retrain._decision import Action, Collection, Decision, Finding, Strength
-from driftline.retrain._evidence import AccuracyFacts, AlertFacts, DriftFacts, Evidence, Shift
+from driftline.retrain._evidence import (
+    AccuracyFacts,
+    AlertFacts,
+    DriftFacts,
+    Evidence,
+    Shift,
+    VolumeFacts,
+)
 from driftline.retrain._guard import Difference, Guard, Judgement, Verdict
 from driftline.retrain._local_backend import LocalBackend
 from driftline.retrain._loop import RetrainLoop
@@ -91,4 +98,5 @@ __all__ = [
     "TrainingRun",
     "TrainingStatus",
     "Verdict",
+    "VolumeFacts",
 ]

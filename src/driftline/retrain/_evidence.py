@@ -17,13 +17,14 @@ from attrs.validators import optional
 
 from driftline._checks import a, not_negative, number, one_of, part, parts
 from driftline._clock import as_utc
-from driftline.drift import DriftReport
+from driftline.drift import DriftReport, VolumeReport
 from driftline.errors import InputError, UnreadableData
 from driftline.holdout import Comparison, ComparisonVerdict, Trend, TrendVerdict
 from driftline.records import Alert, AlertStatus, Metric
 from driftline.retrain._plain import optional_utc, plain
 
 DriftVerdict = Literal["calm", "watch", "drift", "too little data"]
+VolumeVerdict = Literal["usual", "fewer", "too little data"]
 AccuracyVerdict = Literal["holding", "falling", "too little data"]
 Concern = Literal["latency", "errors", "health", "traffic", "detections", "other"]
 
@@ -146,6 +147,27 @@ class AccuracyFacts:
         )
         word = "fell" if fell else "rose"
         return f"mAP@0.5:0.95 {word} by {_points(abs(self.drop))} points{interval}"
+
+
+@frozen(kw_only=True)
+class VolumeFacts:
+    """A volume report, boiled down.
+
+    Attributes:
+        verdict: whether fewer boxes were found than usual in as many frames.
+        summary: the report in a sentence.
+    """
+
+    verdict: VolumeVerdict = field(validator=one_of(*get_args(VolumeVerdict)))
+    summary: str = field(default="", validator=_TEXT)
+
+
+def _volume(value: VolumeReport | VolumeFacts | None) -> VolumeFacts | None:
+    if value is None or isinstance(value, VolumeFacts):
+        return value
+    what = "a VolumeReport, as DriftDetector(...).volume() gives it"
+    report = part(value, VolumeReport, name="volume", what=what)
+    return VolumeFacts(verdict=report.verdict, summary=report.summary)
 
 
 def _since(value: datetime) -> datetime:
@@ -299,6 +321,7 @@ class Evidence:
 
     Attributes:
         drift: this week's `DriftReport`.
+        volume: this week's `VolumeReport`.
         accuracy: `Trend` of the recent set, or a `Comparison` of its last evaluation with the
             baseline's.
         golden_intact: `Trend` of the golden set, or whether it scores as on the first day.
@@ -314,6 +337,7 @@ class Evidence:
     """
 
     drift: DriftFacts | None = field(default=None, converter=_drift)
+    volume: VolumeFacts | None = field(default=None, converter=_volume)
     accuracy: AccuracyFacts | None = field(default=None, converter=_accuracy)
     golden_intact: bool | None = field(default=None, converter=_golden, validator=_KNOWN)
     estimated_precision_drop: float | None = field(default=None, validator=_POINTS)
@@ -371,6 +395,8 @@ def _evidence(values: Mapping[str, Any]) -> Evidence:
         shifts = tuple(Shift(**shift) for shift in values["drift"]["shifts"])
         drift: dict[str, Any] = {**values["drift"], "shifts": shifts}
         fields["drift"] = DriftFacts(**drift)
+    if values["volume"] is not None:
+        fields["volume"] = VolumeFacts(**values["volume"])
     if values["accuracy"] is not None:
         fields["accuracy"] = AccuracyFacts(**values["accuracy"])
     fields["alerts"] = tuple(_alert_facts(alert) for alert in values["alerts"])

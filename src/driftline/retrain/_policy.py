@@ -126,7 +126,10 @@ def endpoint_unwell(evidence: Evidence, _policy: RetrainPolicy) -> Finding | Non
 
 def volume_fell(evidence: Evidence, _policy: RetrainPolicy) -> Finding | None:
     """Guide: detection volume down with stable confidence means investigate."""
-    fallen = _about(evidence, "traffic", "detections")
+    alerts, volume = _about(evidence, "traffic", "detections"), evidence.volume
+    fallen = [alert.summary for alert in alerts]
+    if volume is not None and volume.verdict == "fewer":
+        fallen.append(volume.summary)
     if not fallen:
         return None
     stable = {
@@ -134,7 +137,7 @@ def volume_fell(evidence: Evidence, _policy: RetrainPolicy) -> Finding | None:
         True: "confidence moved as well",
         False: "confidence is stable",
     }[evidence.confidence_moved]
-    traffic = any(alert.concern == "traffic" for alert in fallen)
+    traffic = any(alert.concern == "traffic" for alert in alerts)
     first = (
         "Check that cameras and the caller still send frames"
         if traffic
@@ -142,7 +145,7 @@ def volume_fell(evidence: Evidence, _policy: RetrainPolicy) -> Finding | None:
     )
     return Finding(
         action=Action.INVESTIGATE,
-        reason=f"{'; '.join(alert.summary for alert in fallen)}; {stable}",
+        reason=f"{'; '.join(fallen)}; {stable}",
         runbook=f"{first}, or a scene that is quieter for a known reason.",
         strength="moderate",
     )

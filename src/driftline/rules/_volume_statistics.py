@@ -12,11 +12,11 @@ from typing import Any, Final, Literal
 import numpy as np
 from attrs import define
 
-from driftline.rules import _volume_tests as tests
+from driftline._stats import volume as tests
+from driftline._stats.volume import DAYS_A_WEEK, HOURS_A_DAY, Ints, Week
 from driftline.rules._judgement import Gap, Judgement
 from driftline.rules._time import as_times, instant
 from driftline.rules._volume_plain import Counts
-from driftline.rules._volume_tests import DAYS_A_WEEK, HOURS_A_DAY, Ints, Week
 from driftline.rules._windows import binned
 
 HOUR: Final = 3_600_000_000

@@ -16,8 +16,8 @@ from typing import Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from driftline.rules._judgement import Bools, Floats
-
+Bools = npt.NDArray[np.bool_]
+Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
 HOURS_A_DAY: Final = 24
@@ -126,17 +126,32 @@ def reference_week(ratios: Floats, days: Ints) -> Week:
 def week_p(reference: Week, ratios: Floats) -> tuple[float, float]:
     """One-sided p-value that a week is no lower than the reference, and its estimated ratio.
 
-    t = (mean - reference mean) / sqrt(s^2 (1/n + 1/N) + b^2 (1 + 1/K)), with n days in the week,
-    N = 7 K in the reference, s^2 and b^2 the variances of days and between weeks.
+    t = (mean - reference mean) / error, with the error of `week_error`.
     """
     from scipy import special  # noqa: PLC0415 - as above
 
     difference = float(np.mean(ratios)) - reference.mean
-    days = len(ratios)
-    reference_days = DAYS_A_WEEK * reference.weeks
-    variance = reference.variance * (1 / days + 1 / reference_days)
-    variance += reference.between * (1 + 1 / reference.weeks)
-    if variance <= 0:
+    error = week_error(reference, len(ratios))
+    if error <= 0:
         return (0.0 if difference < 0 else 1.0), float(np.exp(difference))
-    t = difference / variance**0.5
-    return float(special.stdtr(reference.df, t)), float(np.exp(difference))
+    return float(special.stdtr(reference.df, difference / error)), float(np.exp(difference))
+
+
+def week_error(reference: Week, days: int) -> float:
+    """Standard error of a week's mean log-ratio less the reference's.
+
+    sqrt(s^2 (1/n + 1/N) + b^2 (1 + 1/K)), with n days in the week, N = 7 K in the reference, s^2
+    and b^2 the variances of days and between weeks.
+    """
+    variance = reference.variance * (1 / days + 1 / (DAYS_A_WEEK * reference.weeks))
+    return float((variance + reference.between * (1 + 1 / reference.weeks)) ** 0.5)
+
+
+def week_interval(reference: Week, ratios: Floats, level: float) -> tuple[float, float]:
+    """Two-sided interval for the ratio of a week to the reference, by the same t."""
+    from scipy import special  # noqa: PLC0415 - as above
+
+    difference = float(np.mean(ratios)) - reference.mean
+    reach = float(special.stdtrit(reference.df, (1 + level) / 2))
+    reach *= week_error(reference, len(ratios))
+    return float(np.exp(difference - reach)), float(np.exp(difference + reach))
