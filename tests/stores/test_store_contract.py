@@ -190,6 +190,13 @@ class TestHistory:
         with pytest.raises(InputError, match="no time zone"):
             Append(space="h", key="k", at=datetime(2026, 1, 1), record={})
 
+    @pytest.mark.parametrize("bound", ["since", "until"])
+    def test_naive_bounds_are_refused(self, store, bound):
+        """A bound without a zone is refused by each kind of store."""
+        store.write([Append(space="h", key="k", at=NOW, record={})])
+        with pytest.raises(InputError, match="no time zone"):
+            store.history("h", **{bound: datetime(2026, 1, 1)})
+
     def test_trim(self, store):
         """What is about a time before the cut is forgotten, in one space."""
         for space in ("h", "other"):
@@ -278,6 +285,15 @@ class TestItems:
             back.attempts,
         )
         assert ["b"] == [d.item.key for d in store.dead()]
+
+    def test_dead_by_their_time(self, store):
+        """The newest dead is the one of the latest time, by number where times are equal."""
+        store.write([Enqueue(queue="q", key=k, payload={}, at=NOW) for k in "abcd"])
+        numbers = {item.key: item.id for item in store.waiting("q")}
+        for key, minute in (("b", 2), ("a", 1), ("d", 1), ("c", 1)):
+            store.write([Bury(id=numbers[key], at=NOW + minute * MINUTE, reason="")])
+
+        assert ["b", "d", "c", "a"] == [dead.item.key for dead in store.dead("q")]
 
     def test_what_is_gone_stays_gone(self, store):
         """Settling, postponing, burying or reviving what is not there does nothing."""

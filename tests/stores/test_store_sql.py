@@ -58,6 +58,16 @@ class TestUrl:
         with pytest.raises(StoreError, match="no/such/folder"):
             SqlStore(f"sqlite:///{tmp_path}/no/such/folder/d.db").get("a", "k")
 
+    def test_name_that_is_no_text(self, tmp_path):
+        """A name that UTF-8 cannot say is refused as input, and the store goes on working."""
+        with SqlStore(f"sqlite:///{tmp_path}/d.db") as store:
+            with pytest.raises(InputError, match="cannot be the name"):
+                store.write([Put(space="a", key="\ud800", value={})])
+            with pytest.raises(InputError, match="cannot be the name"):
+                store.get("a", "\ud800")
+            store.write([Put(space="a", key="k", value={})])
+            assert ["k"] == [document.key for document in store.scan("a")]
+
     def test_no_database(self, tmp_path):
         """A file that is no database is refused and not harmed."""
         path = tmp_path / "d.db"

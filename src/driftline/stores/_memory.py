@@ -205,7 +205,8 @@ class MemoryStore:
         """What was given up in the queues whose name begins so, newest first."""
         with self._lock:
             found = [d for d in self._tables.dead.values() if d[0].item.queue.startswith(prefix)]
-        newest = found[::-1][: checked_count("limit", limit)]
+        found.sort(key=lambda dead: (dead[1], dead[0].item.id), reverse=True)
+        newest = found[: checked_count("limit", limit)]
         return [DeadItem(item=s.thawed(), at=at, reason=why) for s, at, why in newest]
 
     def write(self, changes: Sequence[Change], *, lease: Lease | None = None) -> None:

@@ -198,6 +198,9 @@ class SqlStore:
         with self._lock:
             try:
                 yield self._opened()
+            except UnicodeEncodeError as exc:
+                msg = f"{exc.object!r:.80} cannot be the name of anything in a database: {exc}"
+                raise InputError(msg) from exc
             except self._dialect.errors as exc:
                 if self._dialect.lost(exc):
                     self.close()
