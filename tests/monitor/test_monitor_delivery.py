@@ -458,6 +458,24 @@ class TestHeldBack:
         assert 1 == len({alert.rule for alert in sink.alerts})
         assert ["firing", "resolved"] == [alert.status.value for alert in sink.alerts]
 
+    def test_not_held_back_by_a_clock_that_was_ahead(self, make, clock, sink):
+        """What began and ended while the clock was a day ahead, untried, is told when it is right."""
+        rule = rules.Threshold(series="x", above=1, runbook="Look")
+        how = {"platform": None, "rules": [rule], "forward": False}
+        sink.fail(DeliveryFailed("429", retry_after_seconds=3000.0), times=1)
+        clock.advance(24 * 60 * MINUTE)
+        for camera, value in (("a", 9), ("b", 9), ("b", 0)):
+            clock.advance(MINUTE)
+            at, labels = clock.now() - MINUTE, {"camera": camera}
+            sample = Sample(metric="x", value=value, at=at, width=MINUTE, labels=labels)
+            make(**how).run_once(samples=[sample])
+        assert [] == sink.alerts
+
+        clock.set(START + MINUTE)
+        make(**how).run_once()
+        heard = [(alert.labels["camera"], alert.status.value) for alert in sink.alerts]
+        assert [("a", "firing"), ("b", "firing"), ("b", "resolved")] == heard
+
 
 class TestNumbers:
     def test_forwarded_once(self, make, table, clock, sink):

@@ -279,7 +279,9 @@ class Outbox:
                 waiting.append(item)
             else:
                 untold = waiting and not any(each.attempts for each in waiting)
-                if untold and (self._collapse or waiting[0].due > now):
+                # One due later than the wait was put there by a clock that has been set back.
+                held = bool(waiting) and now < waiting[0].due <= now + self._wait
+                if untold and (self._collapse or held):
                     gone |= {each.id for each in waiting} | {item.id}
                 waiting.clear()
         write([Settle(id=number) for number in sorted(gone)])
