@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from monitor_support import MINUTE, START, Table, errors, latency
 
 from driftline import Monitor, rules
-from driftline.errors import DeliveryFailed, DeliveryRefused, InputError, StoreError
+from driftline.errors import DeliveryFailed, DeliveryRefused, InputError, StoreBusy, StoreError
 from driftline.monitor import Backoff, Budget
 from driftline.monitor._tick import HEARTBEAT
 from driftline.records import Delivery, Metric, Receipt, Sample, Settle
@@ -218,6 +218,59 @@ class TestGivenUp:
         assert () == monitor.dead_letters()
         monitor.run_once()
         assert [("latency-budget", "firing")] == pages(sink)
+
+    def refused(self, make, table, clock, sink, *, times):
+        """An hour of trouble that is over, with the first so many words of it refused."""
+        sink.fail(DeliveryRefused("400"), times=times)
+        table.bad_between(-60, 0)
+        for _ in range(4):
+            make(rules=[latency()], forward=False).run_once()
+            clock.advance(5 * MINUTE)
+        return make(rules=[latency()], forward=False)
+
+    def test_revived_after_its_end(self, make, table, clock, sink):
+        """A beginning that comes after its end was told is followed by the end once more."""
+        monitor = self.refused(make, table, clock, sink, times=1)
+        assert [("latency-budget", "resolved")] == pages(sink)
+        monitor.revive(monitor.dead_letters()[0].id)
+        monitor.run_once()
+
+        assert ["firing", "resolved"] == [status for _, status in pages(sink)[1:]]
+        assert () == sink.firing
+
+    @pytest.mark.parametrize("newest_first", [True, False])
+    def test_both_revived(self, make, table, clock, sink, newest_first):
+        """Beginning and end are told in their order, in whichever they are revived."""
+        monitor = self.refused(make, table, clock, sink, times=2)
+        letters = monitor.dead_letters()
+        for dead in letters if newest_first else letters[::-1]:
+            monitor.revive(dead.id)
+        monitor.run_once()
+
+        assert ["firing", "resolved"] == [status for _, status in pages(sink)]
+
+    def test_an_old_letter_does_not_end_what_fires(self, make, table, clock, sink):
+        """While the alert fires anew, neither its old beginning nor its old end may be told."""
+        monitor = self.refused(make, table, clock, sink, times=2)
+        table.bad_between(20, 60)
+        clock.advance(20 * MINUTE)
+        monitor.run_once()
+        assert ["firing"] == [status for _, status in pages(sink)]
+
+        for dead in monitor.dead_letters():
+            with pytest.raises(InputError, match=rf"firing since .* drop\({dead.id}\) it"):
+                monitor.revive(dead.id)
+        assert 2 == len(monitor.dead_letters())
+
+    def test_not_revived_during_a_run(self, make, table, sink, store, clock):
+        """A run at work may be telling the very end of the alert: come back when it is done."""
+        sink.fail(DeliveryRefused("400"), times=1)
+        table.bad_between(-60, 60)
+        monitor = make(forward=False)
+        monitor.run_once()
+        store.acquire("monitor/monitor", holder="a run", now=clock.now(), duration=MINUTE)
+        with pytest.raises(StoreBusy, match="a run"):
+            monitor.revive(monitor.dead_letters()[0].id)
 
     def test_dropped(self, make, table, sink):
         """A dead letter that is dealt with can be forgotten."""

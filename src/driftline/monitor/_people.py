@@ -16,11 +16,12 @@ from driftline.monitor import _views
 from driftline.monitor._book import Book, memory_key
 from driftline.monitor._codec import alert_from_json, transition_from_json
 from driftline.monitor._keep import Keep
+from driftline.monitor._letters import again
 from driftline.monitor._outbox import letter
 from driftline.monitor._run import DeadLetter, Transition
 from driftline.monitor._standing import Standing, standing
 from driftline.monitor._subjects import Subject
-from driftline.records import Alert, Drop, Put, Remove, Revive, Store
+from driftline.records import Alert, DeadItem, Drop, Put, Remove, Store
 from driftline.rules import Phase, Rule, Silence
 
 if TYPE_CHECKING:
@@ -229,11 +230,27 @@ class People:
     def revive(self, number: int) -> None:
         """Send a dead letter again at the next run, after what made it one was mended.
 
+        The beginning of an alert that is over by now is followed by its end, so that no sink
+        keeps it open.
+
         Raises:
-            InputError: there is none of this number.
+            InputError: there is none of this number, or its alert fires anew, of which it would
+                tell something untrue: `drop` it.
+            StoreBusy: a run is at work; try again when it is done.
         """
-        self._dead(number)
-        self._store.write([Revive(id=number, at=self._clock.now())])
+        keep = self._keep()
+        try:
+            dead = self._dead(number)
+            changes = again(
+                dead,
+                open_alerts=self.alerts(),
+                waiting=self._store.waiting(dead.item.queue),
+                dead_items=self._store.dead(dead.item.queue),
+                now=self._clock.now(),
+            )
+            keep.write(changes)
+        finally:
+            keep.release()
 
     def drop(self, number: int) -> None:
         """Forget a dead letter that is dealt with.
@@ -244,10 +261,12 @@ class People:
         self._dead(number)
         self._store.write([Drop(id=number)])
 
-    def _dead(self, number: int) -> None:
-        if number not in {dead.id for dead in self.dead_letters()}:
-            msg = f"no dead letter has the number {number}; monitor.dead_letters() lists them"
-            raise InputError(msg)
+    def _dead(self, number: int) -> DeadItem:
+        for dead in self._store.dead(f"{self._space}/"):
+            if dead.item.id == number:
+                return dead
+        msg = f"no dead letter has the number {number}; monitor.dead_letters() lists them"
+        raise InputError(msg)
 
     def _silenced(self, silence: Silence) -> str:
         name = f"{silence.start:%Y%m%dT%H%M%S}-{secrets.token_hex(4)}"
