@@ -9,6 +9,7 @@ from monitor_support import MINUTE, Table, latency, told
 
 from driftline import rules
 from driftline.errors import InputError
+from driftline.monitor import _claims
 from driftline.monitor._claims import Claims
 from driftline.records import Sample
 from driftline.stores import SqlStore
@@ -124,8 +125,9 @@ def test_nothing_left_to_ask(worker, clock, sink):
     assert [(rule.name, "firing")] == told(sink)
 
 
-def test_a_turn_that_never_comes(worker, store, clock, watch):
+def test_a_turn_that_never_comes(worker, store, clock, watch, monkeypatch):
     """A worker that cannot write says who is at work, and its questions are free for others."""
+    monkeypatch.setattr(_claims, "SystemClock", lambda: watch)
     lease = store.acquire("monitor/monitor", holder="ada", now=clock.now(), duration=CADENCE)
     run = worker(lease=timedelta(seconds=30)).run_once()
     assert sum(watch.sleeps) > 30

@@ -255,7 +255,8 @@ with LocalPlatform() as local, PlatformClient(local.api_key, local.url, clock=lo
                  show=None);
 """
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code)])
-    NotebookClient(notebook, timeout=1200, resources={"metadata": {"path": tmp_path}}).execute()
+    patience = {"timeout": 1200, "startup_timeout": 1200, "iopub_timeout": 1200}
+    NotebookClient(notebook, **patience, resources={"metadata": {"path": tmp_path}}).execute()
     outputs = notebook.cells[0].outputs
 
     displays = [output for output in outputs if output.output_type == "display_data"]
