@@ -10,6 +10,7 @@ from driftline import rules
 from driftline.errors import InputError
 from driftline.records import Metric, Severity
 from driftline.rules import Judgement, NoDataPolicy
+from driftline.rules._latency import minutes_text
 
 RUNBOOK = "Roll back to the previous model"
 ALL = {
@@ -315,3 +316,114 @@ def test_text_is_no_number(make, said):
     """What a settings file gave as text is named, with what would do."""
     with pytest.raises(InputError, match=said):
         make()
+
+
+class TestEdges:
+    def test_error_rate_at_the_limit(self, series, reading):
+        """A rate of just the limit does not breach; of just the recovery limit it is good."""
+        rule = rules.ErrorRate(above=0.02, recover_below=0.01, runbook=RUNBOOK)
+        found = rule.judge(
+            reading(
+                series(Metric.ERRORS, [3.0, 2.0, 1.0, 0.0]),
+                series(Metric.REQUESTS, [100.0] * 4),
+            )
+        )
+
+        assert [True, False, False, False] == found.breach.tolist()
+        assert [False, False, True, True] == found.good.tolist()
+
+    def test_latency_at_the_budget(self, series, reading):
+        """A p95 of just the budget does not breach; of just the recovery limit it is good."""
+        rule = rules.LatencyBudget(p95_ms=250, recover_below_ms=200, every=MINUTE, runbook=RUNBOOK)
+        found = rule.judge(reading(series(Metric.LATENCY_P95_MS, [251.0, 250.0, 201.0, 200.0])))
+
+        assert [True, False, False, False] == found.breach.tolist()
+        assert [False, False, False, True] == found.good.tolist()
+        assert [250.0] * 4 == found.thresholds.tolist()
+
+    @pytest.mark.parametrize("side", ["above", "below"])
+    def test_threshold_at_the_limit(self, series, reading, side):
+        """Just the limit is good unless a recovery threshold says otherwise, which is good itself."""
+        values = [3.0, 2.0, 1.5, 1.0, 0.0]
+        sign = 1 if side == "above" else -1
+        plain = rules.Threshold(series="x", runbook=RUNBOOK, **{side: sign * 2.0})
+        far = rules.Threshold(
+            series="x", runbook=RUNBOOK, recovery=sign * 1.0, **{side: sign * 2.0}
+        )
+        given = reading(series("x", [sign * v for v in values]))
+
+        assert [True, False, False, False, False] == plain.judge(given).breach.tolist()
+        assert [False, True, True, True, True] == plain.judge(given).good.tolist()
+        assert [False, False, False, True, True] == far.judge(given).good.tolist()
+        assert [sign * 2.0] * 5 == far.judge(given).thresholds.tolist()
+
+    @pytest.mark.parametrize(
+        ("how", "expected"),
+        [("mean", [2.0, 7.0]), ("min", [1.0, 7.0]), ("max", [4.0, 7.0]), ("sum", [6.0, 7.0]),
+         ("last", [1.0, 7.0])],
+    )  # fmt: skip
+    def test_windows_of_a_threshold(self, series, reading, how, expected):
+        """The buckets of a window become one sample; a window without any is none."""
+        rule = rules.Threshold(
+            series="x", above=1, every=5 * MINUTE, aggregate=how, runbook=RUNBOOK
+        )
+        found = rule.judge(reading(series("x", [1.0, 4.0, 1.0, 7.0], minutes=[0, 2, 4, 11])))
+
+        assert expected == found.values.tolist()
+        assert 5 * MINUTE == (found.ends - found.starts)[0].astype(object)
+        assert 0 == len(rule.judge(reading()))
+
+    def test_slices(self):
+        """A rule applies to the deployments and labels that it names, both."""
+        rule = rules.Threshold(
+            series="x", above=1, where={"camera": "a"}, deployments="acme/*", runbook=RUNBOOK
+        )
+
+        assert [True, False, False, False] == [
+            rule.applies(deployment, labels)
+            for deployment, labels in (
+                ("acme/x", {"camera": "a", "class": "cup"}),
+                ("acme/x", {"camera": "b"}),
+                ("acme/x", {}),
+                ("other/x", {"camera": "a"}),
+            )
+        ]
+
+    def test_one_frame_is_enough(self, series, reading):
+        """A window of a single frame is a sample; one without frames is none."""
+        rule = rules.DetectionVolume(usual=4, min_expected=1, runbook=RUNBOOK)
+        found = rule.judge(
+            reading(series(Metric.DETECTIONS, [3.0, 9.0]), series(Metric.FRAMES, [1.0, 0.0]))
+        )
+
+        assert [3.0] == found.values.tolist()
+
+    def test_judgement_of_a_series(self, series):
+        """A verdict for each bucket, with what is remembered; a breach is never good."""
+        one = series("x", [1.0, 2.0, 3.0])
+        breach = np.array([False, True, True])
+        found = Judgement.of(
+            one,
+            breach=breach,
+            good=np.array([True, True, False]),
+            threshold=np.array([1.0, 1.5, 2.0]),
+            memory={"n": 1},
+        )
+
+        assert ([True, False, False], [1.0, 1.5, 2.0], {"n": 1}) == (
+            found.good.tolist(),
+            found.thresholds.tolist(),
+            found.memory,
+        )
+        assert {} == Judgement.of(one, breach=breach, threshold=1.0).memory
+        assert [True, False, False] == Judgement.of(one, breach=breach, threshold=1.0).good.tolist()
+        assert [MINUTE] * 3 == (found.ends - found.starts).astype(object).tolist()
+
+    @pytest.mark.parametrize(
+        ("seconds", "text"),
+        [(0, "0 s"), (1.5, "1.5 s"), (90, "90 s"), (120, "2 min"), (5400, "90 min"),
+         (7200, "2 h"), (129_600, "36 h"), (172_800, "2 d")],
+    )  # fmt: skip
+    def test_durations(self, seconds, text):
+        """A duration in its largest whole unit."""
+        assert text == minutes_text(timedelta(seconds=seconds))

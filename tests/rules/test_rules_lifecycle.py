@@ -238,7 +238,63 @@ def test_close():
     ended, step = close(state, at=START + 99 * MINUTE, reason="the deployment is gone")
 
     assert (Change.RESOLVED, "the deployment is gone") == (step.change, step.reason)
-    assert (Phase.OK, state.last_end) == (ended.phase, ended.last_end)
+    assert (Phase.OK, START + 99 * MINUTE, START) == (step.phase, step.at, step.since)
+    assert (2.0, 1.0) == (step.value, step.threshold)
+    assert (START, START + MINUTE) == (step.window_start, step.window_end)
+    kept = {name: getattr(state, name) for name in
+            ("until", "first_start", "last_start", "last_end", "alert")}  # fmt: skip
+    assert State(**kept) == ended
+
+
+def test_close_of_something_that_fired_on_silence():
+    """Where nothing breached, it was so since the window it was told of."""
+    _, step = close(State(window_start=START, window_end=START + MINUTE), at=START, reason="gone")
+
+    assert START == step.since
+
+
+class TestSteps:
+    def fields(self, step):
+        return (step.phase, (step.since - START) // MINUTE, step.value, step.threshold,
+                (step.window_start - START) // MINUTE, (step.window_end - START) // MINUTE,
+                step.reason)  # fmt: skip
+
+    def test_what_they_say(self):
+        """Since when, the last value, and the window that decided: one sample, or all that breached."""
+        _, steps = live(rule(samples=2), "gbgbbbg")
+
+        assert [
+            (Phase.PENDING, 1, 2.0, 1.0, 1, 2, ""),
+            (Phase.OK, 2, 0.5, 1.0, 2, 3, ""),
+            (Phase.PENDING, 3, 2.0, 1.0, 3, 4, ""),
+            (Phase.FIRING, 3, 2.0, 1.0, 3, 5, ""),
+            (Phase.OK, 3, 0.5, 1.0, 3, 7, "recovered"),
+        ] == [self.fields(step) for step in steps]
+
+    @pytest.mark.parametrize(
+        ("policy", "reason"), [(NoDataPolicy.ALERT, "no data"), (NoDataPolicy.BREACH, "")]
+    )
+    def test_silence(self, policy, reason):
+        """Silence lasts from the last sample's end; a breach that follows is the reason then."""
+        minded = rule(no_data=policy, no_data_after=timedelta(minutes=10), recover_samples=2)
+        state, steps = live(minded, "g", horizon=START + 20 * MINUTE)
+
+        assert [
+            (Phase.OK, 1, 0.5, 1.0, 1, 11, reason),
+            (Phase.FIRING, 1, 0.5, 1.0, 1, 11, reason),
+        ] == [self.fields(step) for step in steps]
+        state, steps = advance(minded, state, verdicts("b", first=30), horizon=START + 31 * MINUTE)
+        assert ((), "", START + 31 * MINUTE) == (steps, state.reason, state.window_end)
+
+    def test_silence_that_counts_as_recovery(self):
+        """It ends the alert when it has lasted long enough, and what breached is forgotten."""
+        minded = rule(samples=2, no_data=NoDataPolicy.OK, no_data_after=timedelta(minutes=10))
+        state, steps = live(minded, "bb", horizon=START + 60 * MINUTE)
+
+        assert (Phase.OK, 0, 2.0, 1.0, 0, 12) == self.fields(steps[-1])[:-1]
+        assert ("", 0, 0, 0) == (state.recent, state.since, state.held_us, state.good)
+        _, steps = advance(minded, state, verdicts("b", first=60), horizon=START + 61 * MINUTE)
+        assert [("pending", 61)] == told(state, steps)
 
 
 def test_state_survives_the_store():
