@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 
@@ -331,6 +332,44 @@ def test_platform_shows_the_state_before():
 
         assert Phase.PROMOTED is rollout.advance().phase
         assert [("line-3", 202)] == replaces(local)
+
+
+@pytest.mark.parametrize("heard", [True, False])
+def test_called_off_while_a_replace_is_on_its_way(heard):
+    """A rollback just after a replace, of which nothing is to be seen yet, outlasts it."""
+    with rolling(**QUICK) as (local, rollout):
+        real = rollout._platform
+        sent = []
+
+        class Lagging:
+            @staticmethod
+            def replace(ref, model, *, wait=True):
+                old = real.deployment(ref)
+                real.replace(ref, model, wait=wait)
+                sent.append((local.clock.now(), old))
+                if not heard:
+                    raise Unreachable("the reply was lost")
+
+            @staticmethod
+            def deployment(ref):
+                if ref == MAIN and sent and local.clock.now() < sent[-1][0] + timedelta(seconds=20):
+                    return sent[-1][1]
+                return real.deployment(ref)
+
+        rollout._platform = Lagging()
+        rollout.advance()
+        serve(rollout)
+        rollout.advance()
+        serve(rollout)
+        with suppress(Unreachable):
+            rollout.advance(wait=False)
+        assert Phase.PROMOTING is rollout.status().phase
+        assert Phase.ROLLING_BACK is rollout.roll_back("no", wait=False).phase
+        with suppress(Unreachable):
+            rollout.advance()
+
+        assert Phase.ROLLED_BACK is rollout.advance().phase
+        assert OLD == local.deployment("line-3").model
 
 
 def test_batch_is_counted_once():

@@ -547,6 +547,10 @@ class Rollout(RolloutRouter):
     def _bring_back(self, state: State) -> _Note:
         main = self._at.deployment(state.deployment)
         if main.model_ref == state.previous and main.status is DeploymentStatus.READY:
+            # What is read just after a replace may be old: it may still be on its way.
+            if state.forth is not None and self._clock.now() < state.forth.at + UNMOVED:
+                text = f"waiting for a sign of the replace of {main.ref} that was under way"
+                return _Note(text, under_way=True)
             self._end(Phase.ROLLING_BACK, Phase.ROLLED_BACK, state.reason)
             return _Note("")
         if main.model_ref not in {state.previous, state.candidate}:
@@ -572,7 +576,8 @@ class Rollout(RolloutRouter):
         one sends it. A caller that dies in between leaves an order without a reply: it is sent
         again when the deployment shows no sign of it for `UNMOVED`.
         """
-        order = state.order
+        asked = state.order
+        order = asked if asked is not None and asked.model == model else None
         if seen.status.transitional:
             if order is not None and not order.taken:
                 self._note_taken(order)

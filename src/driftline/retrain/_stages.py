@@ -249,6 +249,13 @@ class State:
         return self.steps[-1].reason if self.steps else ""
 
     @property
+    def forth(self) -> Order | None:
+        """The order that brings the candidate to the main deployment; a rollback must outlast it."""
+        order = self.order
+        forth = order is not None and (order.ref, order.model) == (self.deployment, self.candidate)
+        return order if forth else None
+
+    @property
     def table(self) -> Table:
         """Where keys go."""
         quiet = not self.phase.dealing
@@ -328,7 +335,7 @@ class State:
         """The state when all traffic is to go back; nothing changes when it is back already."""
         if self.phase in {Phase.ROLLING_BACK, Phase.ROLLED_BACK}:
             return self
-        return self.move(Phase.ROLLING_BACK, reason, now=now, order=None, approved="")
+        return self.move(Phase.ROLLING_BACK, reason, now=now, order=self.forth, approved="")
 
     # --- as JSON ------------------------------------------------------------------------------
 
