@@ -30,6 +30,7 @@ from driftline.holdout._checks import ClassMapping, class_numbers, translate
 from driftline.holdout._dataset import label_lines
 from driftline.holdout._frames import LabelledFrame
 from driftline.holdout._images import sha256_of, write_png
+from driftline.holdout._progress import Progress, bar
 from driftline.holdout._settings import Settings
 from driftline.holdout._table import MatchTable
 from driftline.records import Detections
@@ -114,7 +115,7 @@ class LocalModel:
         class_names: Mapping[int, str],
         *,
         class_mapping: ClassMapping | None = None,
-        progress: bool = False,
+        progress: bool | None = None,
     ) -> LocalRun:
         """Detect in every frame, in a child process.
 
@@ -122,7 +123,8 @@ class LocalModel:
             frames: the labelled frames, each with a picture.
             class_names: index → name, as the labels count.
             class_mapping: what differing names of the model mean.
-            progress: write how far it is to standard error.
+            progress: write how far it is to standard error; None: from two seconds on, where
+                that is a terminal.
 
         Raises:
             InputError: there are no such weights, or a frame has no picture.
@@ -324,7 +326,7 @@ def child_environment(home: Path, *, threads: int, trust_pickle: bool) -> dict[s
     }
 
 
-def _run_child(folder: Path, model: LocalModel, *, progress: bool) -> None:
+def _run_child(folder: Path, model: LocalModel, *, progress: bool | None) -> None:
     """Start it, wait for it, and leave nothing of it behind, whatever happens here."""
     home, work = folder / "home", folder / "cwd"
     home.mkdir()
@@ -348,28 +350,25 @@ def _run_child(folder: Path, model: LocalModel, *, progress: bool) -> None:
 
 
 def _wait(
-    child: subprocess.Popen[bytes], folder: Path, model: LocalModel, *, progress: bool
+    child: subprocess.Popen[bytes], folder: Path, model: LocalModel, *, progress: bool | None
 ) -> None:
     deadline = time.monotonic() + model.time_limit.total_seconds()
-    told = ""
-    while child.poll() is None:
-        if time.monotonic() > deadline:
-            msg = f"{model.weights.name!r} was not validated within {model.time_limit}; raise time_limit="
-            raise ModelError(msg)
-        if progress and (now := _progress(folder)) != told:
-            told = now
-            sys.stderr.write(f"\r{told}")
-        time.sleep(_POLL_SECONDS)
-    if progress:
-        sys.stderr.write(f"\r{_progress(folder)}\n")
+    with Progress(shown=progress) as line:
+        while child.poll() is None:
+            if time.monotonic() > deadline:
+                msg = f"{model.weights.name!r} was not validated within {model.time_limit}; raise time_limit="
+                raise ModelError(msg)
+            line.tell(_progress(folder))
+            time.sleep(_POLL_SECONDS)
+        line.tell(_progress(folder))
 
 
 def _progress(folder: Path) -> str:
     try:
-        done, whole = (folder / "progress").read_text(encoding="ascii").split()
+        done, whole = map(int, (folder / "progress").read_text(encoding="ascii").split())
     except (OSError, ValueError):  # not written yet, or half
         return "loading the model"
-    return f"{done} of {whole} frames"
+    return bar(done, whole, "frames")
 
 
 def _end(child: subprocess.Popen[bytes]) -> None:

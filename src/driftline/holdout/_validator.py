@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Unpack
@@ -18,6 +17,7 @@ from driftline.holdout._dataset import Holdout
 from driftline.holdout._evaluation import Evaluation, EvaluationOptions, Role, evaluate
 from driftline.holdout._frames import LabelledFrame, LabelledFrames, frames_of
 from driftline.holdout._local import LocalModel
+from driftline.holdout._progress import Progress, bar
 from driftline.holdout._settings import Settings
 from driftline.records import Context, Detections, Predictor
 
@@ -117,11 +117,12 @@ class HoldoutValidator:
         whole = str(self.data) if isinstance(self.data, (str, Path)) else f"{len(self.data)} frames"
         return f"HoldoutValidator({whole}, {len(self._found)} predicted)"
 
-    def validate(self, *, progress: bool = False) -> Evaluation:
+    def validate(self, *, progress: bool | None = None) -> Evaluation:
         """Check the data, predict what is not predicted yet, and score it.
 
         Args:
-            progress: write how far it is to standard error.
+            progress: write how far it is to standard error; None: from two seconds on, where
+                that is a terminal.
 
         Raises:
             TooLittleData: there is no labelled object that counts.
@@ -155,7 +156,7 @@ class HoldoutValidator:
         names: Mapping[int, str],
         options: EvaluationOptions,
         *,
-        progress: bool,
+        progress: bool | None,
     ) -> Evaluation:
         names = names or {
             index: name for frame in frames for index, name in frame.truth.class_names.items()
@@ -191,7 +192,7 @@ class HoldoutValidator:
         return {int(index): str(name) for index, name in pairs}
 
     def _predictions(
-        self, frames: Sequence[LabelledFrame], names: Mapping[int, str], *, progress: bool
+        self, frames: Sequence[LabelledFrame], names: Mapping[int, str], *, progress: bool | None
     ) -> Sequence[Detections]:
         """The detections of each frame, in the numbers of the labels."""
         model = self._model
@@ -224,24 +225,22 @@ class HoldoutValidator:
         frames: Sequence[LabelledFrame],
         names: Mapping[int, str],
         *,
-        progress: bool,
+        progress: bool | None,
     ) -> list[Detections]:
         self._agree(names)
         file = None if self._checkpoint is None else Checkpoint(self._checkpoint)
         if file is not None:
             self._found |= file.open(frames, self._options.get("settings", _settings(model)))
-        for index, frame in enumerate(frames):
-            if index in self._found:
-                continue
-            found = self._ask(model, frame, index)
-            self._agree(names)
-            self._found[index] = found
-            if file is not None:
-                file.add(index, found)
-            if progress:
-                sys.stderr.write(f"\r{index + 1} of {len(frames)} frames")
-        if progress:
-            sys.stderr.write("\n")
+        with Progress(shown=progress) as line:
+            for index, frame in enumerate(frames):
+                if index in self._found:
+                    continue
+                found = self._ask(model, frame, index)
+                self._agree(names)
+                self._found[index] = found
+                if file is not None:
+                    file.add(index, found)
+                line.tell(bar(index + 1, len(frames), "frames"))
         return [self._found[index] for index in range(len(frames))]
 
     def _ask(self, model: Predictor, frame: LabelledFrame, index: int) -> Detections:

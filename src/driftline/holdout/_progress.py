@@ -1,0 +1,56 @@
+"""How far it is, in one line for a person who waits at a terminal."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Final, Self
+
+PATIENCE_SECONDS: Final = 2.0
+"""What takes no longer needs no line."""
+_CELLS: Final = 20
+
+
+class Progress:
+    """A line on standard error that is written over; logs and pipes get none.
+
+    Args:
+        shown: True: from the start; False: never; None: from two seconds on, where standard
+            error is a terminal.
+    """
+
+    def __init__(self, *, shown: bool | None) -> None:
+        self._on = _at_a_terminal() if shown is None else shown
+        self._starts = time.monotonic() + (PATIENCE_SECONDS if shown is None else 0.0)
+        self._told = ""
+
+    def __enter__(self) -> Self:
+        """Begin."""
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        """End the line, so that what follows begins on its own."""
+        if self._told:
+            sys.stderr.write("\n")
+
+    def tell(self, text: str) -> None:
+        """Say where it is."""
+        if not self._on or text == self._told or time.monotonic() < self._starts:
+            return
+        sys.stderr.write(f"\r{text:<{len(self._told)}}")
+        sys.stderr.flush()
+        self._told = text
+
+
+def bar(done: int, whole: int, what: str) -> str:
+    """So many of how many, with a bar.
+
+    >>> bar(5, 20, "frames")
+    '[#####...............] 5 of 20 frames'
+    """
+    full = _CELLS * done // max(1, whole)
+    return f"[{'#' * full}{'.' * (_CELLS - full)}] {done} of {whole} {what}"
+
+
+def _at_a_terminal() -> bool:
+    return sys.stderr is not None and sys.stderr.isatty()  # None: a process without a console
