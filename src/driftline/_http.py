@@ -20,6 +20,7 @@ from urllib.parse import SplitResult, urlsplit
 import httpx
 
 from driftline._clock import Clock, SystemClock
+from driftline._fork import begin_anew_after_fork
 from driftline._secret import MASK, Secret
 from driftline._wire import Call, Reply
 from driftline.errors import InputError, Unreachable
@@ -296,7 +297,14 @@ class Transport(_Edge):
         )
         self._owned = client is None
         self._client = client
+        self._begin_anew()
+        begin_anew_after_fork(self)
+
+    def _begin_anew(self) -> None:
+        """At birth, and in a forked process: two must not read replies from one connection."""
         self._opening = threading.Lock()
+        if self._owned:
+            self._client = None
 
     def send(self, call: Call) -> Reply:
         """Wait as long as the call asks, send it, read the whole reply.
@@ -381,6 +389,12 @@ class AsyncTransport(_Edge):
         self._owned = client is None
         self._client = client
         self._loop: asyncio.AbstractEventLoop | None = None
+        begin_anew_after_fork(self)
+
+    def _begin_anew(self) -> None:
+        """In a forked process: two must not read replies from one connection."""
+        if self._owned:
+            self._client = None
 
     async def send(self, call: Call) -> Reply:
         """Wait as long as the call asks, send it, read the whole reply.

@@ -121,6 +121,33 @@ def test_fork(tmp_path):
         assert 110 == seen(rollout)
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
+def test_fork_before_a_frame_is_run(tmp_path):
+    """The first frame that a forked worker runs, when a hand-in is due, is all it hands in."""
+    url = f"sqlite:///{tmp_path}/rollout.db"
+    with SqlStore(url) as store, rolling(store, stages=HALF) as (local, rollout):
+        rollout.advance()
+        hour = timedelta(hours=1)
+        with RolloutRouter(store, MAIN, sync_every=hour, clock=local.clock) as worker:
+            observe(worker, 100, "parent")
+            local.clock.advance(2 * hour)
+            child = os.fork()
+            if child == 0:
+                try:
+                    worker.run("child", lambda _deployment: found(1))
+                    worker.sync()
+                    os._exit(0)
+                finally:
+                    os._exit(1)
+            _, status = os.waitpid(child, 0)
+
+            assert 0 == status
+            assert 1 == seen(rollout)
+
+        assert 101 == seen(rollout)
+
+
 def test_store_is_away():
     """While the store fails frames go where they went, and what was seen is handed in later."""
     store = MemoryStore()

@@ -8,7 +8,6 @@ import json
 import os
 import threading
 import uuid
-import weakref
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -21,6 +20,7 @@ from attrs import asdict, frozen
 
 from driftline._clock import Clock, as_clock, as_duration, as_utc
 from driftline._files import write_whole
+from driftline._fork import begin_anew_after_fork
 from driftline.errors import InputError, MissingExtra, StoreError
 from driftline.lake._columns import LogColumns
 from driftline.lake._location import Location
@@ -90,10 +90,10 @@ class DetectionLogger:
         self._clock = as_clock(clock)
         self._context = context or Context()
         self._closed = False
-        self._begin()
-        _LOGGERS.add(self)
+        self._begin_anew()
+        begin_anew_after_fork(self)
 
-    def _begin(self) -> None:
+    def _begin_anew(self) -> None:
         """Nothing waits, no lock is held, and no other process writes under this name."""
         self._lock = threading.Lock()  # around the buffer, for a moment
         self._writing = threading.Lock()  # around a write: whoever fills the next buffer waits here
@@ -232,19 +232,6 @@ class DetectionLogger:
             return
         msg = f"a part of the log cannot be written to {place}: {said}; its rows are kept"
         raise StoreError(msg)
-
-
-_LOGGERS: weakref.WeakSet[DetectionLogger] = weakref.WeakSet()
-
-
-def _forked() -> None:
-    """In a child: what its loggers have of the parent's is the parent's to write."""
-    for logger in _LOGGERS:
-        logger._begin()  # noqa: SLF001  its own module
-
-
-if hasattr(os, "register_at_fork"):  # not on Windows, which does not fork
-    os.register_at_fork(after_in_child=_forked)
 
 
 def _writable(text: str, name: str) -> str:

@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from driftline._clock import Clock, SystemClock
+from driftline._fork import begin_anew_after_fork
 from driftline._secret import Secret
 from driftline._wire import Call
 
@@ -53,8 +54,13 @@ class Pacer:
     def __init__(self, clock: Clock) -> None:
         """Keep the clock that times are read from."""
         self._clock = clock
-        self._lock = threading.Lock()
         self._lanes: dict[str, _Lane] = {}
+        self._begin_anew()
+        begin_anew_after_fork(self)
+
+    def _begin_anew(self) -> None:
+        """At birth, and in a forked process, which knows what was used up and paces itself."""
+        self._lock = threading.Lock()
 
     def reserve(self, category: str, limit: int) -> float:
         """Take a place; answer the seconds until it is due."""

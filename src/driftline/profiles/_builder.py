@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from driftline._checks import part
 from driftline._clock import as_utc
+from driftline._fork import begin_anew_after_fork
 from driftline.errors import InputError
 from driftline.profiles._bulk import Cameras, FrameTimes, count_many
 from driftline.profiles._columns import Values, own_features, own_values
@@ -27,7 +28,8 @@ class ProfileBuilder:
     """Counts detections as they come in.
 
     It is safe to share between threads, does no I/O, and holds counts only: its memory depends on
-    the number of cameras, periods and classes, never on traffic.
+    the number of cameras, periods and classes, never on traffic. A forked process begins with
+    nothing counted: what was counted before the fork is the parent's.
 
     Args:
         features: what is counted; the class mix always is.
@@ -66,12 +68,17 @@ class ProfileBuilder:
             else part(frames, FrameReservoir, name="frames", what="a FrameReservoir")
         )
         self._context = self._settings.context
+        self._span = (datetime.max.replace(tzinfo=UTC), datetime.min.replace(tzinfo=UTC))
+        self._begin_anew()
+        begin_anew_after_fork(self)
+
+    def _begin_anew(self) -> None:
+        """Nothing counted, no lock held: at birth, and in a forked process."""
         self._lock = threading.Lock()
         self._snapshot_lock = threading.Lock()
         self._counter = self._new_counter()
         self._sealed: list[Counter] = []
         self._base = self._empty()
-        self._span = (datetime.max.replace(tzinfo=UTC), datetime.min.replace(tzinfo=UTC))
 
     def observe(
         self,

@@ -20,6 +20,7 @@ from attrs import evolve, field, frozen
 
 from driftline._checks import numbers, part, parts, refuse_no_time, refuse_number
 from driftline._clock import as_duration, as_utc
+from driftline._fork import begin_anew_after_fork
 from driftline.errors import InputError
 from driftline.profiles._cells import check_names
 from driftline.profiles._choose import apart, descriptors, proportional, spread
@@ -309,6 +310,11 @@ class FrameReservoir:
         self._class_weights = _weights(class_weights)
         self._probability = probability
         self._features = check_names(features)
+        self._begin_anew()
+        begin_anew_after_fork(self)
+
+    def _begin_anew(self) -> None:
+        """Nothing sampled: at birth, and in a forked process, whose parent keeps what it has."""
         self._lock = threading.Lock()
         self._cameras: dict[str, dict[int, _Stratum]] = {}
 

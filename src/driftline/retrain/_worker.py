@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-import os
 import threading
 import uuid
 from collections.abc import Callable
@@ -15,6 +14,7 @@ from typing import Final, Self, TypeVar
 
 from driftline._checks import refuse_no_time
 from driftline._clock import Clock, as_clock
+from driftline._fork import begin_anew_after_fork
 from driftline.errors import (
     InputError,
     PaymentRequired,
@@ -82,11 +82,11 @@ class RolloutRouter:
         self._table = Table(salt="", deployment=self._deployment, canary=self._deployment)
         self._lookup = self._table.lookup()
         self._scale = Scale()
-        self._begin_afresh()
+        self._begin_anew()
+        begin_anew_after_fork(self)
 
-    def _begin_afresh(self) -> None:
+    def _begin_anew(self) -> None:
         """Nothing seen, nothing to hand in: at birth, and in a process that was forked."""
-        self._process = os.getpid()
         self._name = uuid.uuid4().hex
         self._lock = threading.Lock()
         self._syncing = threading.Lock()
@@ -197,8 +197,6 @@ class RolloutRouter:
         self._add(route, PAIRED, self._scale.of_pair(served, copy), key)
 
     def _add(self, route: Route, group: str, values: dict[str, float], key: str) -> None:
-        if self._process != os.getpid():
-            self._begin_afresh()
         if route.stage >= 0:
             at = self._clock.now().timestamp()
             with self._lock:
@@ -215,8 +213,6 @@ class RolloutRouter:
             StoreError: the store failed. Frames go where they went before, and what was seen is
                 handed in the next time.
         """
-        if self._process != os.getpid():
-            self._begin_afresh()
         with self._syncing:
             self._due = self._clock.monotonic() + self._sync_seconds
             self._hand_in(before=self._clock.now().timestamp())
@@ -326,7 +322,7 @@ class RolloutRouter:
         Raises:
             StoreError: the store failed.
         """
-        if self._copies is not None and self._process == os.getpid():
+        if self._copies is not None:
             self._copies.shutdown(wait=True, cancel_futures=True)
             self._copies = None
         with self._syncing:

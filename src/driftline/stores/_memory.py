@@ -12,6 +12,7 @@ from typing import TypeVar
 from attrs import define, evolve, field, frozen
 
 from driftline._clock import as_utc
+from driftline._fork import begin_anew_after_fork
 from driftline.records import (
     Append,
     Bury,
@@ -146,9 +147,14 @@ class MemoryStore:
 
     def __init__(self) -> None:
         """Begin empty."""
-        self._lock = threading.RLock()
         self._tables = _Tables()
         self._leases: dict[str, Lease] = {}
+        self._begin_anew()
+        begin_anew_after_fork(self)
+
+    def _begin_anew(self) -> None:
+        """At birth, and in a forked process, which goes on with a copy of its own."""
+        self._lock = threading.RLock()
 
     def get(self, space: str, key: str) -> Document | None:
         """One document, None when there is none."""

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import weakref
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import singledispatch
@@ -14,6 +13,7 @@ from types import TracebackType
 from typing import Any, Final, NamedTuple, Self
 
 from driftline._clock import SystemClock, as_utc
+from driftline._fork import begin_anew_after_fork
 from driftline.errors import InputError, StoreError
 from driftline.records import (
     Append,
@@ -63,12 +63,21 @@ class SqlStore:
             InputError: the URL is neither of SQLite nor of PostgreSQL.
         """
         self._dialect = _dialect(url)
-        self._lock = threading.RLock()
         self._watch = SystemClock()
         self._open: Connection | None = None
-        self._process = 0
         self._used = 0.0
-        self._closer: Callable[[], object] | None = None
+        self._closer: weakref.finalize[[], Self] | None = None
+        self._parents: Connection | None = None
+        self._begin_anew()
+        begin_anew_after_fork(self)
+
+    def _begin_anew(self) -> None:
+        """At birth, and in a forked process, which must not even close its parent's connection."""
+        self._lock = threading.RLock()
+        if self._closer is not None:
+            self._closer.detach()
+        self._parents = self._open or self._parents  # kept: what is forgotten is closed
+        self._open = self._closer = None
 
     # --- reading -----------------------------------------------------------------------------
 
@@ -165,7 +174,7 @@ class SqlStore:
     def close(self) -> None:
         """Close the connection; the next call opens another."""
         with self._lock:
-            if self._closer is not None and self._process == os.getpid():
+            if self._closer is not None:
                 self._closer()
             self._open = self._closer = None
 
@@ -213,7 +222,7 @@ class SqlStore:
 
     def _opened(self) -> Connection:
         connection = self._open
-        if connection is not None and self._process == os.getpid():
+        if connection is not None:
             rested = self._watch.monotonic() - self._used
             if rested < _IDLE_SECONDS or connection.alive():
                 self._used = self._watch.monotonic()
@@ -225,7 +234,7 @@ class SqlStore:
         except BaseException:
             connection.close()
             raise
-        self._open, self._process, self._used = connection, os.getpid(), self._watch.monotonic()
+        self._open, self._used = connection, self._watch.monotonic()
         self._closer = weakref.finalize(self, connection.close)
         return connection
 
