@@ -22,8 +22,9 @@ from statistics import median
 from types import SimpleNamespace
 
 import numpy as np
+from kit import Discard
 
-from driftline import Alert, Monitor, Receipt, Sample, rules
+from driftline import Monitor, Receipt, Sample, rules
 from driftline.records import Metric, Series
 from driftline.stores import MemoryStore, SqlStore
 from driftline.testing import FrozenClock
@@ -89,17 +90,6 @@ class Table:
         """Nothing."""
         del deployment, limit, severity
         return iter(())
-
-
-class Discard:
-    """A sink that takes everything and keeps nothing."""
-
-    name = "discard"
-
-    def send(self, alert: Alert) -> Receipt:
-        """Take an alert."""
-        del alert
-        return Receipt(sink=self.name)
 
 
 class DiscardNumbers(Discard):

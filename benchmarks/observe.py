@@ -17,6 +17,7 @@ from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+from kit import cpu
 
 from driftline.profiles import (
     CONFIDENCE,
@@ -126,12 +127,6 @@ def histograms(found: Detections) -> None:
     columns = (found.confidence, w * h, w, h, w / h, left + right, top + bottom)
     for feature, values in zip(DEFAULT_FEATURES, columns, strict=False):
         np.histogram(values, feature.edges)
-
-
-def cpu(work: Callable[[], object]) -> tuple[float, object]:
-    start = time.process_time()
-    result = work()
-    return time.process_time() - start, result
 
 
 def bulk(n: int) -> None:

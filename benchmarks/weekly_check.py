@@ -12,19 +12,18 @@ together; it is timed for a few relabellings and scaled up.
 from __future__ import annotations
 
 import argparse
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from typing import TypeAlias, TypeVar
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+from kit import cpu
 
 from driftline.drift import DriftDetector
 from driftline.profiles import Profile
 
 FloatArray: TypeAlias = npt.NDArray[np.float64]
-T = TypeVar("T")
 
 START = datetime(2026, 11, 2, tzinfo=UTC)
 REFERENCE_DAYS, WEEK_DAYS = 28, 7
@@ -52,12 +51,6 @@ def one_day(
         frames=frames,
     )
     return profile, confidence
-
-
-def cpu(work: Callable[[], T]) -> tuple[float, T]:
-    start = time.process_time()
-    result = work()
-    return time.process_time() - start, result
 
 
 def by_hand(days: Sequence[FloatArray], times: int, rng: np.random.Generator) -> float:
