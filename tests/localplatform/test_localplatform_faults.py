@@ -88,6 +88,32 @@ def test_closing_ends_idle_connections():
     assert set(threading.enumerate()) <= before
 
 
+def test_closing_waits_for_threads():
+    """A thread whose connection has ended already is waited for: closing leaves none behind."""
+    ended, go = threading.Event(), threading.Event()
+
+    class Lingering(Server):
+        def _converse(self, request, client_address):
+            super()._converse(request, client_address)
+            ended.set()
+            assert go.wait(60)
+
+    server = Lingering(
+        lambda _: Response(content=b"", headers={}), request_id=str, max_body=1, hang_seconds=1
+    )
+    server.open()
+    httpx.get(server.url, timeout=60)
+    assert ended.wait(60)
+    closing = threading.Thread(target=server.close)
+    closing.start()
+    closing.join(0.2)
+    waits = closing.is_alive()
+    go.set()
+    closing.join(60)
+
+    assert (True, False) == (waits, closing.is_alive())
+
+
 def test_reset(local, http):
     """A reset is a reset."""
     local.fault("reset")

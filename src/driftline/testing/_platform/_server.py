@@ -48,7 +48,8 @@ class Server(HTTPServer):
         self.hang_seconds = hang_seconds
         self.closing = threading.Event()
         self._lock = threading.Lock()
-        self._live: dict[socket.socket, threading.Thread] = {}
+        self._live: set[socket.socket] = set()
+        self._conversing: list[threading.Thread] = []  # a little longer than its connection lives
         self._accepting = threading.Thread(
             target=self.serve_forever, args=(0.02,), name="driftline-local-platform", daemon=True
         )
@@ -68,10 +69,10 @@ class Server(HTTPServer):
         self.shutdown()
         self._accepting.join()
         with self._lock:
-            live = dict(self._live)
+            live = set(self._live)
         for connection in live:
             _quietly(connection.shutdown, socket.SHUT_RDWR)
-        for thread in live.values():
+        for thread in self._conversing:
             thread.join()
         self.server_close()
 
@@ -82,7 +83,9 @@ class Server(HTTPServer):
                 thread = threading.Thread(
                     target=self._converse, args=(request, client_address), daemon=True
                 )
-                self._live[request] = thread
+                self._live.add(request)
+                self._conversing = [t for t in self._conversing if t.is_alive()]
+                self._conversing.append(thread)
                 thread.start()
                 return
         request.close()
@@ -94,7 +97,7 @@ class Server(HTTPServer):
             pass  # The other side went away; there is nobody left to tell.
         finally:
             with self._lock:
-                del self._live[request]
+                self._live.remove(request)
             request.close()
 
 
