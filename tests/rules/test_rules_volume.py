@@ -50,6 +50,77 @@ class TestPlain:
         assert (0, 1) == (len(found), len(found.gaps))
         assert "learning" in found.gaps[0].reason
 
+    def test_what_is_learnt_is_remembered(self):
+        """The next run goes on where this one was; the last hour's calm windows are kept."""
+        rule = rules.RequestVolume(runbook=RUNBOOK)
+        first = self.judged(rule, [10] * 3 + [60] * 11 + [1])
+        second = self.judged(rule, [31, 29], memory=first.memory)
+
+        assert (12, 1) == (len(first.memory["rates"]), first.memory["rates"].count(10.0))
+        assert ([False, True], [30.0, 30.0]) == (
+            second.breach.tolist(),
+            second.thresholds.tolist(),
+        )
+        assert 5 * MINUTE == (second.ends - second.starts)[0].astype(object)
+
+    def test_gaps_join(self):
+        """Neighbouring windows that are unjudged for one reason are one gap, with its ends."""
+        found = self.judged(rules.RequestVolume(runbook=RUNBOOK), [60] * 4)
+        both = self.judged(rules.RequestVolume(runbook=RUNBOOK), [3] * 8)
+
+        assert (START, START + 20 * MINUTE) == (found.gaps[0].start, found.gaps[0].end)
+        assert [
+            (START, START + 30 * MINUTE, "learning what is usual: 6 windows are needed"),
+            (
+                START + 30 * MINUTE,
+                START + 40 * MINUTE,
+                "fewer than 20 are usual in a window: half of few is chance",
+            ),
+        ] == [(gap.start, gap.end, gap.reason) for gap in both.gaps]
+
+    def test_just_enough(self):
+        """A window that expects just `min_expected` is judged; at just the limit it is calm."""
+        rule = rules.RequestVolume(usual=4, drop=0.25, runbook=RUNBOOK)
+        found = self.judged(rule, [3, 2])
+
+        assert ([3.0, 2.0], [3.0, 3.0]) == (found.values.tolist(), found.thresholds.tolist())
+        assert ([False, True], [True, False]) == (found.breach.tolist(), found.good.tolist())
+
+    def test_only_whole_windows(self):
+        """Of an answered time only whole windows count; what lies before or after is left out."""
+        rule = rules.RequestVolume(usual=60, runbook=RUNBOOK)
+        first = np.datetime64(START.replace(tzinfo=None), "us")
+        one = Series(
+            metric=Metric.REQUESTS,
+            times=first + np.array([1, 4, 5, 9, 10, 11]) * np.timedelta64(60, "s"),
+            values=np.array([7.0, 20, 30, 40, 50, 60]),
+            width=MINUTE,
+        )
+        reading = rules.Reading(
+            deployment="d",
+            series={Metric.REQUESTS: one},
+            start=START + 2 * MINUTE,
+            end=START + 12 * MINUTE,
+            answered=True,
+        )
+
+        assert [14.0] == rule.judge(reading).values.tolist()  # 70 in the minutes 5 to 9
+
+    @pytest.mark.parametrize(
+        ("mode", "expected"),
+        [
+            ("plain", (2, 0.5, 5 * MINUTE, 10 * MINUTE)),
+            ("hourly", (2, 0.5, HOUR, 0 * MINUTE)),
+            ("daily", (1, 0.5, HOUR, 0 * MINUTE)),
+            ("weekly", (1, 0.15, HOUR, 0 * MINUTE)),
+        ],
+    )
+    def test_defaults(self, mode, expected):
+        """What each mode takes for granted: samples to recover, drop, window and hold."""
+        rule = rules.RequestVolume(mode=mode, runbook=RUNBOOK)
+
+        assert expected == (rule.recover_samples, rule.drop, rule.every, rule.hold)
+
     def test_a_drop_does_not_become_usual(self):
         """What breaches does not enter the median, however long it lasts."""
         found = self.judged(rules.RequestVolume(runbook=RUNBOOK), [60] * 6 + [10] * 200)
