@@ -200,6 +200,17 @@ class TestLearning:
         assert ([1.5, 4.5], [11.5, 34.5]) == ([rate[3], rate[27]], [rate[23], rate[47]])
         assert 48 == len(rate)
 
+    def test_scatter_of_days(self):
+        """Alpha of days by moments: five weekdays share their mean, and the two of the weekend."""
+        days = np.array([300.0, 200, 250, 350, 150, 90, 30])
+        found = judged("daily", [*np.repeat(days / 24, 24), 0.0], {})
+        means = np.array([250.0] * 5 + [60.0] * 2)
+        scaled = (days - means) ** 2 * np.array([5 / 4] * 5 + [2 / 1] * 2)
+
+        assert found.memory["fit"]["alpha"] == pytest.approx(
+            (scaled - means).sum() / (means**2).sum()
+        )
+
     def test_three_quarters_of_the_days(self):
         """With fewer days observed the learning goes on until there are enough."""
         counts = np.random.default_rng(2).poisson(200.0, 24 * 20).astype(float)
@@ -252,6 +263,8 @@ class TestTests:
         assert tests.dispersion(counts, means, cells) == pytest.approx((200 - 100) / 100**2)
         counts = np.array([120.0, 80.0, 500.0])
         assert tests.dispersion(counts, means, cells) == pytest.approx((800 - 100) / 100**2)
+        three = np.array([110.0, 100.0, 90.0]), np.full(3, 100.0), np.zeros(3, dtype=int)
+        assert tests.dispersion(*three) == pytest.approx((100 - 100) / 100**2, abs=1e-12)
         assert 0.0 == tests.dispersion(counts[2:], means[2:], cells[:1])
         assert 0.0 == tests.dispersion(means, means, cells)
 
