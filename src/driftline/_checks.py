@@ -6,7 +6,7 @@ A check that is a validator of attrs takes no None: `attrs.validators.optional` 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from datetime import timedelta
 from numbers import Integral, Real
 from typing import Any, TypeAlias, TypeVar
@@ -21,6 +21,9 @@ from driftline.errors import InputError
 Check: TypeAlias = Callable[[Any, "Attribute[Any]", Any], None]
 T = TypeVar("T")
 ZERO = timedelta(0)
+LARGEST_PX = 10**9
+"""No side of a frame is longer."""
+_64 = 2**63 - 1
 
 
 def refuse_number(
@@ -169,6 +172,22 @@ def parts(values: Iterable[T], kind: Any, *, name: str, what: str) -> tuple[T, .
     return tuple(part(v, kind, name=f"{name}[{i}]", what=what) for i, v in enumerate(listed))
 
 
+def refuse_kinds(values: Mapping[str, Any], kinds: Mapping[str, Any]) -> None:
+    """Raise unless each value that is there is of its kind.
+
+    Args:
+        values: name → value, such as the JSON of a record.
+        kinds: name → class, or classes, as `isinstance` takes them; a truth value is no number,
+            and neither is one of more than 64 bits.
+    """
+    for name in kinds.keys() & values.keys():
+        value, kind = values[name], kinds[name]
+        untrue = isinstance(value, bool) and kind is not bool
+        if not isinstance(value, kind) or untrue or (isinstance(value, int) and abs(value) > _64):
+            msg = f"{name}={value!r:.60} is not of the kind that belongs there"
+            raise InputError(msg)
+
+
 def chosen(given: Any, kind: Any, *, name: str, what: str) -> frozenset[Any]:
     """What was chosen, one or several, as a set; refuse what is of no such kind.
 
@@ -184,6 +203,16 @@ def chosen(given: Any, kind: Any, *, name: str, what: str) -> frozenset[Any]:
     return frozenset(
         [given] if isinstance(given, kind) else parts(given, kind, name=name, what=what)
     )
+
+
+def is_size(value: tuple[int, int]) -> bool:
+    """Whether it is (height, width) of a frame, px, both above 0."""
+    try:
+        height, width = value
+        fits = 0 < height <= LARGEST_PX and 0 < width <= LARGEST_PX
+    except (TypeError, ValueError, OverflowError):  # not two, or no numbers
+        return False
+    return bool(fits)
 
 
 def array_of(value: npt.ArrayLike, name: str) -> npt.NDArray[Any]:

@@ -81,6 +81,11 @@ def as_utc(value: datetime, *, name: str) -> datetime:
         raise InputError(msg) from None
 
 
+def as_optional_utc(value: datetime | None, *, name: str = "at") -> datetime | None:
+    """`as_utc`, and None for None; a converter of attrs for fields that may be unknown."""
+    return None if value is None else as_utc(value, name=name)
+
+
 def as_duration(value: timedelta, *, name: str) -> timedelta:
     """`value`, which may be of any length.
 

@@ -6,7 +6,7 @@ whose first axis is the day.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from typing import TypeAlias
 
@@ -185,7 +185,7 @@ def _by_feature(table: Table, layout: Layout, slot: IntArray) -> dict[str, Table
     return result
 
 
-def index_of(names: Sequence[str], wanted: Sequence[str]) -> IntArray:
-    """Where each of `names` is in `wanted`; -1 where it is not."""
+def index_of(names: Sequence[Hashable], wanted: Sequence[Hashable]) -> IntArray:
+    """Where each of `names` (or numbers) is in `wanted`; -1 where it is not."""
     place = {name: i for i, name in enumerate(wanted)}
     return np.array([place.get(name, -1) for name in names], dtype=np.int64)

@@ -11,7 +11,8 @@ from typing import get_args
 import numpy as np
 from attrs import evolve, field, frozen
 
-from driftline._checks import part, parts, refuse_number, refuse_other
+from driftline._checks import part, parts, refuse_no_time, refuse_number, refuse_other
+from driftline._clock import as_optional_utc
 from driftline._stats.multiplicity import holm
 from driftline.drift._block import Finding, Options, enough_splits, judge
 from driftline.drift._cell import Cell, Direction
@@ -28,7 +29,7 @@ from driftline.drift._family import (
 )
 from driftline.drift._guard import Baseline, Inflation
 from driftline.drift._plain import THRESHOLDS, Plain, distance, effective_ks
-from driftline.drift._report import CONFIRMED_OF, DriftReport, Memory, Method, as_strings
+from driftline.drift._report import CONFIRMED_OF, DriftReport, Memory, Method
 from driftline.drift._volume import VolumeReport, volume_of
 from driftline.errors import ContextMismatch, InputError
 from driftline.profiles import Profile, require_comparable
@@ -36,6 +37,8 @@ from driftline.records import as_datetime
 
 PART_OF_DAY = timedelta(hours=6)
 """Hours that are compared with like hours, where the profiles tell hours apart."""
+MOST_PERMUTATIONS = 1_000_000
+"""More relabellings tell nothing more, and take minutes and gigabytes."""
 LOOK_BACK = timedelta(days=35)
 """A flagged week further back than this confirms nothing."""
 SPENDING = (0.0, 0.0, 0.18, 0.12, 0.10, 0.10, 0.50)
@@ -52,8 +55,17 @@ def _merged(value: Profile | Iterable[Profile]) -> Profile:
     return Profile.merge(*parts(value, Profile, name="reference", what="a Profile"))
 
 
-def _names(value: Iterable[str] | None) -> tuple[str, ...] | None:
-    return None if value is None else as_strings(value)
+def _features(value: Iterable[str] | None) -> tuple[str, ...] | None:
+    return None if value is None else _several(value, "features")
+
+
+def _ignored(value: Iterable[str]) -> tuple[str, ...]:
+    return _several(value, "ignore")
+
+
+def _several(value: Iterable[str], name: str) -> tuple[str, ...]:
+    """One name, or several; never the letters of one."""
+    return (value,) if isinstance(value, str) else parts(value, str, name=name, what="a name")
 
 
 @frozen(kw_only=True, eq=False)
@@ -81,7 +93,7 @@ class DriftDetector:
             height (area and aspect say the same); what the guide names for the plain methods.
         min_effect: least D worth an alarm, [0, 1): the guide calls 0.04 stable and 0.18 drift.
         threshold: where a distance alarms; None: 0.1, the custom for all three.
-        permutations: relabellings of days, at least 100; all of them where there are fewer.
+        permutations: relabellings of days, 100 to a million; all of them where there are fewer.
         seed: of the relabellings: same counts and seed, same report.
         part_of_day: hours that are compared with like hours, for profiles by the hour.
         ignore: settings of the context that may differ between reference and week.
@@ -90,22 +102,31 @@ class DriftDetector:
     reference: Profile = field(converter=_merged)
     alpha: float = 0.01
     method: Method = "block"
-    features: tuple[str, ...] | None = field(default=None, converter=_names)
+    features: tuple[str, ...] | None = field(default=None, converter=_features)
     min_effect: float = 0.05
     threshold: float | None = None
     permutations: int = 2000
     seed: int = 0
     part_of_day: timedelta = PART_OF_DAY
-    ignore: tuple[str, ...] = field(default=(), converter=as_strings)
+    ignore: tuple[str, ...] = field(default=(), converter=_ignored)
 
     def __attrs_post_init__(self) -> None:
         """Refuse settings that cannot be meant."""
         what = "in (0, 0.5); 0.01 is one calm week in a hundred"
         refuse_number("alpha", self.alpha, what, above=0, below=0.5)
         refuse_other("method", self.method, get_args(Method))
-        what = "at least 100: a level of 1 % needs them"
-        refuse_number("permutations", self.permutations, what, least=100, whole=True)
+        what = f"100 to {MOST_PERMUTATIONS:,}: a level of 1 % needs a hundred"
+        most = MOST_PERMUTATIONS
+        refuse_number("permutations", self.permutations, what, least=100, most=most, whole=True)
         refuse_number("min_effect", self.min_effect, "in [0, 1)", least=0, below=1)
+        if self.threshold is not None:
+            what = "a number above 0, or None for the custom"
+            refuse_number("threshold", self.threshold, what, above=0, below=math.inf)
+        refuse_number("seed", self.seed, "a whole number from 0 on", least=0, whole=True)
+        refuse_no_time("part_of_day", self.part_of_day)
+        if self.features == ():
+            msg = "features=() names none to compare; None takes those of the reference"
+            raise InputError(msg)
         unknown = set(self.features or ()) - set(self.reference.features)
         if unknown:
             msg = (
@@ -162,7 +183,7 @@ class DriftDetector:
         Raises:
             ContextMismatch: the week was made under other settings than the reference, or an
                 earlier report is about another reference or method.
-            InputError: the week is part of the reference.
+            InputError: the week is part of the reference, or an argument is of another kind.
         """
         earlier = self._checked(week, previous)
         return self._compared_with(week, earlier, alpha=self.alpha)
@@ -200,7 +221,7 @@ class DriftDetector:
         if self.method != "block":
             msg = f"peek needs method='block', which knows days; this detector has {self.method!r}"
             raise InputError(msg)
-        ends = complete_days(week_so_far, until)
+        ends = complete_days(week_so_far, as_optional_utc(until, name="until"))
         if len(ends) > len(SPENDING):
             msg = f"{len(ends)} days are more than a week; compare weeks with compare()"
             raise InputError(msg)
@@ -369,7 +390,7 @@ class DriftDetector:
     def _earlier(self, week: Profile, previous: Sequence[DriftReport]) -> list[DriftReport]:
         """Earlier reports that count, newest first, one a week."""
         result: dict[datetime, DriftReport] = {}
-        for report in previous:
+        for report in parts(previous, DriftReport, name="previous", what="a DriftReport"):
             differs = [
                 name
                 for name, mine in (

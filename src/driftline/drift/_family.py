@@ -200,9 +200,7 @@ class Reference:
     def pair_units(self, days: Days) -> IntArray:
         """``(its cameras, its classes)`` int64: which of the reference's pairs each is, or -1."""
         camera = index_of(days.cameras, self.days.cameras)
-        class_index = index_of(
-            [str(i) for i in days.class_ids], [str(i) for i in self.days.class_ids]
-        )
+        class_index = index_of(days.class_ids.tolist(), self.days.class_ids.tolist())
         unit = np.full((len(camera), max(1, len(class_index))), -1, dtype=np.int64)
         known = np.ix_(camera >= 0, class_index >= 0)
         unit[known] = self.pair_of[np.ix_(camera[camera >= 0], class_index[class_index >= 0])]

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from attrs import frozen
 
+from driftline._checks import numbers
 from driftline._stats.two_sample import ks_of_values
 from driftline.errors import InputError
 
@@ -88,11 +89,7 @@ def _asymptotic(a: FloatArray, b: FloatArray) -> tuple[float, float, float]:
 
 
 def _numbers(values: npt.ArrayLike, side: str) -> npt.NDArray[np.float64]:
-    try:
-        array = np.asarray(values, dtype=np.float64).ravel()
-    except (TypeError, ValueError) as exc:
-        msg = f"the {side} side is {values!r:.200}; the test needs numbers"
-        raise InputError(msg) from exc
+    array = numbers(values, f"the {side} side").ravel()
     if not len(array) or not bool(np.all(np.isfinite(array))):
         wrong = "is empty" if not len(array) else f"holds {array[~np.isfinite(array)][0]}"
         msg = f"the {side} side {wrong}; the test needs finite numbers on both sides"

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from datetime import date, datetime
+from numbers import Integral, Real
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from attrs import asdict, evolve, field, fields_dict, frozen
 
+from driftline._checks import numbers, part, parts, refuse_kinds
 from driftline._clock import as_utc
 from driftline._draw import Shown, View, plot
 from driftline.drift import _views
@@ -27,6 +29,7 @@ Method: TypeAlias = Literal[
 
 SCHEMA = "driftline.drift_report/1"
 """Name and version of the JSON form."""
+_KEY: Final = "a feature, or a tuple of feature, camera and class"
 CONFIRMED_OF = 3
 """Weeks that are looked at for a confirmation."""
 CONFIRMED_BY = 2
@@ -167,8 +170,8 @@ class DriftReport(Shown):
         Raises:
             InputError: the report has no such cell.
         """
-        parts = (key,) if isinstance(key, str) else tuple(key)
-        wanted = (*parts, None, None)[:3]
+        given = (key,) if isinstance(key, str) else part(key, tuple, name="key", what=_KEY)
+        wanted = (*given, None, None)[:3]
         for cell in self.cells:
             if cell.key == wanted:
                 return cell
@@ -179,10 +182,10 @@ class DriftReport(Shown):
 
     def __contains__(self, key: object) -> bool:
         """Whether there is such a cell."""
-        parts = (key,) if isinstance(key, str) else key
-        if not isinstance(parts, tuple):
+        given = (key,) if isinstance(key, str) else key
+        if not isinstance(given, tuple):
             return False
-        return any(cell.key == (*parts, None, None)[:3] for cell in self.cells)
+        return any(cell.key == (*given, None, None)[:3] for cell in self.cells)
 
     @property
     def flags(self) -> tuple[Cell, ...]:
@@ -254,9 +257,15 @@ class DriftReport(Shown):
                 "class": cell.class_name or "",
                 "test": self.method,
             }
-            result.append(sample(Metric.DRIFT_STATISTIC, cell.statistic, labels))
-            if math.isfinite(cell.p_value):
-                result.append(sample(Metric.DRIFT_P_VALUE, cell.p_value, labels))
+            numbers_of = {
+                Metric.DRIFT_STATISTIC: cell.statistic,
+                Metric.DRIFT_P_VALUE: cell.p_value,
+            }
+            result += [
+                sample(metric, value, labels)
+                for metric, value in numbers_of.items()
+                if math.isfinite(value)
+            ]
         if self.tested:
             result.append(sample(Metric.DRIFT_FLAGGED, float(self.flagged), {}))
         if self.drifted is not None:
@@ -286,8 +295,10 @@ class DriftReport(Shown):
         """The report that `to_json` wrote.
 
         Raises:
+            InputError: `text` is no text.
             UnreadableData: it is no JSON of a report, or of a version this one does not know.
         """
+        part(text, (str, bytes), name="text", what="the JSON of a report")
         try:
             plain: dict[str, Any] = json.loads(text)
             if plain.pop("schema") != SCHEMA:
@@ -298,10 +309,14 @@ class DriftReport(Shown):
                 "start": _time(plain["start"]),
                 "end": _time(plain["end"]),
                 "cells": tuple(_cell(cell) for cell in plain["cells"]),
+                "missing": _texts(plain["missing"]),
+                "new_cameras": _texts(plain["new_cameras"]),
+                "before": parts(plain["before"], bool, name="before", what="true or false"),
                 "memory": _memory(plain["memory"]),
             }
+            refuse_kinds(plain, _REPORT)
             return cls(**plain)
-        except (ValueError, KeyError, TypeError, AttributeError) as exc:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as exc:
             msg = f"not a drift report: {exc}; starts with {text[:60]!r}"
             raise UnreadableData(msg) from exc
 
@@ -367,16 +382,51 @@ def _time(text: str | None) -> datetime | None:
     return None if text is None else as_utc(datetime.fromisoformat(text), name="a report's time")
 
 
+_REPORT: Final[Mapping[str, type]] = {
+    "method": str,
+    "alpha": Real,
+    "blind": Real,
+    "n_frames": Integral,
+    "n_boxes": Integral,
+    "n_reference_frames": Integral,
+    "n_reference_boxes": Integral,
+    "reference_digest": str,
+    "reason": str,
+    "look": Integral,
+}
+"""What fields of a report are made of, where a wrong kind would show only later."""
+_CELL: Final[Mapping[str, type]] = {
+    one.name: {str: str, bool: bool, int: Integral}.get(type(one.default), Real)
+    for one in fields_dict(Cell).values()
+    if type(one.default) in (str, bool, int, float)
+} | {"feature": str, "camera": str, "class_name": str}
+
+
+def _texts(plain: Iterable[str]) -> tuple[str, ...]:
+    return parts(plain, str, name="names", what="text")
+
+
 def _cell(plain: Mapping[str, Any]) -> Cell:
-    fields: dict[str, Any] = dict(plain)
-    if fields.get("curve") is not None:
-        fields["curve"] = Curve(**fields["curve"])
+    fields = {name: value for name, value in plain.items() if value is not None}
+    if "curve" in fields:
+        curve = Curve(**fields["curve"])
+        lengths = {len(numbers(c, "curve")) for c in (curve.at, curve.reference, curve.current)}
+        if len(lengths) > 1 or len(_texts(curve.names)) not in (0, *lengths):
+            msg = f"a curve of {plain['feature']!r} has columns of several lengths"
+            raise UnreadableData(msg)
+        fields["curve"] = curve
+    refuse_kinds(fields, _CELL)
     return Cell(**fields)
 
 
 def _memory(plain: Mapping[str, Any]) -> Memory:
+    days = [date.fromisoformat(day).isoformat() for day in plain["days"]]
+    for feature, table in plain["means"].items():
+        if len(numbers(table, f"means of {feature!r}")) != len(days):
+            msg = f"the means of {feature!r} are not of {len(days)} days"
+            raise UnreadableData(msg)
     means = {
         feature: [[[math.nan if x is None else x for x in unit] for unit in day] for day in days]
         for feature, days in plain["means"].items()
     }
-    return Memory(days=plain["days"], cameras=plain["cameras"], means=means)
+    return Memory(days=days, cameras=_texts(plain["cameras"]), means=means)

@@ -57,13 +57,12 @@ class Units:
         """The units of one side, `pair` being as `Units.pair`."""
         n = len(reference.cameras)
         camera = index_of(days.cameras, reference.cameras)
-        place = {k: i for i, k in enumerate(reference.class_ids.tolist())}
         return cls(
             camera=np.where(camera < 0, n, camera),
-            kind=np.array([place.get(k, -1) for k in days.class_ids.tolist()], dtype=np.int64),
+            kind=index_of(days.class_ids.tolist(), reference.class_ids.tolist()),
             pair=pair,
             n_cameras=n + 1,
-            n_classes=len(place),
+            n_classes=len(reference.class_ids),
             n_pairs=n_pairs,
         )
 

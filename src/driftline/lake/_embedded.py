@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any
 
-from driftline._clock import as_utc
+from driftline._clock import as_optional_utc
 from driftline.errors import InputError, MissingExtra, UnreadableData
 from driftline.lake._columns import LogColumns
 from driftline.lake._location import Location
@@ -61,8 +61,7 @@ def profile_from_log(
     """
     place = Location.of(log, storage_options)
     del storage_options  # no traceback through here shows it
-    start = None if start is None else as_utc(start, name="start")
-    end = None if end is None else as_utc(end, name="end")
+    start, end = as_optional_utc(start, name="start"), as_optional_utc(end, name="end")
     query = LogQuery(
         table=_table(columns.timestamp, start, end),
         columns=columns,

@@ -19,7 +19,7 @@ import numpy.typing as npt
 from attrs import evolve, field, frozen
 
 from driftline._checks import numbers, part, parts, refuse_no_time, refuse_number
-from driftline._clock import as_duration, as_utc
+from driftline._clock import as_duration, as_optional_utc, as_utc
 from driftline._fork import begin_anew_after_fork
 from driftline.errors import InputError
 from driftline.profiles._cells import check_names
@@ -417,7 +417,7 @@ class FrameReservoir:
         """
         if budget is not None:
             refuse_number("budget", budget, "at least 0, or None", least=0, whole=True)
-        start, end = _optional_utc(start, "start"), _optional_utc(end, "end")
+        start, end = as_optional_utc(start, name="start"), as_optional_utc(end, name="end")
         with self._lock:
             strata = [
                 (stratum.offered, stratum.samples[1].frames())
@@ -503,10 +503,6 @@ def _weights(given: Mapping[int, float] | None) -> dict[int, float]:
     return dict(weights)
 
 
-def _optional_utc(value: datetime | None, name: str) -> datetime | None:
-    return None if value is None else as_utc(value, name=name)
-
-
 def _weighted(score: float, threshold: float) -> float:
     return 1.0 if math.isinf(threshold) else -math.expm1(-score * threshold)
 
@@ -524,7 +520,7 @@ def within(
     Raises:
         InputError: a region is of a feature without a formula, or a time is naive.
     """
-    start, end = _optional_utc(start, "start"), _optional_utc(end, "end")
+    start, end = as_optional_utc(start, name="start"), as_optional_utc(end, name="end")
     of_name = {feature.name: feature for feature in check_names(features)}
     return [
         frame
