@@ -309,8 +309,7 @@ class DriftReport(Shown):
                 "start": _time(plain["start"]),
                 "end": _time(plain["end"]),
                 "cells": tuple(_cell(cell) for cell in plain["cells"]),
-                "missing": _texts(plain["missing"]),
-                "new_cameras": _texts(plain["new_cameras"]),
+                **{name: _texts(plain[name]) for name in _NAMES},
                 "before": parts(plain["before"], bool, name="before", what="true or false"),
                 "memory": _memory(plain["memory"]),
             }
@@ -400,6 +399,10 @@ _CELL: Final[Mapping[str, type]] = {
     for one in fields_dict(Cell).values()
     if type(one.default) in (str, bool, int, float)
 } | {"feature": str, "camera": str, "class_name": str}
+
+
+_NAMES: Final = ("missing", "silent", "new_cameras", "new_classes", "gone_classes")
+"""Fields of a report that hold names of cameras or classes."""
 
 
 def _texts(plain: Iterable[str]) -> tuple[str, ...]:
