@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import subprocess
+import sysconfig
 import time
 import urllib.error
 import urllib.request
@@ -337,10 +338,12 @@ def absent(reason: str) -> None:
 
 
 @contextlib.contextmanager
-def running(command: list[str], *, ready: str, log: Path):
+def running(command: list[str], *, ready: str, log: Path, **environment: str):
     """A server that was started here, from ready to ended."""
     with log.open("wb") as out:
-        process = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(
+            command, stdout=out, stderr=subprocess.STDOUT, env={**os.environ, **environment}
+        )
         try:
             wait_for(lambda: answers(ready) or ended(process, log))
             yield process
@@ -455,5 +458,8 @@ def otlp_collector(folder: Path):
         "--pid-file",
         str(folder / "rotel.pid"),
     ]
-    with running(command, ready=f"http://127.0.0.1:{port}/", log=log):
+    # It is linked to this Python's library, which the system's loader may not know.
+    library = str(sysconfig.get_config_var("LIBDIR"))
+    ready = f"http://127.0.0.1:{port}/"
+    with running(command, ready=ready, log=log, LD_LIBRARY_PATH=library):
         yield f"http://127.0.0.1:{port}", log

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
     ExportMetricsServiceRequest,
 )
-from sinks_support import otlp_collector, prometheus
+from sinks_support import otlp_collector, prometheus, wait_for
 
 from driftline._secret import Secret
 from driftline.errors import DeliveryFailed, DeliveryRefused, InputError, MissingCredential
@@ -76,6 +76,7 @@ def test_real_receiver(tmp_path):
                 )
             ]
         )
+        wait_for(lambda: "Value: 412.5" in log.read_text())
     text = log.read_text()
 
     assert 1 == receipt.count
