@@ -1,5 +1,6 @@
 """All set-up lives here: `python -m pip install nox`, then `python -m nox -s <session>`."""
 
+import json
 import os
 import shutil
 import sys
@@ -128,6 +129,32 @@ def fuzz(session: nox.Session) -> None:
     """Coverage-guided fuzzing of every decoder, a few seconds each (`-- --seconds 600` by hand)."""
     _install(session, "fuzz")
     session.run("python", "fuzz/run.py", *session.posargs)
+
+
+def _mutation_folder(folder: Path, area: str) -> Path:
+    """A folder of its own for mutmut, which reads one set of settings from where it stands."""
+    common = PYPROJECT["tool"]["mutation"]
+    settings = {key: value for key, value in common.items() if not isinstance(value, dict)}
+    lines = [f"{key} = {json.dumps(value)}" for key, value in (settings | common[area]).items()]
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in ("src", "tests"):
+        link = folder / name
+        if not link.is_symlink():
+            link.symlink_to(ROOT / name)
+    text = "\n".join([(ROOT / "pyproject.toml").read_text(), "[tool.mutmut]", *lines, ""])
+    (folder / "pyproject.toml").write_text(text)
+    return folder
+
+
+@nox.session
+def mutation(session: nox.Session) -> None:
+    """Do the tests notice? `-- stats`, rules, drift or retrain; a tenth: `'*__mutmut_*3'`."""
+    if not session.posargs:
+        session.error("name an area of [tool.mutation]: -- stats, rules, drift or retrain")
+    area, *mutants = session.posargs
+    _install(session, "mutation")
+    session.chdir(_mutation_folder(session.cache_dir / "mutation" / area, area))
+    session.run("mutmut", "run", "--max-children", "1", *mutants, env={"OMP_NUM_THREADS": "1"})
 
 
 @nox.session
