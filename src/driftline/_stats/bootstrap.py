@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from driftline.errors import InputError
+from driftline._checks import refuse_number
 
 __all__ = ["generator", "group_index", "half_samples"]
 
@@ -18,9 +18,20 @@ FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
 
+MOST_REPLICATES = 1_000_000
+"""More tell nothing more, and take more memory than there is."""
+
+
 def generator(rng: np.random.Generator | int) -> np.random.Generator:
-    """A generator from itself or from a seed; the same seed gives the same numbers."""
-    return rng if isinstance(rng, np.random.Generator) else np.random.default_rng(rng)
+    """A generator from itself or from a seed; the same seed gives the same numbers.
+
+    Raises:
+        InputError: it is neither.
+    """
+    if isinstance(rng, np.random.Generator):
+        return rng
+    refuse_number("seed", rng, "a whole number from 0 on, or a Generator", least=0, whole=True)
+    return np.random.default_rng(int(rng))
 
 
 def group_index(keys: Sequence[str]) -> IntArray:
@@ -62,9 +73,8 @@ def half_samples(
     >>> float(weights[0].sum() + weights[1].sum()), bool((weights[:, 0] == weights[:, 1]).all())
     (10.0, True)
     """
-    if replicates < 2:  # noqa: PLR2004 - a half and the other one
-        msg = f"replicates={replicates} must be at least 2"
-        raise InputError(msg)
+    what = f"at least 2, a half and the other one, and at most {MOST_REPLICATES:,}"
+    refuse_number("replicates", replicates, what, least=2, most=MOST_REPLICATES, whole=True)
     if not len(groups):
         return np.zeros((replicates + replicates % 2, 0))
     source = generator(rng)

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from attrs import frozen
 
-from driftline.errors import InputError
+from driftline._checks import refuse_number
 
 __all__ = [
     "Estimate",
@@ -77,9 +77,7 @@ class Estimate:
 
 
 def _checked(level: float) -> float:
-    if not 0.0 < level < 1.0:
-        msg = f"level={level} must lie between 0 and 1, such as 0.95"
-        raise InputError(msg)
+    refuse_number("level", level, "between 0 and 1, such as 0.95", above=0, below=1)
     return 0.5 + level / 2
 
 

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from numbers import Integral, Real
+from types import NoneType
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import numpy.typing as npt
 from attrs import frozen
 
+from driftline._checks import refuse_kinds
 from driftline._draw import Shown, View, plot
 from driftline._stats.calibration import expected_calibration_error
 from driftline._stats.intervals import Estimate
+from driftline.errors import UnreadableData
 from driftline.holdout import _views
-from driftline.holdout._plain import revised
 from driftline.holdout._scores import AT_50, Resample, estimate_from_dict, unknown
 
 if TYPE_CHECKING:
@@ -102,11 +105,25 @@ class Calibration(Shown):
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Calibration:
         """The calibration that `driftline.holdout.Evaluation.to_dict` wrote."""
+        for one in values["bins"]:
+            refuse_kinds(one, _BIN)
         bins = [
-            CalibrationBin(**revised(one, precision=estimate_from_dict(one["precision"])))
+            CalibrationBin(**dict(one, precision=estimate_from_dict(one["precision"])))
             for one in values["bins"]
         ]
+        refuse_kinds(values, {"error": (Real, NoneType)})
+        if values["error"] is not None and not sum(one.n for one in bins):
+            msg = "a calibration of no detections has an error"
+            raise UnreadableData(msg)
         return cls(bins=tuple(bins), error=values["error"])
+
+
+_BIN: Final[Mapping[str, Any]] = {
+    "low": Real,
+    "high": Real,
+    "confidence": (Real, NoneType),
+    "n": Integral,
+}
 
 
 def _bin(resample: Resample, index: int, chosen: npt.NDArray[np.bool_], n: int) -> CalibrationBin:

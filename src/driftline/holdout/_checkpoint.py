@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from driftline.errors import ContextMismatch, UnreadableData
+from driftline._checks import refuse_number
+from driftline.errors import ContextMismatch, InputError, StoreError, UnreadableData
 from driftline.holdout._frames import LabelledFrame, content_digest
+from driftline.holdout._parsed import MALFORMED
 from driftline.holdout._settings import Settings
 from driftline.records import Detections
 
@@ -32,19 +34,20 @@ class Checkpoint:
 
         Raises:
             ContextMismatch: the file is of other frames or other settings.
-            UnreadableData: the file is no checkpoint.
+            InputError: the file cannot be made.
+            UnreadableData: the file is no checkpoint, or one of its lines is damaged.
         """
         head = {"schema": _SCHEMA, "holdout": _digest(frames), "settings": settings.to_dict()}
-        if not self._path.exists() or not self._path.stat().st_size:
+        text = self._text()
+        if not text:
             self._write(head)
             return {}
-        whole, _, torn = self._path.read_text(encoding="utf-8").rpartition("\n")
+        whole, _, torn = text.rpartition("\n")
         lines = whole.split("\n")
         self._require(head, lines[0])
         if torn:
             self._path.write_text(whole + "\n", encoding="utf-8")
-        found = [json.loads(line) for line in lines[1:]]
-        return {one["frame"]: _detections(one) for one in found}
+        return dict(self._read(line, number) for number, line in enumerate(lines[1:], start=2))
 
     def add(self, index: int, found: Detections) -> None:
         """Add one prediction, on disk when this returns."""
@@ -59,9 +62,41 @@ class Checkpoint:
             }
         )
 
+    def _text(self) -> str:
+        """What is in the file; "" where there is none yet."""
+        try:
+            return self._path.read_text(encoding="utf-8")
+        except FileNotFoundError:
+            return ""
+        except UnicodeDecodeError as exc:
+            msg = f"{self._path} is no checkpoint of predictions: it is no text"
+            raise UnreadableData(msg) from exc
+        except (OSError, ValueError) as exc:  # ValueError: no name that a file could have
+            msg = f"the checkpoint {str(self._path)!r} cannot be read: {exc}; pass another path"
+            raise InputError(msg) from exc
+
+    def _read(self, line: str, number: int) -> tuple[int, Detections]:
+        try:
+            values = json.loads(line)
+            refuse_number("frame", values["frame"], "a place", least=0, whole=True)
+            return values["frame"], _detections(values)
+        except MALFORMED as exc:
+            msg = (
+                f"line {number} of {self._path} holds no prediction ({exc!r:.200}); remove it, "
+                "and its frame is predicted again"
+            )
+            raise UnreadableData(msg) from exc
+
     def _write(self, values: dict[str, Any]) -> None:
-        with self._path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(values) + "\n")
+        try:
+            with self._path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(values) + "\n")
+        except (FileNotFoundError, NotADirectoryError, PermissionError, ValueError) as exc:
+            msg = f"the checkpoint {str(self._path)!r} cannot be written: {exc}; pass another path"
+            raise InputError(msg) from exc
+        except OSError as exc:
+            msg = f"a prediction could not be added to {str(self._path)!r}: {exc}"
+            raise StoreError(msg) from exc
 
     def _require(self, head: dict[str, Any], line: str) -> None:
         try:

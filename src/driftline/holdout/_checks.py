@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from attrs import evolve, frozen
 
+from driftline._checks import part
 from driftline.errors import ContextMismatch, InputError, UnreadableData
 from driftline.holdout._frames import LabelledFrame
 from driftline.holdout._images import THUMBNAIL, pixels, thumbnail
@@ -77,9 +78,11 @@ def class_numbers(
         if dict(holdout) != dict(model):
             raise _mismatch(holdout, model)
         return {index: index for index in model}
+    part(mapping, Mapping, name="class_mapping", what="a mapping of names to names or None")
     index_of = {name: index for index, name in holdout.items()}
+    names = list(index_of)
     unknown = [name for name in mapping if name not in model.values()]
-    missing = [name for name in mapping.values() if name is not None and name not in index_of]
+    missing = [name for name in mapping.values() if name is not None and name not in names]
     if unknown or missing:
         msg = (
             f"class_mapping names {unknown or missing}, which the "

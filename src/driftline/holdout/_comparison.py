@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -205,7 +205,7 @@ def compare(
     *,
     replicates: int = 1000,
     rng: np.random.Generator | int = 0,
-    allow: Sequence[str] = (),
+    allow: Collection[str] = (),
 ) -> Comparison:
     """Hold one evaluation against another.
 

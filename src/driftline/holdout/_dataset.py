@@ -6,13 +6,14 @@ import shutil
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, tzinfo
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, get_args
 
 import numpy as np
 from attrs import evolve, field, frozen
 
-from driftline._checks import part, refuse_number
+from driftline._checks import a, chosen, part, parts, refuse_number, refuse_other
 from driftline._clock import as_utc
+from driftline._stats.bootstrap import generator
 from driftline.errors import ContextMismatch, InputError, UnreadableData
 from driftline.holdout._checks import ClassMapping, Leak, check_pictures, class_numbers, leaks
 from driftline.holdout._coco_format import read_coco
@@ -20,7 +21,7 @@ from driftline.holdout._frames import LabelledFrame, content_digest, frames_of, 
 from driftline.holdout._images import sha256_of, write_png
 from driftline.holdout._manifest import MANIFEST_NAME, QUARTER, Manifest, Part, Provenance
 from driftline.holdout._ndjson import Fetch, read_ndjson
-from driftline.holdout._parsed import MissingLabels, Parsed
+from driftline.holdout._parsed import MissingLabels, Parsed, new_folder
 from driftline.holdout._sampling import DrawnSample, draw
 from driftline.holdout._yolo_format import label_line, read_folder, read_yolo, write_yaml
 
@@ -30,7 +31,7 @@ _SHOWN = 5
 
 
 def _frames(given: Iterable[LabelledFrame]) -> tuple[LabelledFrame, ...]:
-    return tuple(given)
+    return parts(given, LabelledFrame, name="frames", what="a LabelledFrame")
 
 
 @frozen(kw_only=True, eq=False, repr=False)
@@ -48,8 +49,10 @@ class Holdout:
 
     frames: tuple[LabelledFrame, ...] = field(converter=_frames)
     class_names: Mapping[int, str] = field(converter=names_of)
-    provenance: Mapping[str, Provenance] = field(factory=dict)
-    source: str = ""
+    provenance: Mapping[str, Provenance] = field(
+        factory=dict, validator=a(Mapping, "a mapping of frames to their Provenance")
+    )
+    source: str = field(default="", validator=a(str, "text"))
 
     def __attrs_post_init__(self) -> None:
         """Refuse frames without a name, or two of one."""
@@ -117,7 +120,11 @@ class Holdout:
             ContextMismatch: a frame is not what the manifest recorded.
             MissingExtra: Pillow or PyYAML is not installed (extra ``holdout``).
         """
-        file = Path(part(path, (str, Path), name="path", what="a file or folder"))
+        file = _path(path, "path")
+        if missing_labels is not None:
+            refuse_other("missing_labels", missing_labels, get_args(MissingLabels))
+        if split is not None:
+            part(split, str, name="split", what="the name of a split")
         found = _read(file, split=split, images=images, class_names=class_names, fetch=fetch)
         folder = file if file.is_dir() else file.parent
         manifest = Manifest.load(folder) if (folder / MANIFEST_NAME).is_file() else None
@@ -145,8 +152,12 @@ class Holdout:
             source: where they were taken from.
             part: the part they belong to.
             added_at: when they were put together, aware.
+
+        Raises:
+            InputError: a frame has no truth, two have one id, or `added_at` is naive.
         """
-        labelled = [LabelledFrame.of(one) for one in frames]
+        given = parts(frames, object, name="frames", what="a labelled frame")
+        labelled = [LabelledFrame.of(one) for one in given]
         named = [
             frame if frame.id else evolve(frame, id=f"frame-{place:06d}")
             for place, frame in enumerate(labelled)
@@ -329,11 +340,18 @@ class Holdout:
 
         Args:
             train: a holdout, or paths of the training pictures.
+
+        Raises:
+            InputError: `train` is neither.
+            UnreadableData: a picture does not open.
         """
         theirs: list[tuple[str, Any]] = (
             [(frame.id, frame.image) for frame in train.frames]
             if isinstance(train, Holdout)
-            else [(str(one), Path(one)) for one in train]
+            else [
+                (str(one), Path(one))
+                for one in parts(train, (str, Path), name="train", what="the path of a picture")
+            ]
         )
         return leaks(
             [
@@ -352,7 +370,7 @@ class Holdout:
         Raises:
             InputError: it has no such frame.
         """
-        gone = set(ids)
+        gone = chosen(ids, str, name="ids", what="the id of a frame")
         if unknown := gone - {frame.id for frame in self.frames}:
             msg = f"no frame {min(unknown)!r} in the holdout"
             raise InputError(msg)
@@ -381,9 +399,10 @@ class Holdout:
             InputError: a frame is in both, or the share is out of range.
         """
         refuse_number("overlap", overlap, "a number from 0 to 1", least=0, most=1)
+        part(new, Holdout, name="new", what="a Holdout")
         class_numbers(self.class_names, new.class_names)
         old = sorted(self._ids_of("recent"))
-        rng = np.random.default_rng(seed)
+        rng = generator(seed)
         kept = {old[index] for index in rng.permutation(len(old))[: round(overlap * len(old))]}
         stays = self._only(kept | self._ids_of("golden"))
         origin = {
@@ -411,12 +430,7 @@ class Holdout:
         Raises:
             InputError: the folder is not empty, or a frame has no picture.
         """
-        root = Path(folder)
-        if root.exists() and any(root.iterdir()):
-            msg = f"{str(root)!r} is not empty; write into a folder of its own"
-            raise InputError(msg)
-        for kind in ("images", "labels"):
-            (root / kind / "test").mkdir(parents=True)
+        root = new_folder(folder)
         named = {}
         for place, frame in enumerate(self.frames):
             named[frame.id] = name = _copy(frame, root / "images" / "test", place)
@@ -453,6 +467,10 @@ class Holdout:
         frames = [frame for frame in self.frames if frame.id in ids]
         origin = {name: one for name, one in self.provenance.items() if name in ids}
         return evolve(self, frames=frames, provenance=origin)
+
+
+def _path(value: str | Path, name: str) -> Path:
+    return Path(part(value, (str, Path), name=name, what="a file or folder"))
 
 
 def origins_of(holdout: Holdout) -> dict[str, Provenance]:
@@ -493,7 +511,7 @@ def _read(
     class_names: Mapping[int, str] | Sequence[str] | None,
     fetch: Fetch | None,
 ) -> Parsed:
-    folder = None if images is None else Path(images)
+    folder = None if images is None else _path(images, "images")
     if file.is_dir():
         found = sorted([*file.glob("*.yaml"), *file.glob("*.yml")])
         if len(found) == 1 and class_names is None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Final, Literal, TypedDict, Unpack
+from numbers import Integral, Real
+from typing import TYPE_CHECKING, Any, Final, Literal, TypedDict, Unpack, get_args
 
 import numpy as np
 from attrs import asdict, evolve, field, frozen
 
-from driftline._checks import parts
-from driftline._clock import as_utc
+from driftline._checks import chosen, part, parts, refuse_kinds, refuse_number, refuse_other
+from driftline._clock import as_optional_utc, as_utc
 from driftline._draw import Shown, View, plot
 from driftline._stats.average_precision import ApMethod
 from driftline._stats.intervals import Interval
@@ -26,7 +27,7 @@ from driftline.holdout._frames import (
     names_of,
 )
 from driftline.holdout._matching import AREA_RANGES
-from driftline.holdout._plain import revised
+from driftline.holdout._parsed import reading
 from driftline.holdout._scores import FEW_TRUTHS, FEW_UNITS, Resample, Score, score
 from driftline.holdout._settings import Settings
 from driftline.holdout._table import MatchTable
@@ -83,11 +84,7 @@ class EvaluationOptions(TypedDict, total=False):
 
 
 def _names(value: Sequence[str]) -> tuple[str, ...]:
-    return (value,) if isinstance(value, str) else tuple(value)
-
-
-def _optional_utc(value: datetime | None) -> datetime | None:
-    return None if value is None else as_utc(value, name="at")
+    return (value,) if isinstance(value, str) else parts(value, str, name="by", what="a tag")
 
 
 @frozen(kw_only=True, eq=False)
@@ -104,20 +101,21 @@ class Scoring:
     rng: np.random.Generator | int = 0
     settings: Settings = field(factory=Settings)
     role: Role = "recent"
-    at: datetime | None = field(default=None, converter=_optional_utc)
+    at: datetime | None = field(default=None, converter=as_optional_utc)
     deployment: str = ""
 
     def __attrs_post_init__(self) -> None:
         """Refuse what no score can be made with."""
-        if self.ap not in ("coco101", "ultralytics"):
-            msg = f'ap={self.ap!r} must be "coco101" or "ultralytics"'
-            raise InputError(msg)
-        if self.role not in ("recent", "golden"):
-            msg = f'role={self.role!r} must be "recent" or "golden"'
-            raise InputError(msg)
-        if not 0.0 <= self.operating_confidence <= 1.0:
-            msg = f"operating_confidence={self.operating_confidence} must lie between 0 and 1"
-            raise InputError(msg)
+        refuse_other("ap", self.ap, get_args(ApMethod))
+        refuse_other("role", self.role, get_args(Role))
+        what = "a number between 0 and 1"
+        refuse_number("operating_confidence", self.operating_confidence, what, least=0, most=1)
+        if self.max_detections is not None:
+            what = "at least 1, or None for all"
+            refuse_number("max_detections", self.max_detections, what, least=1, whole=True)
+        part(
+            self.settings, Settings, name="settings", what="Settings, such as Settings.of(context)"
+        )
 
     @property
     def limit(self) -> int | None:
@@ -264,9 +262,11 @@ class Evaluation(Shown):
 
         Raises:
             ContextMismatch: the evaluations were made under different settings.
-            InputError: their intervals have different levels.
+            InputError: their intervals have different levels, or an argument is of another kind.
         """
-        return compare(self, other, replicates=replicates, rng=rng, allow=allow)
+        part(other, Evaluation, name="other", what="an Evaluation")
+        but = chosen(allow, str, name="allow", what="the name of a setting")
+        return compare(self, other, replicates=replicates, rng=rng, allow=but)
 
     def to_samples(self, *, at: datetime | None = None) -> tuple[Sample, ...]:
         """The score as metrics; what is unknown is left out.
@@ -346,16 +346,23 @@ class Evaluation(Shown):
         Raises:
             UnreadableData: it was written in a form this version does not know.
         """
+        with reading("evaluation"):
+            return cls._read(values)
+
+    @classmethod
+    def _read(cls, values: Mapping[str, Any]) -> Evaluation:
         if values.get("schema") != SCHEMA:
             msg = f"schema {values.get('schema')!r} is not {SCHEMA!r}, which this version reads"
             raise UnreadableData(msg)
+        refuse_kinds(values, _KINDS)
+        refuse_other("role", values["role"], get_args(Role))
         plain = {name: value for name, value in values.items() if name != "schema"}
         table = values["table"]
-        made = revised(
+        made = dict(
             plain,
             at=None if values["at"] is None else datetime.fromisoformat(values["at"]),
-            cluster_by=tuple(values["cluster_by"]),
-            notes=tuple(values["notes"]),
+            cluster_by=parts(values["cluster_by"], str, name="cluster_by", what="a tag"),
+            notes=parts(values["notes"], str, name="notes", what="text"),
             settings=Settings.from_dict(values["settings"]),
             overall=Score.from_dict(values["overall"]),
             per_class=_scores_from_dict(values["per_class"]),
@@ -365,7 +372,23 @@ class Evaluation(Shown):
             val_row=ValRow(**values["val_row"]),
             table=None if table is None else MatchTable.from_dict(table),
         )
-        return cls(**made)
+        one = cls(**made)
+        if one.table is not None and len(one.table.classes) != len(one.per_class):
+            msg = f"{len(one.per_class)} classes have a table of {len(one.table.classes)}"
+            raise UnreadableData(msg)
+        return one
+
+
+_KINDS: Final[Mapping[str, Any]] = {
+    "deployment": str,
+    "n_frames": Integral,
+    "n_units": Integral,
+    "n_selected": Integral,
+    "level": Real,
+    "replicates": Integral,
+    "truth_digest": str,
+    "predictions_digest": str,
+}
 
 
 def sample_time(given: datetime | None, recorded: datetime | None) -> datetime:

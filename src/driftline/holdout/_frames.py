@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from attrs import field, frozen
 
-from driftline._checks import number, part
+from driftline._checks import a, array_of, is_size, number, numbers, one_of, part
 from driftline.errors import InputError
 from driftline.records import Detections
 
@@ -22,24 +22,28 @@ BoolArray = npt.NDArray[np.bool_]
 
 
 def _boxes(value: npt.ArrayLike) -> FloatArray:
-    array = np.asarray(value, dtype=np.float64)
+    array = numbers(value, "xyxy")
     return array.reshape(0, 4) if array.size == 0 else array
 
 
 def _ints(value: npt.ArrayLike) -> IntArray:
-    array = np.asarray(value)
-    if array.size and not bool(np.all(array == np.round(array))):
+    array = numbers(value, "class_id").reshape(-1)
+    if not bool(np.all((np.abs(array) < _TOO_GREAT) & (array == np.round(array)))):
         msg = f"class_id must hold whole numbers, got {array[:5]!r}"
         raise InputError(msg)
-    return array.astype(np.int64).reshape(-1)
+    return array.astype(np.int64)
 
 
 def _optional_bools(value: npt.ArrayLike | None) -> BoolArray | None:
-    return None if value is None else np.asarray(value, dtype=np.bool_).reshape(-1)
+    return None if value is None else array_of(value, "crowd, ignore").astype(np.bool_).reshape(-1)
 
 
 def _optional_floats(value: npt.ArrayLike | None) -> FloatArray | None:
-    return None if value is None else np.asarray(value, dtype=np.float64).reshape(-1)
+    return None if value is None else numbers(value, "area").reshape(-1)
+
+
+_TOO_GREAT = 2.0**53
+"""Greater doubles are no indexes: they have no neighbours to tell them from."""
 
 
 @frozen(kw_only=True, eq=False)
@@ -85,6 +89,9 @@ class Truth:
                     f"{name} has shape {value.shape}; one value for each of the {n} boxes is needed"
                 )
                 raise InputError(msg)
+        if not is_size(self.image_size):
+            msg = f"image_size={self.image_size!r} must be (height, width) in pixels, both above 0"
+            raise InputError(msg)
         sides = self.xyxy[:, 2:] - self.xyxy[:, :2]
         wrong = np.flatnonzero(~(np.isfinite(sides).all(axis=1) & (sides >= 0).all(axis=1)))
         if len(wrong):
@@ -165,13 +172,17 @@ class LabelledFrame:
 
     truth: Truth = field(converter=truth_of)
     image: Any = field(default=None, repr=False)
-    id: str = ""
-    tags: Mapping[str, str] = field(factory=dict)
+    id: str = field(default="", validator=a(str, "text"))
+    tags: Mapping[str, str] = field(factory=dict, validator=a(Mapping, "a mapping of text to text"))
     weight: float = field(
         default=1.0,
-        validator=number("above 0: 1 / the probability that the frame was picked", above=0),
+        validator=number(
+            "above 0: 1 / the probability that the frame was picked", above=0, most=1e15
+        ),
     )
-    chosen: Literal["random", "selected"] = "random"
+    chosen: Literal["random", "selected"] = field(
+        default="random", validator=one_of("random", "selected")
+    )
 
     @classmethod
     def of(cls, value: object) -> LabelledFrame:
@@ -233,7 +244,8 @@ def frames_of(labels: LabelledFrames | Sequence[Any]) -> tuple[LabelledFrame, ..
     Raises:
         InputError: two frames have one name, or only some of the frames have one.
     """
-    if not (hasattr(labels, "__len__") and hasattr(labels, "__getitem__")):
+    sequence = hasattr(labels, "__len__") and hasattr(labels, "__getitem__")
+    if not sequence or isinstance(labels, Mapping):
         msg = f"labels={labels!r:.200} must be a sequence, one LabelledFrame or Detections a frame"
         raise InputError(msg)
     frames = [LabelledFrame.of(labels[index]) for index in range(len(labels))]

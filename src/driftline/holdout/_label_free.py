@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from attrs import frozen
 
+from driftline._checks import chosen, part, refuse_number
 from driftline._draw import Shown, View
 from driftline._stats.bootstrap import generator, group_index, half_samples
 from driftline._stats.calibration import isotonic, shrunken_isotonic
@@ -143,9 +144,11 @@ class PrecisionCalibrator:
             rng: seed or generator.
 
         Raises:
-            InputError: the evaluation's detections were not kept.
+            InputError: the evaluation's detections were not kept, or an argument is of another
+                kind.
             TooLittleData: fewer than 100 detections at or above the threshold.
         """
+        part(evaluation, Evaluation, name="evaluation", what="an Evaluation")
         table = evaluation.table
         if table is None:
             msg = (
@@ -155,6 +158,7 @@ class PrecisionCalibrator:
         if confidence is None:
             point = evaluation.overall.operating
             confidence = 0.0 if point is None else point.confidence
+        refuse_number("confidence", confidence, "a number from 0 to 1", least=0, most=1)
         self._evaluation = evaluation
         self._rng = generator(rng)
         self.strata = Strata.of(table, evaluation.settings.class_names, confidence=confidence)
@@ -226,7 +230,8 @@ class PrecisionCalibrator:
             TooLittleData: nothing was observed, or only by drifted cameras.
         """
         self._require_own(week)
-        invalid = tuple(sorted({camera for camera, _ in week.frames} & set(drifted_cameras)))
+        drifted = chosen(drifted_cameras, str, name="drifted_cameras", what="the name of a camera")
+        invalid = tuple(sorted({camera for camera, _ in week.frames} & drifted))
         keys = sorted(key for key in week.frames if key[0] not in invalid)
         if not keys:
             msg = (
@@ -286,6 +291,7 @@ class PrecisionCalibrator:
             TooLittleData: fewer than 50 labelled frames, or no detection in them.
         """
         self._require_own(week)
+        part(labelled, Evaluation, name="labelled", what="an Evaluation")
         self._evaluation.settings.require_same(labelled.settings)
         table = labelled.table
         if table is None or labelled.truth_digest == self._evaluation.truth_digest:
@@ -342,6 +348,7 @@ class PrecisionCalibrator:
         )
 
     def _require_own(self, week: ConfidenceCounts) -> None:
+        part(week, ConfidenceCounts, name="week", what="what counts() of this calibrator gives")
         if week.strata != self.strata:
             msg = "the week was counted for another calibration; count with counts() of this one"
             raise ContextMismatch(msg, fields=("strata",))

@@ -24,7 +24,7 @@ from typing import Any, Final
 import numpy as np
 from attrs import field, frozen
 
-from driftline._checks import refuse_no_time, refuse_number
+from driftline._checks import part, refuse_no_time, refuse_number
 from driftline.errors import ConfigError, InputError, MissingExtra, ModelError, UnreadableData
 from driftline.holdout._checks import ClassMapping, class_numbers, translate
 from driftline.holdout._dataset import label_lines
@@ -61,7 +61,7 @@ _REMEDY = (
 
 
 def _path(value: str | Path) -> Path:
-    return Path(value)
+    return Path(part(value, (str, Path), name="weights", what="the path of weights"))
 
 
 @frozen(eq=False)

@@ -7,15 +7,15 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, get_args
 
 from attrs import asdict, field, frozen
 from attrs.validators import optional
 
-from driftline._checks import number, part
-from driftline._clock import as_utc
+from driftline._checks import number, part, refuse_other
+from driftline._clock import as_optional_utc
 from driftline._files import write_whole
-from driftline.errors import ContextMismatch, InputError, UnreadableData
+from driftline.errors import ContextMismatch, UnreadableData
 from driftline.holdout._parsed import MALFORMED, text_of
 
 __all__ = ["MANIFEST_NAME", "QUARTER", "Manifest", "Part", "Provenance"]
@@ -29,10 +29,6 @@ QUARTER: Final = timedelta(weeks=13)
 
 _MOST_BYTES = 256_000_000
 _SHOWN = 5
-
-
-def _optional_utc(value: datetime | None) -> datetime | None:
-    return None if value is None else as_utc(value, name="a frame's time")
 
 
 @frozen(kw_only=True)
@@ -52,8 +48,8 @@ class Provenance:
 
     part: Part = "recent"
     source: str = ""
-    taken_at: datetime | None = field(default=None, converter=_optional_utc)
-    added_at: datetime | None = field(default=None, converter=_optional_utc)
+    taken_at: datetime | None = field(default=None, converter=as_optional_utc)
+    added_at: datetime | None = field(default=None, converter=as_optional_utc)
     probability: float | None = field(
         default=None, validator=optional(number("a number in (0, 1]", above=0, most=1))
     )
@@ -62,9 +58,7 @@ class Provenance:
 
     def __attrs_post_init__(self) -> None:
         """Refuse an unknown part."""
-        if self.part not in ("recent", "golden", "link"):
-            msg = f'part={self.part!r} must be "recent", "golden" or "link"'
-            raise InputError(msg)
+        refuse_other("part", self.part, get_args(Part))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Final, Literal
 
@@ -10,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from attrs import field, frozen
 
+from driftline._checks import part
 from driftline.errors import InputError, UnreadableData
 from driftline.holdout._frames import LabelledFrame, Truth
 
@@ -44,6 +46,23 @@ TOLERANCE: Final = 0.01
 _LONGEST_NAME = 240  # bytes; file systems take 255, and a download has ".part" at its end
 _SHOWN = 5
 _KEPT = 100
+
+
+@contextmanager
+def reading(what: str) -> Generator[None]:
+    """Whatever plain values of another form raise becomes one error.
+
+    Raises:
+        UnreadableData: they do not parse.
+    """
+    try:
+        yield
+    except UnreadableData:
+        raise
+    except MALFORMED as exc:
+        said = str(exc) if isinstance(exc, InputError) else repr(exc)
+        msg = f"no {what} of this version: {said:.300}; pass what its to_dict() gave"
+        raise UnreadableData(msg) from exc
 
 
 @frozen(kw_only=True, eq=False)
@@ -118,6 +137,26 @@ def inside(root: Path, name: object) -> Path:
         msg = f"{name!r} leads out of the folder of the dataset; only names below {str(root)!r} are read"
         raise InputError(msg)
     return root / name
+
+
+def new_folder(given: str | Path) -> Path:
+    """A folder for a dataset, with folders for the pictures and labels of a split ``test``.
+
+    Raises:
+        InputError: it holds something already, or cannot be made.
+    """
+    root = Path(part(given, (str, Path), name="folder", what="the path of a folder"))
+    try:
+        taken = root.exists() and any(root.iterdir())
+        for kind in () if taken else ("images", "labels"):
+            (root / kind / "test").mkdir(parents=True)
+    except (OSError, ValueError) as exc:  # ValueError: no name that a folder could have
+        msg = f"{str(root)!r} cannot be made a folder: {exc}; pass the path of one"
+        raise InputError(msg) from exc
+    if taken:
+        msg = f"{str(root)!r} is not empty; pass a folder of its own"
+        raise InputError(msg)
+    return root
 
 
 def text_of(path: Path, *, most_bytes: int) -> str:

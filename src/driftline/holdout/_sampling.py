@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, tzinfo
 from pathlib import Path
 from typing import Any, Final
@@ -13,11 +13,14 @@ from typing import Any, Final
 import numpy as np
 from attrs import evolve, field, frozen
 
-from driftline._clock import as_utc
+from driftline._checks import a, parts
+from driftline._clock import as_optional_utc
+from driftline._stats.bootstrap import generator
 from driftline.errors import InputError, TooLittleData
+from driftline.holdout._frames import names_of
 from driftline.holdout._images import sha256_of, write_png
 from driftline.holdout._manifest import Manifest, Provenance
-from driftline.holdout._parsed import inside
+from driftline.holdout._parsed import inside, new_folder
 from driftline.holdout._sizing import expected_half_width
 from driftline.holdout._yolo_format import write_yaml
 
@@ -30,10 +33,6 @@ RECOMMENDED: Final = 200
 
 DAYPART: Final = "daypart"
 _PARTS = ("night", "morning", "afternoon", "evening")  # from 0, 6, 12 and 18 o'clock
-
-
-def _optional_utc(value: datetime | None) -> datetime | None:
-    return None if value is None else as_utc(value, name="at")
 
 
 @frozen(kw_only=True, eq=False)
@@ -50,10 +49,10 @@ class PoolFrame:
     """
 
     image: Any = field(repr=False)
-    id: str = ""
-    camera: str = ""
-    at: datetime | None = field(default=None, converter=_optional_utc)
-    tags: Mapping[str, str] = field(factory=dict)
+    id: str = field(default="", validator=a(str, "text"))
+    camera: str = field(default="", validator=a(str, "text"))
+    at: datetime | None = field(default=None, converter=as_optional_utc)
+    tags: Mapping[str, str] = field(factory=dict, validator=a(Mapping, "a mapping of text to text"))
     source: str = ""
 
     @classmethod
@@ -172,16 +171,9 @@ class DrawnSample:
             InputError: the folder holds something already, or an id leads out of it.
             MissingExtra: Pillow is not installed (for arrays).
         """
-        root = Path(folder)
+        names = names_of(class_names)
+        root = new_folder(folder)
         pictures = root / "images" / "test"
-        if root.exists() and any(root.iterdir()):
-            msg = f"{str(root)!r} is not empty; export into a folder of its own"
-            raise InputError(msg)
-        names = dict(
-            class_names.items() if isinstance(class_names, Mapping) else enumerate(class_names)
-        )
-        pictures.mkdir(parents=True)
-        (root / "labels" / "test").mkdir(parents=True)
         frames, tags = {}, {}
         for frame, own, probability in zip(self.frames, self.tags, self.probabilities, strict=True):
             path = _write(frame, pictures)
@@ -229,12 +221,13 @@ def draw(
     drawn_at: datetime | None = None,
 ) -> DrawnSample:
     """Draw a stratified random sample in one pass; see `Holdout.sample`."""
-    if not FEWEST <= n <= MOST:
-        msg = f"n={n}: a holdout takes {FEWEST} to {MOST} frames; {RECOMMENDED} to {MOST} are recommended"
+    asked: object = n
+    if not isinstance(asked, int) or not FEWEST <= asked <= MOST:
+        msg = f"n={n!r}: a holdout takes {FEWEST} to {MOST} frames; {RECOMMENDED} to {MOST} are recommended"
         raise InputError(msg)
-    rng = np.random.default_rng(seed)
-    by = (by,) if isinstance(by, str) else tuple(by)
-    kept, sizes = _reservoirs(frames, n=n, by=by, zone=zone, rng=rng)
+    rng = generator(seed)
+    by = (by,) if isinstance(by, str) else parts(by, str, name="by", what="a tag")
+    kept, sizes = _reservoirs(_listed(frames), n=n, by=by, zone=zone, rng=rng)
     whole = sum(sizes.values())
     if whole < n:
         msg = f"{whole} frames cannot give a sample of {n}; collect more, or ask for fewer"
@@ -256,9 +249,19 @@ def draw(
         ),
         by=by,
         seed=seed,
-        drawn_at=_optional_utc(drawn_at),
+        drawn_at=as_optional_utc(drawn_at),
         notes=_notes(n),
     )
+
+
+def _listed(frames: Iterable[object]) -> Iterator[object]:
+    try:
+        return iter(frames)
+    except TypeError as exc:
+        msg = (
+            f"frames={frames!r:.200} must be a list of frames, or whatever gives one after another"
+        )
+        raise InputError(msg) from exc
 
 
 def _notes(n: int) -> tuple[str, ...]:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from numbers import Integral, Real
+from types import NoneType
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
-from attrs import field, frozen
+from attrs import frozen
 
+from driftline._checks import refuse_kinds
 from driftline._draw import Shown
 from driftline._stats.average_precision import ApMethod
 from driftline._stats.bootstrap import group_index, half_samples
 from driftline._stats.intervals import Estimate, Interval, bias_corrected
 from driftline.errors import InputError
-from driftline.holdout._plain import revised
 from driftline.holdout._table import MatchTable
 
 __all__ = ["OperatingPoint", "Score"]
@@ -71,7 +73,7 @@ class OperatingPoint:
         estimates = {
             name: estimate_from_dict(values[name]) for name in ("precision", "recall", "f1")
         }
-        return cls(**revised(values, **estimates))
+        return cls(**dict(values, **estimates))
 
 
 @frozen(kw_only=True, repr=False)
@@ -140,15 +142,24 @@ class Score(Shown):
             name: estimate_from_dict(values[name])
             for name in ("estimate", "estimate50", "estimate75")
         }
+        refuse_kinds(values, dict.fromkeys(("n_truth", "n_frames", "n_detections"), Integral))
         operating = values["operating"]
         point = None if operating is None else OperatingPoint.from_dict(operating)
-        return cls(**revised(values, **estimates, operating=point))
+        return cls(**dict(values, **estimates, operating=point))
+
+
+_ESTIMATE: Final[Mapping[str, Any]] = {
+    **dict.fromkeys(("value", "standard_error", "bias"), (Real, NoneType)),
+    "level": Real,
+    "reason": str,
+}
 
 
 def estimate_from_dict(values: Mapping[str, Any]) -> Estimate:
     """An estimate from plain values."""
+    refuse_kinds(values, _ESTIMATE)
     interval = values["interval"]
-    made = revised(values, interval=None if interval is None else Interval(*interval))
+    made = dict(values, interval=None if interval is None else Interval(*interval))
     return Estimate(**made)
 
 
@@ -171,7 +182,6 @@ class Resample:
     method: ApMethod
     level: float
     confidence: float
-    ranks: Mapping[str, Any] = field(factory=dict, init=False)
 
     @classmethod
     def draw(

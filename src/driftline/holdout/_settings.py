@@ -7,9 +7,10 @@ from typing import Any
 
 from attrs import asdict, field, fields, frozen
 
+from driftline._checks import refuse_kinds
 from driftline._stats.average_precision import ApMethod
 from driftline.errors import ContextMismatch
-from driftline.holdout._plain import revised
+from driftline.holdout._parsed import reading
 from driftline.records import Context
 
 __all__ = ["Settings"]
@@ -103,6 +104,16 @@ class Settings:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Settings:
-        """The settings that `to_dict` wrote."""
+        """The settings that `to_dict` wrote.
+
+        Raises:
+            UnreadableData: they were written in a form this version does not know.
+        """
+        with reading("settings"):
+            refuse_kinds(values, {"versions": Mapping, "class_names": Mapping})
+            return cls._read(values)
+
+    @classmethod
+    def _read(cls, values: Mapping[str, Any]) -> Settings:
         names = {int(index): name for index, name in values["class_names"].items()}
-        return cls(**revised(values, class_names=names))
+        return cls(**dict(values, class_names=names))

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Final
+from typing import Any, Final
 
 import numpy as np
 
-from driftline._checks import refuse_number
+from driftline._checks import numbers, part, refuse_number
 from driftline.errors import InputError, TooLittleData
-
-if TYPE_CHECKING:
-    from driftline.holdout._evaluation import Evaluation  # whose spread may be used instead
+from driftline.holdout._evaluation import Evaluation
 
 __all__ = ["expected_half_width", "frames_needed", "smallest_drop"]
 
@@ -31,11 +29,11 @@ def _spread(
     classes: Sequence[float] | Mapping[str, float] | None, objects_per_frame: float
 ) -> float:
     """Standard error of mAP times the square root of the number of frames."""
-    refuse_number("objects_per_frame", objects_per_frame, "above 0", above=0)
-    given = list(classes.values()) if isinstance(classes, Mapping) else list(classes or [1.0])
-    mix = np.asarray(given, dtype=np.float64)
-    if not (np.isfinite(mix).all() and (mix > 0).all()):
-        msg = f"the mix of classes {given} must be positive numbers, one a class"
+    refuse_number("objects_per_frame", objects_per_frame, "above 0", above=0, most=1e9)
+    given: Any = [1.0] if classes is None else classes
+    mix = numbers(list(given.values()) if isinstance(given, Mapping) else given, "classes")
+    if mix.ndim != 1 or not mix.size or not (np.isfinite(mix).all() and (mix > 0).all()):
+        msg = f"the mix of classes {given!r:.200} must be positive numbers, one a class"
         raise InputError(msg)
     share = mix / mix.sum()
     # mAP is the plain mean of classes: a rare one is measured on few objects and counts in full
@@ -62,6 +60,7 @@ def _per_root_frame(
 ) -> float:
     if evaluation is None:
         return _spread(classes, objects_per_frame)
+    part(evaluation, Evaluation, name="evaluation", what="an Evaluation, or None")
     error = evaluation.overall.estimate.standard_error
     if error is None:
         msg = f"the evaluation of {evaluation.n_frames} frames has no standard error to go by"
@@ -100,12 +99,16 @@ def smallest_drop(
     Returns:
         The drop, a share in [0, 1]: 0.03 is three points of mAP.
 
+    Raises:
+        InputError: a number is out of its range.
+        TooLittleData: the evaluation has no standard error.
+
     >>> round(smallest_drop(200), 3), round(smallest_drop(500), 3)
     (0.052, 0.033)
     >>> round(smallest_drop(500, paired=True), 3)
     0.018
     """
-    refuse_number("frames", frames, "1 or more", least=1)
+    refuse_number("frames", frames, "1 to a billion", least=1, most=1e9)
     spread = _per_root_frame(classes, objects_per_frame, evaluation)
     error = spread * math.sqrt(2.0 / frames) * (_PAIRED if paired else 1.0)
     return min(1.0, _factor(power, alpha) * error)
@@ -131,6 +134,10 @@ def frames_needed(
         paired: see `smallest_drop`.
         power: see `smallest_drop`.
         alpha: see `smallest_drop`.
+
+    Raises:
+        InputError: a number is out of its range.
+        TooLittleData: the evaluation has no standard error.
 
     >>> frames_needed(0.03), frames_needed(0.03, paired=True)
     (607, 184)

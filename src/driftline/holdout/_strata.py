@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from attrs import field, frozen
 
+from driftline._checks import part
 from driftline._clock import as_utc
 from driftline.errors import ContextMismatch, InputError
 from driftline.holdout._matching import box_areas
@@ -122,7 +123,13 @@ class ConfidenceCounts:
             detections: what was found; those below the threshold of the strata are left out.
             at: when the frame was taken, aware.
             camera: which camera took it.
+
+        Raises:
+            InputError: `detections` is something else, `at` is naive, or a class is not in the
+                holdout's list.
         """
+        part(detections, Detections, name="detections", what="Detections")
+        part(camera, str, name="camera", what="the name of a camera")
         key = (camera, as_utc(at, name="at").date())
         used = detections.confidence >= self.strata.confidence
         cell = self.strata.cell(
@@ -140,12 +147,13 @@ class ConfidenceCounts:
         Raises:
             ContextMismatch: they were counted for different calibrations.
         """
+        part(other, ConfidenceCounts, name="other", what="ConfidenceCounts")
         if self.strata != other.strata:
             msg = "counts made for different calibrations do not add up; count with one calibrator"
             raise ContextMismatch(msg, fields=("strata",))
         merged = ConfidenceCounts(strata=self.strata)
-        for part in (self, other):
-            for key, block in part.blocks.items():
+        for one in (self, other):
+            for key, block in one.blocks.items():
                 merged.blocks[key] = merged.blocks.get(key, np.zeros_like(block)) + block
-                merged.frames[key] = merged.frames.get(key, 0) + part.frames[key]
+                merged.frames[key] = merged.frames.get(key, 0) + one.frames[key]
         return merged

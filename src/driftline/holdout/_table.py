@@ -5,19 +5,21 @@ from __future__ import annotations
 import base64
 import zlib
 from collections.abc import Mapping, Sequence
+from numbers import Integral
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from attrs import Factory, evolve, field, frozen
 
+from driftline._checks import parts
 from driftline._stats.average_precision import (
     ApMethod,
     Ranking,
     average_precision,
     replicate_average_precision,
 )
-from driftline.errors import InputError
+from driftline.errors import InputError, UnreadableData
 from driftline.holdout._frames import LabelledFrame, content_digest
 from driftline.holdout._matching import (
     AREA_RANGES,
@@ -35,6 +37,8 @@ IntArray = npt.NDArray[np.int64]
 BitArray = npt.NDArray[np.uint16]
 BoolArray = npt.NDArray[np.bool_]
 
+_MOST_BYTES = 2**30
+"""An array that unpacks to more is refused: that of a hundred million detections."""
 _BIT = (1 << np.arange(len(IOU_THRESHOLDS))).astype(np.uint16)
 
 
@@ -227,16 +231,42 @@ class MatchTable:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> MatchTable:
-        """The table that `to_dict` wrote."""
-        return cls(
-            frames=tuple(values["frames"]),
-            named=values["named"],
-            truth_digests=tuple(values["truth_digests"]),
-            prediction_digests=tuple(values["prediction_digests"]),
-            tags=tuple(values["tags"]),
-            classes=tuple(values["classes"]),
-            **{name: _read(values[name], dtype) for name, dtype in _ARRAYS.items()},
+        """The table that `to_dict` wrote.
+
+        Raises:
+            UnreadableData: its columns do not fit each other, or an array is damaged.
+        """
+        table = cls(
+            frames=_texts(values, "frames"),
+            named=bool(values["named"]),
+            truth_digests=_texts(values, "truth_digests"),
+            prediction_digests=_texts(values, "prediction_digests"),
+            tags=parts(values["tags"], Mapping, name="tags", what="a mapping"),
+            classes=parts(values["classes"], Integral, name="classes", what="an index"),
+            **{name: _read(name, values[name], dtype) for name, dtype in _ARRAYS.items()},
         )
+        table._require_fit()
+        return table
+
+    def _require_fit(self) -> None:
+        """Refuse columns that do not belong together."""
+        n, d, m = len(self.frames), len(self.frame), len(self.truth_frame)
+        shapes = {
+            **dict.fromkeys(("truth_digests", "prediction_digests", "tags", "weights"), (n,)),
+            **dict.fromkeys(("class_index", "confidence", "area"), (d,)),
+            **{name: (d, len(AREA_RANGES)) for name in ("hits", "ignored")},
+            **dict.fromkeys(("truth_class", "truth_area", "truth_unjudged"), (m,)),
+        }
+        wrong = [name for name, shape in shapes.items() if _shape(getattr(self, name)) != shape]
+        bounds = {"frame": n, "class_index": len(self.classes)}
+        bounds |= {"truth_frame": n, "truth_class": len(self.classes)}
+        for name, below in bounds.items():
+            index = getattr(self, name)
+            if index.ndim != 1 or (index.size and not 0 <= index.min() <= index.max() < below):
+                wrong.append(name)
+        if wrong:
+            msg = f"columns {sorted(set(wrong))} of the matched detections do not fit the others"
+            raise UnreadableData(msg)
 
 
 _ARRAYS: Mapping[str, str] = {
@@ -264,10 +294,31 @@ def _written(array: npt.NDArray[Any]) -> dict[str, Any]:
     return {"dtype": little.dtype.str, "shape": list(array.shape), "zlib": content}
 
 
-def _read(values: Mapping[str, Any], dtype: str) -> npt.NDArray[Any]:
-    content = zlib.decompress(base64.b64decode(values["zlib"]))
-    array = np.frombuffer(content, dtype=np.dtype(values["dtype"])).reshape(values["shape"])
-    return array.astype(np.dtype(dtype).newbyteorder("="))
+def _read(name: str, values: Mapping[str, Any], dtype: str) -> npt.NDArray[Any]:
+    try:
+        content = _unpacked(base64.b64decode(values["zlib"]))
+        array = np.frombuffer(content, dtype=np.dtype(values["dtype"])).reshape(values["shape"])
+        return array.astype(np.dtype(dtype).newbyteorder("="))
+    except (zlib.error, KeyError, TypeError, ValueError) as exc:
+        msg = f"the array {name!r} of the matched detections does not unpack: {exc}"
+        raise UnreadableData(msg) from exc
+
+
+def _unpacked(content: bytes) -> bytes:
+    unpack = zlib.decompressobj()
+    whole = unpack.decompress(content, _MOST_BYTES)
+    if not unpack.eof:
+        msg = f"it is cut off, or unpacks to more than {_MOST_BYTES:,} bytes"
+        raise UnreadableData(msg)
+    return whole
+
+
+def _shape(column: npt.NDArray[Any] | Sequence[Any]) -> tuple[int, ...]:
+    return column.shape if isinstance(column, np.ndarray) else (len(column),)
+
+
+def _texts(values: Mapping[str, Any], name: str) -> tuple[str, ...]:
+    return parts(values[name], str, name=name, what="text")
 
 
 def _require_same_size(frame: LabelledFrame, found: Detections, place: int) -> None:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, Final, Literal
+from numbers import Integral, Real
+from types import NoneType
+from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
 from attrs import asdict, evolve, frozen
 
-from driftline._checks import parts
+from driftline._checks import parts, refuse_kinds, refuse_other
 from driftline._draw import Shown, View, plot
 from driftline._stats.intervals import Interval, normal_quantile
 from driftline._stats.trend import (
@@ -27,7 +29,7 @@ from driftline.errors import InputError, UnreadableData
 from driftline.holdout import _views
 from driftline.holdout._evaluation import Evaluation, Role, sample_time
 from driftline.holdout._integrity import changed_frames
-from driftline.holdout._plain import revised
+from driftline.holdout._parsed import reading
 from driftline.records import Metric, Sample
 
 if TYPE_CHECKING:
@@ -152,9 +154,7 @@ class Trend(Shown):
             InputError: they mix roles, only some carry a time, two have the same time, or one
                 holds frames that were selected because they drifted or looked unsure.
         """
-        if rule not in _WEAKNESS:
-            msg = f"rule={rule!r} must be one of {', '.join(map(repr, _WEAKNESS))}"
-            raise InputError(msg)
+        refuse_other("rule", rule, _WEAKNESS)
         given = parts(evaluations, Evaluation, name="evaluations", what="an Evaluation")
         ordered = _ordered(given)
         for later in ordered[1:]:
@@ -237,19 +237,46 @@ class Trend(Shown):
         Raises:
             UnreadableData: it was written in a form this version does not know.
         """
+        with reading("trend"):
+            return cls._read(values)
+
+    @classmethod
+    def _read(cls, values: Mapping[str, Any]) -> Trend:
         if values.get("schema") != SCHEMA:
             msg = f"schema {values.get('schema')!r} is not {SCHEMA!r}, which this version reads"
             raise UnreadableData(msg)
+        refuse_kinds(values, _TREND)
+        for name, words in (("verdict", TrendVerdict), ("role", Role), ("rule", TrendRule)):
+            refuse_other(name, values[name], get_args(words))
+        fewest = 1 if values["role"] == "golden" else FEWEST_WEEKS
+        if values["drop"] is not None and len(values["points"]) < fewest:
+            msg = f"a trend of {len(values['points'])} weeks has a drop"
+            raise UnreadableData(msg)
         plain = {name: value for name, value in values.items() if name != "schema"}
-        made = revised(
+        made = dict(
             plain,
             points=tuple(_point_from_dict(point) for point in values["points"]),
             interval=_interval(values["interval"]),
             drop_interval=_interval(values["drop_interval"]),
-            changed_frames=tuple(values["changed_frames"]),
-            notes=tuple(values["notes"]),
+            changed_frames=parts(values["changed_frames"], str, name="changed_frames", what="text"),
+            notes=parts(values["notes"], str, name="notes", what="text"),
         )
         return cls(**made)
+
+
+_MAYBE: Final = (Real, NoneType)
+_TREND: Final[Mapping[str, Any]] = {
+    **dict.fromkeys(("slope_per_week", "drop", "median_slope_per_week", "mann_kendall_p"), _MAYBE),
+    **dict.fromkeys(("z", "detectable_drop"), _MAYBE),
+    **dict.fromkeys(("threshold", "scatter"), Real),
+    "weeks_down": Integral,
+    "deployment": str,
+}
+_POINT: Final[Mapping[str, Any]] = {
+    **dict.fromkeys(("week", "map", "corrected"), Real),
+    "standard_error": _MAYBE,
+    "n_frames": Integral,
+}
 
 
 def _plain(_instance: object, _attribute: object, value: Any) -> Any:
@@ -261,8 +288,9 @@ def _interval(values: Sequence[float] | None) -> Interval | None:
 
 
 def _point_from_dict(values: Mapping[str, Any]) -> TrendPoint:
+    refuse_kinds(values, _POINT)
     at = values["at"]
-    made = revised(
+    made = dict(
         values,
         interval=_interval(values["interval"]),
         at=None if at is None else datetime.fromisoformat(at),

@@ -8,14 +8,14 @@ from typing import Any, Unpack
 
 from attrs import evolve
 
-from driftline._checks import refuse_number
-from driftline._clock import Clock, SystemClock
+from driftline._checks import part, refuse_number
+from driftline._clock import Clock, as_clock
 from driftline.errors import InputError, RateLimited
 from driftline.holdout._checkpoint import Checkpoint
 from driftline.holdout._checks import ClassMapping, class_numbers, translate
 from driftline.holdout._dataset import Holdout
 from driftline.holdout._evaluation import Evaluation, EvaluationOptions, Role, evaluate
-from driftline.holdout._frames import LabelledFrame, LabelledFrames, frames_of
+from driftline.holdout._frames import LabelledFrame, LabelledFrames, frames_of, names_of
 from driftline.holdout._local import LocalModel
 from driftline.holdout._progress import Progress, bar
 from driftline.holdout._settings import Settings
@@ -84,11 +84,11 @@ class HoldoutValidator:
                 the validation.
 
         Raises:
-            InputError: `calls_per_minute` is not above 0, or the model can do none of this.
+            InputError: an argument is of another kind, or the model can do none of this.
         """
         if calls_per_minute is not None:
             what = "above 0, or None for no limit"
-            refuse_number("calls_per_minute", calls_per_minute, what, above=0)
+            refuse_number("calls_per_minute", calls_per_minute, what, above=0, most=1e9)
         if isinstance(model, (str, Path)):
             model = LocalModel(model)
         if not (
@@ -104,11 +104,17 @@ class HoldoutValidator:
         self._model = model
         self._split = split
         self._train = train
+        if class_mapping is not None:
+            what = "a mapping of names to names or None"
+            part(class_mapping, Mapping, name="class_mapping", what=what)
         self._class_mapping = class_mapping
-        self._class_names = class_names
+        self._class_names = None if class_names is None else names_of(class_names)
         self._spacing_seconds = 0.0 if calls_per_minute is None else 60.0 / calls_per_minute
-        self._checkpoint = None if checkpoint is None else Path(checkpoint)
-        self._clock = clock or SystemClock()
+        self._checkpoint = None
+        if checkpoint is not None:
+            what = "the path of a file"
+            self._checkpoint = Path(part(checkpoint, (str, Path), name="checkpoint", what=what))
+        self._clock = as_clock(clock)
         self._options = options
         self._found: dict[int, Detections] = {}
 
@@ -185,11 +191,9 @@ class HoldoutValidator:
 
     def _names(self, data: LabelledFrames | Sequence[Any]) -> dict[int, str]:
         """Index → name of every class of the labels; empty where nobody named them all."""
-        given = self._class_names
-        if given is None:
-            given = data.class_names if isinstance(data, Holdout) else {}
-        pairs = given.items() if isinstance(given, Mapping) else enumerate(given)
-        return {int(index): str(name) for index, name in pairs}
+        if self._class_names is not None:
+            return self._class_names
+        return dict(data.class_names) if isinstance(data, Holdout) else {}
 
     def _predictions(
         self, frames: Sequence[LabelledFrame], names: Mapping[int, str], *, progress: bool | None
@@ -260,7 +264,8 @@ class HoldoutValidator:
                 rest = self._spacing_seconds - (self._clock.monotonic() - started)
                 if rest > 0:
                     self._clock.sleep(rest)
-                return found
+                what = "Detections: what predict(image) gives"
+                return part(found, Detections, name="prediction", what=what)
         raise AssertionError
 
 

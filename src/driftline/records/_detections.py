@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from attrs import field, frozen
 
-from driftline._checks import numbers
+from driftline._checks import is_size, numbers
 from driftline._draw import Shown, View
 from driftline.errors import InputError
 from driftline.records import _adapters, _views
@@ -17,7 +17,6 @@ from driftline.records._adapters import BoxFormat
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
-_LARGEST_PX = 10**9
 
 
 def _boxes(value: npt.ArrayLike) -> FloatArray:
@@ -44,15 +43,6 @@ def _ints(value: npt.ArrayLike) -> IntArray:
         msg = f"class_id must hold whole numbers, got {array.dtype} {array.reshape(-1)[:5]!r}"
         raise InputError(msg)
     return array.astype(np.int64)
-
-
-def _is_size(value: tuple[int, int]) -> bool:
-    try:
-        height, width = value
-        fits = 0 < height <= _LARGEST_PX and 0 < width <= _LARGEST_PX
-    except (TypeError, ValueError, OverflowError):  # not two, or no numbers
-        return False
-    return bool(fits)
 
 
 @frozen(kw_only=True, eq=False, repr=False)
@@ -86,7 +76,7 @@ class Detections(Shown):
                 f"{self.class_id.shape} must be (n, 4), (n,) and (n,) for one n"
             )
             raise InputError(msg)
-        if not _is_size(self.image_size):
+        if not is_size(self.image_size):
             msg = f"image_size={self.image_size!r} must be (height, width) in pixels, both above 0"
             raise InputError(msg)
 
