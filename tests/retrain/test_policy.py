@@ -227,6 +227,20 @@ def test_held_back(policy, facts, word):
     assert word in decision.reasons[0]
 
 
+def test_unknown_cost_is_not_within_the_budget():
+    """A budget that no cost could be held against is told, not passed over."""
+    fell = {"drift": MOVED, "accuracy": FELL}
+    asked = RetrainPolicy(budget=10).decide(Evidence(**fell))
+
+    assert Action.RETRAIN is asked.action
+    assert asked.reasons[0].endswith("what it would cost is not known, the budget is 10")
+    for policy, facts in (
+        (RetrainPolicy(), fell),
+        (RetrainPolicy(budget=10), {**fell, "retrain_cost": 9}),
+    ):
+        assert "cost" not in policy.decide(Evidence(**facts)).reasons[0]
+
+
 def test_stale_holdout_is_renewed():
     """A holdout older than a quarter is to be drawn again."""
     decision = decide(drift=CALM, accuracy=HOLDS, holdout_age=timedelta(days=100))

@@ -69,7 +69,7 @@ def accuracy_fell(evidence: Evidence, policy: RetrainPolicy) -> Finding | None:
         strength="strong" if moved else "moderate",
         collect=policy.to_collect(moved),
     )
-    return policy.held_back(finding, evidence) or finding
+    return policy.held_back(finding, evidence) or policy.priced(finding, evidence)
 
 
 def _newest_week(accuracy: AccuracyFacts) -> str:
@@ -390,6 +390,13 @@ class RetrainPolicy:
             reason=f"{finding.reason}; a retraining is held back: {'; '.join(against)}",
             runbook="Keep watching; lift the bound named in the reason if it cannot wait.",
         )
+
+    def priced(self, finding: Finding, evidence: Evidence) -> Finding:
+        """`finding`, which says so where a budget could not be held against any cost."""
+        if self.budget is None or evidence.retrain_cost is not None:
+            return finding
+        unknown = f"what it would cost is not known, the budget is {self.budget:g}"
+        return evolve(finding, reason=f"{finding.reason}; {unknown}")
 
     def _against(self, evidence: Evidence) -> list[str]:
         against = []
