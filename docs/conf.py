@@ -1,6 +1,14 @@
 """Sphinx configuration."""
 
+import inspect
+import re
+import sys
 from importlib.metadata import version as _version
+from types import ModuleType
+
+from sphinx.application import Sphinx
+from sphinx.errors import ExtensionError
+from sphinx.pycode import ModuleAnalyzer
 
 project = "Driftline"
 author = "The Driftline authors"
@@ -31,3 +39,36 @@ default_role = "code"
 intersphinx_mapping: dict[str, tuple[str, None]] = {}
 nitpick_ignore_regex = [(r"py:.*", r"(?!driftline\.).*"), (r"py:.*", r"driftline(\.\w+)*\._.*")]
 linkcheck_ignore = [r"https?://.*"]
+
+
+def setup(app: Sphinx) -> None:
+    """Put the constants and type aliases of a module on its page; autodoc finds classes and functions."""
+    app.connect("autodoc-process-docstring", _name_the_rest)
+
+
+def _name_the_rest(
+    _app: Sphinx, what: str, name: str, module: object, _options: object, lines: list[str]
+) -> None:
+    if what != "module":
+        return
+    for public in getattr(module, "__all__", ()):
+        value = getattr(module, public)
+        if isinstance(value, ModuleType | type) or inspect.isroutine(value):
+            continue
+        lines += ["", f".. py:data:: {name}.{public}", f"   :value: {_told(value)}", ""]
+        lines += [f"   {line}" for line in _said_of(name, public, value)]
+
+
+def _told(value: object) -> str:
+    return re.sub(r"\bdriftline(\.\w+)*\.|\btyping\.|\bcollections\.abc\.", "", repr(value))
+
+
+def _said_of(package: str, public: str, value: object) -> list[str]:
+    """The text under a name where it is defined, which is in a private module of the package."""
+    for module in [m for m in sys.modules if m.startswith(f"{package}.")]:
+        if getattr(sys.modules[module], public, None) is value:
+            said = ModuleAnalyzer.for_module(module).find_attr_docs().get(("", public))
+            if said:
+                return said
+    msg = f"{package}.{public} has no text under its definition"
+    raise ExtensionError(msg)

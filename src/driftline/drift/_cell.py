@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 Direction: TypeAlias = Literal["", "lower", "higher", "wider", "narrower", "fewer", "more"]
+"""Where the values of a cell moved, as `Cell.direction` says it; "" where nothing differs."""
 
 
 def _floats(value: Iterable[float]) -> tuple[float, ...]:

@@ -23,9 +23,11 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 Verdict: TypeAlias = Literal["calm", "watch", "drift", "too little data"]
+"""What a report concludes: nothing, this week alone, confirmed over weeks, or that it cannot say."""
 Method: TypeAlias = Literal[
     "block", "ks", "deff", "wasserstein", "psi", "jensen_shannon", "chi_square"
 ]
+"""How two weeks are compared: "block" permutes whole days and is the default, "ks" is the plain rule."""
 
 SCHEMA = "driftline.drift_report/1"
 """Name and version of the JSON form."""

@@ -31,7 +31,9 @@ __all__ = ["Change", "Comparison", "ComparisonVerdict", "Pairing"]
 FloatArray = npt.NDArray[np.float64]
 
 Pairing = Literal["paired", "partly paired", "unpaired"]
+"""Whether the two evaluations are of the same frames: all, some or none."""
 ComparisonVerdict = Literal["better", "worse", "no difference shown", "too little data"]
+"""What a comparison concludes of the first evaluation."""
 
 ALPHA = 0.05
 _HALF: float = 2.0**AP_BIAS_ORDER - 1.0

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 __all__ = ["Evaluation", "EvaluationOptions", "Role", "evaluate"]
 
 Role = Literal["recent", "golden"]
+"""What a set of frames is for: this week's random sample, or the frozen set that never changes."""
 
 SCHEMA: Final = "driftline.evaluation/1"
 LOW_CONFIDENCE: Final = 0.01  # yolo val keeps 0.001 and above; little is lost up to here

@@ -21,6 +21,7 @@ from driftline.holdout._parsed import MALFORMED, text_of
 __all__ = ["MANIFEST_NAME", "QUARTER", "Manifest", "Part", "Provenance"]
 
 Part = Literal["recent", "golden", "link"]
+"""Which part of a holdout a frame is of; "link" frames are in the old and the new set."""
 
 SCHEMA: Final = "driftline.holdout/1"
 MANIFEST_NAME: Final = "driftline-holdout.json"

@@ -40,7 +40,9 @@ __all__ = ["Trend", "TrendPoint", "TrendRule", "TrendVerdict"]
 FloatArray = npt.NDArray[np.float64]
 
 TrendRule = Literal["union", "three falling weeks", "one point below for three weeks"]
+"""When mAP counts as falling; "union" is calibrated, the two others are the usual rules of thumb."""
 TrendVerdict = Literal["holding", "falling", "too little data", "intact", "broken integrity"]
+"""What a trend concludes: the first two of recent frames, the last two of the frozen set."""
 
 SCHEMA: Final = "driftline.trend/1"
 BASELINE_WEEKS: Final = 4

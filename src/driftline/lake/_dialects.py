@@ -10,6 +10,7 @@ from attrs import frozen
 Dialect: TypeAlias = Literal[
     "duckdb", "postgres", "sqlite", "polars", "spark", "bigquery", "snowflake", "clickhouse"
 ]
+"""The engine whose SQL is written."""
 
 
 @frozen(kw_only=True)

@@ -214,6 +214,7 @@ class Drop:
 Change: TypeAlias = (
     Put | Remove | Append | Trim | Enqueue | Settle | Postpone | Bury | Revive | Drop
 )
+"""One of the writes that a store does all together or not at all."""
 
 
 @runtime_checkable

@@ -17,6 +17,7 @@ from driftline.retrain._plain import optional_utc, plain
 
 Size = Literal["", "small", "large"]
 Strength = Literal["strong", "moderate", "weak"]
+"""How much the evidence of a decision carries."""
 STRENGTHS: tuple[Strength, ...] = ("strong", "moderate", "weak")
 _TEXT = a(str, "text")
 

@@ -68,6 +68,7 @@ class Ask:
 
 
 ApproveFunction: TypeAlias = Callable[[Ask], bool]
+"""Says yes or no to what a retraining asks for."""
 
 
 @frozen(kw_only=True, eq=False)

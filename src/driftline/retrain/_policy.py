@@ -21,6 +21,7 @@ from driftline.retrain._decision import STRENGTHS, Action, Collection, Decision,
 from driftline.retrain._evidence import AccuracyFacts, AlertFacts, Concern, Evidence, Shift
 
 Clause = Callable[[Evidence, "RetrainPolicy"], Finding | None]
+"""One row of the decision table: what it finds in the evidence, or None where it has nothing to say."""
 
 RANK = (
     Action.RETRAIN,
@@ -255,6 +256,7 @@ GUIDE_CLAUSES: tuple[Clause, ...] = (
     holdout_stale,
     too_little,
 )
+"""The guide's decision table, row by row; the first row that finds something decides."""
 
 
 def _all_calm(evidence: Evidence) -> str:
