@@ -1,6 +1,7 @@
 """Every example that stands by itself runs, offline and to its end."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -46,6 +47,16 @@ def test_runs(name, tmp_path):
 
     assert 0 == done.returncode, done.stderr
     assert done.stdout.strip()
+
+
+def test_readme_shows_the_report(tmp_path):
+    """The report that the README shows is the one that the example prints."""
+    page = (EXAMPLES.parent / "README.md").read_text(encoding="utf-8")
+    shown = re.findall(r"^(?:watch:| +\w+ on gate-2:).*….*$", page, flags=re.MULTILINE)
+    printed = run(sys.executable, EXAMPLES / "coco_drift.py", cwd=tmp_path).stdout
+
+    assert 3 == len(shown)
+    assert [] == [part for line in shown for part in line.split("…") if part not in printed]
 
 
 @pytest.mark.parametrize("name", NOTEBOOKS)

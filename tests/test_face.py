@@ -1,7 +1,9 @@
 """The public face: what it offers, and that looking at it costs nothing."""
 
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -20,6 +22,14 @@ def test_all_load():
 
         if isinstance(value, type):
             assert value.__module__.startswith("driftline")
+
+
+def test_all_have_a_home():
+    """The reference tells where each public name is documented."""
+    page = Path(__file__).parent.parent / "docs/reference/index.md"
+    told = set(re.findall(r"`(\w+)`", page.read_text(encoding="utf-8")))
+
+    assert set() == set(driftline.__all__) - told
 
 
 def test_dir_is_all():
