@@ -292,17 +292,40 @@ def test_silence_is_checked():
     """A silence has an author, a reason, aware times and an end after its start."""
     good = {"author": "ada", "reason": "deploy", "start": START, "end": START + MINUTE}
     assert rules.Silence.from_json(rules.Silence(**good).to_json()) == rules.Silence(**good)
-    for bad in ({"author": " "}, {"reason": ""}, {"end": START}, {"start": datetime(2026, 1, 1)}):
-        with pytest.raises(InputError):
+    for bad, said in (
+        ({"author": " "}, "author=' '"),
+        ({"reason": ""}, "reason=''"),
+        ({"end": START}, "must begin before"),
+        ({"start": datetime(2026, 1, 1)}, "no time zone"),
+        ({"rule": 5}, "rule=5"),
+        ({"deployment": None}, "deployment=None"),
+        ({"labels": ["camera"]}, "labels="),
+        ({"labels": {"camera": 3}}, r"labels\[1\]=3"),
+    ):
+        with pytest.raises(InputError, match=said):
             rules.Silence(**{**good, **bad})
     tokyo = timezone(timedelta(hours=9))
     moved = rules.Silence(**{**good, "end": (START + MINUTE).astimezone(tokyo)})
     assert moved.end == START + MINUTE
 
 
+def test_inhibition_is_checked():
+    """A single pattern is not taken for its letters, of which ``*`` would silence every rule."""
+    fine = rules.Inhibition(by="health*", silences=["latency*"])
+    assert (True, False) == (fine.covers("latency-budget"), fine.covers("error-rate"))
+    for bad in ({"by": None}, {"silences": "latency*"}, {"silences": (5,)}):
+        with pytest.raises(InputError, match=next(iter(bad))):
+            rules.Inhibition(**{"by": "a", "silences": ("b",), **bad})
+
+
 @pytest.mark.parametrize(
     ("make", "said"),
     [
+        (
+            lambda: rules.ErrorRate(above=0, flap_detection="no", runbook=RUNBOOK),
+            "flap_detection='no' must be",
+        ),
+        (lambda: rules.Threshold(series="a.b", above=3, unit=5, runbook=RUNBOOK), "unit=5 must"),
         (lambda: rules.LatencyBudget(p95_ms="250", runbook=RUNBOOK), "p95_ms='250' must be"),
         (lambda: rules.ErrorRate(above=0.01, minutes="5", runbook=RUNBOOK), "minutes='5' must be"),
         (lambda: rules.DetectionVolume(minutes=None, runbook=RUNBOOK), "minutes=None must be"),

@@ -5,20 +5,36 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from enum import Enum
-from typing import Protocol, runtime_checkable
+from typing import Any, Final, Protocol, runtime_checkable
 
-from attrs import field, frozen
+from attrs import Attribute, field, frozen
 from attrs.validators import optional
 
 from driftline._checks import a, not_negative, positive
 from driftline._clock import as_utc
 from driftline._draw import Shown, View
+from driftline.errors import InputError
 from driftline.records import _views
 from driftline.records._samples import Sample
 
 
 def _utc(value: datetime) -> datetime:
     return as_utc(value, name="a time of an alert")
+
+
+_LONGEST_KEY: Final = 100
+
+
+def _key(_instance: object, _attribute: Attribute[Any], value: str) -> None:
+    if not isinstance(value, str) or not 0 < len(value) <= _LONGEST_KEY:
+        msg = f"key={value!r:.120} must be text of 1 to {_LONGEST_KEY} characters"
+        raise InputError(msg)
+
+
+def _useful(_instance: object, _attribute: Attribute[Any], value: str) -> None:
+    if not isinstance(value, str) or not value.strip():
+        msg = f"runbook={value!r} must say what to do first: an alert without one is noise"
+        raise InputError(msg)
 
 
 class Severity(Enum):
@@ -86,13 +102,13 @@ class Alert(Shown):
         test: True for a drill: the alert is synthetic.
     """
 
-    key: str
+    key: str = field(validator=_key)
     rule: str
     severity: Severity = field(validator=a(Severity, "a Severity, such as Severity.WARNING"))
     status: AlertStatus = field(validator=a(AlertStatus, "AlertStatus.FIRING or .RESOLVED"))
     summary: str
     expected: str
-    runbook: str
+    runbook: str = field(validator=_useful)
     window_start: datetime = field(converter=_utc)
     window_end: datetime = field(converter=_utc)
     since: datetime = field(converter=_utc)

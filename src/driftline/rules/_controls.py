@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from fnmatch import fnmatchcase
 from typing import Any, Final
 
 from attrs import Attribute, field, frozen
 
+from driftline._checks import a, part, parts
 from driftline._clock import as_utc
 from driftline.errors import InputError
 
@@ -19,6 +20,19 @@ def _utc(value: datetime) -> datetime:
 
 def _utc_or_none(value: datetime | None) -> datetime | None:
     return None if value is None else _utc(value)
+
+
+_PATTERN: Final = "a pattern of names, such as 'latency-budget*', or '*' for any"
+
+
+def _labels(value: Mapping[str, str]) -> Mapping[str, str]:
+    given = part(value, Mapping, name="labels", what="a dictionary of label and value")
+    parts([*given, *given.values()], str, name="labels", what="text")
+    return dict(given)
+
+
+def _patterns(value: Iterable[str]) -> tuple[str, ...]:
+    return parts(value, str, name="silences", what=_PATTERN)
 
 
 def _said(_instance: object, attribute: Attribute[str], value: object) -> None:
@@ -55,9 +69,9 @@ class Silence:
     reason: str = field(validator=_said)
     start: datetime = field(converter=_utc)
     end: datetime | None = field(converter=_utc_or_none, validator=_later)
-    rule: str = "*"
-    deployment: str = "*"
-    labels: Mapping[str, str] = field(factory=dict)
+    rule: str = field(default="*", validator=a(str, _PATTERN))
+    deployment: str = field(default="*", validator=a(str, _PATTERN))
+    labels: Mapping[str, str] = field(factory=dict, converter=_labels)
 
     def covers(self, rule: str, deployment: str, labels: Mapping[str, str]) -> bool:
         """Whether it is about this subject, at whatever time."""
@@ -113,8 +127,8 @@ class Inhibition:
         silences: patterns of the names of the rules that are inhibited.
     """
 
-    by: str
-    silences: tuple[str, ...]
+    by: str = field(validator=a(str, _PATTERN))
+    silences: tuple[str, ...] = field(converter=_patterns)
 
     def covers(self, rule: str) -> bool:
         """Whether a rule of this name is inhibited."""

@@ -111,11 +111,11 @@ class Rule(ABC):
     delay: timedelta = field(default=timedelta(0), validator=not_negative)
     renotify: timedelta | None = field(default=None, validator=optional(positive))
     renotify_limit: int = field(default=3, validator=AT_LEAST_ONE)
-    flap_detection: bool = True
+    flap_detection: bool = field(default=True, validator=a(bool, "True or False"))
     links: tuple[Link, ...] = field(default=(), converter=_links)
     deployments: str = field(default="*", validator=a(str, "a pattern, such as 'acme/line-*'"))
     every: timedelta | None = field(default=None, validator=optional(positive))
-    unit: str = ""
+    unit: str = field(default="", validator=a(str, "a unit, such as 'ms', or ''"))
 
     @property
     def metric(self) -> str:
