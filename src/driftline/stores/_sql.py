@@ -66,7 +66,7 @@ class SqlStore:
         self._watch = SystemClock()
         self._open: Connection | None = None
         self._used = 0.0
-        self._closer: weakref.finalize[[], Self] | None = None
+        self._closer: weakref.finalize[[], SqlStore] | None = None
         self._parents: Connection | None = None
         self._begin_anew()
         begin_anew_after_fork(self)
