@@ -1,10 +1,13 @@
 """All set-up lives here: `python -m pip install nox`, then `python -m nox -s <session>`."""
 
+import hashlib
 import json
 import os
 import shutil
 import sys
+import tarfile
 import tempfile
+import zipfile
 from pathlib import Path
 
 import nox
@@ -25,6 +28,9 @@ APT_PACKAGES = {
     "pg_ctlcluster": "postgresql",
 }
 JAVA = {"java": "default-jre-headless"}
+PYTHONS = ["3.11", "3.12", "3.13", "3.14", "3.14t"]
+"""All that Driftline is meant for; 3.14t is the build without a global lock."""
+MUST_BE_HERE = PYTHONS[:3]
 
 
 def _install(session: nox.Session, *groups: str) -> None:
@@ -95,11 +101,68 @@ def tests(session: nox.Session) -> None:
     session.run("coverage", "report", "--skip-covered", "--format=total")
 
 
-@nox.session(python=["3.11", "3.12", "3.13"])
+@nox.session
 def versions(session: nox.Session) -> None:
-    """The same tests with each Python and the newest of everything that it can have."""
+    """The same tests with each Python that is here and the newest of everything it can have.
+
+    A Python of `MUST_BE_HERE` that is missing is an error, another one is named aloud.
+    """
+    for python in PYTHONS:
+        if python in MUST_BE_HERE or shutil.which(f"python{python}"):
+            session.notify(f"newest-{python}")
+        else:
+            session.warn(f"NOT TESTED with Python {python}: no python{python} is installed here")
+
+
+@nox.session(python=PYTHONS)
+def newest(session: nox.Session) -> None:
+    """The tests with one Python and the newest of everything (`versions` runs all there are)."""
     _install(session, "tests")
     session.run("pytest", "--numprocesses=auto", "--dist=loadfile", *session.posargs)
+
+
+@nox.session(python=PYTHONS[0])
+def lowest(session: nox.Session) -> None:
+    """The tests with the oldest Python and the oldest of everything that pyproject.toml admits.
+
+    Each bound is taken by its word: ``scipy>=1.12`` is tested with 1.12.0. What only tests need is as
+    new as it can be beside that.
+    """
+    project = PYPROJECT["project"]
+    extras = project["optional-dependencies"]
+    tested = [name for name in extras if name != "yolo"]  # needs torch: `tests_yolo`
+    declared = [*project["dependencies"], *(one for name in tested for one in extras[name])]
+    tools = [
+        requirement
+        for requirement in nox.project.dependency_groups(PYPROJECT, "tests")
+        if not requirement.startswith("driftline[")
+    ]
+    constraints = Path(session.create_tmp()) / "lowest.txt"
+    known = [
+        "pyparsing<3.3"
+    ]  # calls what Matplotlib 3.8 uses deprecated, and tests take no warning
+    constraints.write_text("\n".join(sorted({_lowest(one) for one in declared}) + known))
+    target = f".[{','.join(tested)}]"
+    session.install("--quiet", "--upgrade", "pip")
+    session.install("--quiet", "-e", target, *tools, "--constraint", str(constraints))
+    session.run(
+        *("pytest", "--numprocesses=auto", "--dist=loadfile"),
+        *session.posargs,
+        env={"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
+    )
+
+
+def _lowest(requirement: str) -> str:
+    """``attrs>=23.2`` → ``attrs==23.2``; a constraint names no extra."""
+    name, bound = requirement.split(">=")
+    return f"{name.split('[')[0]}=={bound.split(',')[0]}"
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Fail when something became dearer, beside what one would use instead, than it may be."""
+    _install(session, "bench")
+    session.run("python", "benchmarks/ratios.py", *session.posargs, env={"OMP_NUM_THREADS": "1"})
 
 
 @nox.session
@@ -199,12 +262,106 @@ def train_detector(session: nox.Session) -> None:
 
 @nox.session
 def build(session: nox.Session) -> None:
-    """Build sdist and wheel, install the wheel, import it."""
-    session.install("--quiet", "build")
-    session.run("python", "-m", "build", "--outdir", "dist")
-    wheel = max((ROOT / "dist").glob("*.whl"))
-    session.install("--quiet", "--force-reinstall", str(wheel))
-    session.run("python", "-I", "-c", "import driftline; print(driftline.__version__)")
+    """Build twice, look inside, and test what was built as users install it.
+
+    The wheel of the sdist must be, to the byte, the wheel of the tree, and a second sdist the first.
+    Both are installed in turn in environments of their own, and tests run on each from elsewhere.
+    """
+    session.install("--quiet", "build", "twine")
+    dist, again = ROOT / "dist", Path(session.create_tmp()) / "again"
+    for stale in (*dist.glob("driftline-*[lz]"), *again.glob("driftline-*[lz]")):
+        stale.unlink()
+    session.run("python", "-m", "build", "--outdir", str(dist), silent=True)
+    session.run(
+        *("python", "-m", "build", "--sdist", "--wheel", "--outdir", str(again)), silent=True
+    )
+    built = sorted(dist.glob("driftline-*[lz]"))
+    for made in built:
+        if _digest(made) != _digest(again / made.name):
+            session.error(f"a second build of {made.name} differs")
+        session.log(f"{made.name}: {made.stat().st_size:,} bytes, sha256 {_digest(made)}")
+    session.run("twine", "check", "--strict", *map(str, built))
+    faults = [fault for made in built for fault in _faults(made)]
+    if faults:
+        session.error("; ".join(faults))
+    for made in built:
+        _test_installed(session, made)
+
+
+SHIPPED = ("driftline/py.typed", "licenses/LICENSE", "METADATA")
+NOT_SHIPPED = ("tests/", "detector/", "benchmarks/", ".pt", ".onnx", ".npz", ".pyc")
+INSTALLED_TESTS = (
+    *("tests/test_face.py", "tests/rules", "tests/profiles", "tests/stores"),
+    *("tests/drift/test_drift_detector.py", "tests/drift/test_drift_two_sample.py"),
+    *("tests/platform/test_platform_faces.py", "tests/platform/test_platform_wire.py"),
+    *("tests/monitor/test_monitor_async.py", "tests/monitor/test_monitor_drill.py"),
+)
+"""Pure code, I/O, an optional package each way, and what is loaded late: minutes, not all."""
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _faults(path: Path) -> list[str]:
+    """What a wheel lacks or should not hold, and what an sdist lacks."""
+    if path.suffix == ".whl":
+        with zipfile.ZipFile(path) as wheel:
+            names = wheel.namelist()
+        missing = [one for one in SHIPPED if not any(name.endswith(one) for name in names)]
+        extra = [name for name in names for one in NOT_SHIPPED if one in name]
+    else:
+        with tarfile.open(path) as sdist:
+            names = [name.partition("/")[2] for name in sdist.getnames()]
+        wanted = ("LICENSE", "src/driftline/py.typed", "noxfile.py", "tests/conftest.py")
+        missing = [one for one in wanted if one not in names]
+        extra = [name for name in names if name.endswith((".pt", ".onnx", ".pyc"))]
+    return [f"{path.name} lacks {one}" for one in missing] + [
+        f"{path.name} holds {one}" for one in extra
+    ]
+
+
+def _test_installed(session: nox.Session, made: Path) -> None:
+    """Install one file in an environment of its own, and run tests on it from another folder."""
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        session.run("python", "-m", "venv", str(folder / "venv"), silent=True)
+        python = str(folder / "venv" / "bin" / "python")
+        extras = "datadog,pagerduty,apprise,postgres,plots,testing,lake,holdout"
+        tools = ("pytest>=8.4", "hypothesis", "sybil>=9", "jsonschema", "polars")
+        pip = (python, "-m", "pip", "install", "--quiet", f"{made}[{extras}]", *tools)
+        session.run(*pip, external=True)
+        for one in ("tests", "pyproject.toml"):
+            copy = shutil.copytree if (ROOT / one).is_dir() else shutil.copy
+            copy(ROOT / one, folder / one)
+        with session.chdir(folder):
+            session.run(
+                *(python, "-I", "-c", "import driftline; print(driftline.__file__)"), external=True
+            )
+            session.run(
+                *(python, "-m", "pytest", "-q", *INSTALLED_TESTS, *session.posargs), external=True
+            )
+
+
+@nox.session
+def audit(session: nox.Session) -> None:
+    """Ask the database of the Python Packaging Authority about everything a user may install."""
+    project = PYPROJECT["project"]
+    extras = [name for name in project["optional-dependencies"] if name != "yolo"]
+    session.install("--quiet", f".[{','.join(extras)}]")
+    made = session.run(
+        "python", "-c", "import sysconfig; print(sysconfig.get_path('purelib'))", silent=True
+    )
+    assert isinstance(made, str)
+    with tempfile.TemporaryDirectory() as folder:  # the tool is no material of ours
+        session.run("python", "-m", "venv", folder, silent=True)
+        pip = (f"{folder}/bin/python", "-m", "pip", "install", "--quiet", "pip-audit")
+        session.run(*pip, external=True)
+        session.run(
+            *(f"{folder}/bin/pip-audit", "--path", made.strip(), "--skip-editable", "--strict"),
+            *session.posargs,
+            external=True,
+        )
 
 
 @nox.session
