@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -370,6 +370,7 @@ def slow_nms(boxes, scores, classes, threshold):
     seed=st.integers(0, 99),
     threshold=st.sampled_from([0.0, 0.3, 0.7, 1.0]),
 )
+@example(corners=np.array([[8.0, 8, 7, 8], [6, 8, 8, 8]]), seed=1, threshold=0.7)  # IoU is 0.7
 def test_nms_is_the_definition(corners, seed, threshold):
     """Suppression is what the box-by-box definition gives, ties in the given order."""
     rng = np.random.default_rng(seed)

@@ -405,7 +405,9 @@ def non_max_suppression(xyxy: Array, confidence: Array, class_id: Ints, *, iou: 
         sides = np.clip(sides - np.maximum(xyxy[first, :2], xyxy[rest, :2]), 0.0, None)
         shared = sides.prod(axis=1)
         union = area[first] + area[rest] - shared
-        order = rest[(shared <= iou * union) | (class_id[rest] != class_id[first])]
+        # Divided, as torchvision does: multiplied, an IoU of exactly `iou` could be rounded above it.
+        overlap = np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
+        order = rest[(overlap <= iou) | (class_id[rest] != class_id[first])]
     return np.array(kept, dtype=np.int64)
 
 
