@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from driftline import rules
 from driftline.records import Metric, Series
 from driftline.rules import _volume_tests as tests
 from driftline.rules._time import as_times, micros
@@ -114,6 +115,29 @@ class TestHours:
         p = stats.nbinom.cdf(list(counts), 1 / alpha, 1 / (1 + alpha * 100))
 
         assert (p < HOURLY_P).tolist() == found.breach[::2].tolist()
+
+    def test_by_way_of_the_rule(self):
+        """The rule hands on what it remembers; its exposure of an hour is sixty minutes."""
+        rule = rules.RequestVolume(mode="hourly", runbook="Look")
+        start = datetime(2026, 1, 5, tzinfo=UTC)
+        requests = Series(
+            metric=Metric.REQUESTS,
+            times=hourly([60, 10]).starts.view("datetime64[us]"),
+            values=np.array([60.0, 10.0]),
+            width=timedelta(hours=1),
+        )
+        found = rule.judge(
+            rules.Reading(
+                deployment="d",
+                series={Metric.REQUESTS: requests},
+                start=start,
+                end=start + timedelta(hours=2),
+                memory=usual(1.0),
+            )
+        )
+
+        assert ([1.0, 10 / 60], [False, True]) == (found.values.tolist(), found.breach.tolist())
+        assert usual(1.0)["fit"] == found.memory["fit"]
 
 
 class TestDays:
