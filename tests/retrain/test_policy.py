@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from driftline import Detections, Trend, errors
@@ -330,6 +330,7 @@ evidences = st.builds(
 
 
 @given(evidences)
+@settings(deadline=None)
 def test_evidence_survives_storage(evidence):
     """Evidence that went through JSON gives the same decision."""
     stored = Evidence.from_dict(json.loads(json.dumps(evidence.to_dict())))
@@ -339,6 +340,7 @@ def test_evidence_survives_storage(evidence):
 
 
 @given(evidences)
+@settings(deadline=None)
 def test_decision_survives_storage(evidence):
     """A decision can be stored and read back whole."""
     decision = RetrainPolicy().decide(evidence)
@@ -347,6 +349,7 @@ def test_decision_survives_storage(evidence):
 
 
 @given(evidences)
+@settings(deadline=None)
 def test_every_finding_is_told(evidence):
     """Whatever leads, what every clause found is in the decision."""
     policy = RetrainPolicy()
@@ -358,6 +361,7 @@ def test_every_finding_is_told(evidence):
 
 
 @given(evidences)
+@settings(deadline=None)
 def test_labels_decide_retraining(evidence):
     """Nothing but labels that fell ever asks for a retraining."""
     decision = RetrainPolicy().decide(evidence)
