@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from driftline._draw import Axis, Picture, Role, Table, Tone, View, days
 from driftline._draw._pictures import MOST_ROWS, Row, precision_recall, ranked, reliability, weeks
+from driftline._draw._svg import shortened
 from driftline._stats.average_precision import RECALL_GRID, precision_at_recalls
 from driftline._stats.trend import compared
 
@@ -202,7 +203,7 @@ def _weakest(scores: Mapping[str, float | None]) -> str:
     if len(known) < 2:  # noqa: PLR2004  one class is all there is
         return ""
     name = min(known, key=known.__getitem__)
-    return f"; weakest is {name} at {known[name]:.3f}"
+    return f"; weakest is {shortened(name)} at {known[name]:.3f}"
 
 
 def view_of_evaluation(one: Evaluation) -> View:
