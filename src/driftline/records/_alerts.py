@@ -25,13 +25,13 @@ def _utc(value: datetime) -> datetime:
 _LONGEST_KEY: Final = 100
 
 
-def _key(_instance: object, _attribute: Attribute[Any], value: str) -> None:
+def _key(_instance: object, _attribute: Attribute[Any], value: object) -> None:
     if not isinstance(value, str) or not 0 < len(value) <= _LONGEST_KEY:
         msg = f"key={value!r:.120} must be text of 1 to {_LONGEST_KEY} characters"
         raise InputError(msg)
 
 
-def _useful(_instance: object, _attribute: Attribute[Any], value: str) -> None:
+def _useful(_instance: object, _attribute: Attribute[Any], value: object) -> None:
     if not isinstance(value, str) or not value.strip():
         msg = f"runbook={value!r} must say what to do first: an alert without one is noise"
         raise InputError(msg)
