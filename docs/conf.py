@@ -55,7 +55,7 @@ def _name_the_rest(
         value = getattr(module, public)
         if isinstance(value, ModuleType | type) or inspect.isroutine(value):
             continue
-        lines += ["", f".. py:data:: {name}.{public}", f"   :value: {_told(value)}", ""]
+        lines += ["", f".. py:data:: {public}", f"   :value: {_told(value)}", ""]
         lines += [f"   {line}" for line in _said_of(name, public, value)]
 
 
