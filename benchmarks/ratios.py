@@ -260,7 +260,7 @@ RATIOS = (
     ),
     Ratio(
         name="observe", what="observe / json.loads of the same reply, 10 boxes",
-        bound=1.2, source=TWICE, last=0.6, turns=observe_reply,
+        bound=1.5, source=TWICE, last=0.78, turns=observe_reply,
     ),
     Ratio(
         name="boxes", what="from_arrays / np.histogram of its features, 1e6 boxes",
