@@ -1,5 +1,6 @@
 """Delivery: outages of each sink and of all, order, patience, refusals, expiry, hanging sinks."""
 
+import queue
 import threading
 from datetime import timedelta
 
@@ -12,6 +13,7 @@ from monitor_support import MINUTE, START, Table, errors, latency
 from driftline import Monitor, rules
 from driftline.errors import DeliveryFailed, DeliveryRefused, InputError, StoreBusy, StoreError
 from driftline.monitor import Backoff, Budget
+from driftline.monitor._lanes import Lane, Parcel, lanes_of
 from driftline.monitor._tick import HEARTBEAT
 from driftline.records import Delivery, Metric, Receipt, Sample, Settle
 from driftline.stores import MemoryStore
@@ -393,6 +395,31 @@ class TestHanging:
         clock.advance(30 * MINUTE)
         monitor.run_once()
         assert [("latency-budget", "firing")] == hanging.got
+
+    def test_a_thread_that_lingers(self):
+        """A lane that has handed in its last outcome is free, though its thread has not ended."""
+        over, gate = threading.Event(), threading.Event()
+
+        class Outcomes(queue.SimpleQueue):
+            def put(self, item, *more):
+                super().put(item, *more)
+                if isinstance(item, Lane):
+                    over.set()
+                    assert gate.wait(60)
+
+        (lane,), asked = lanes_of([AlertsOnly("pager")]), threading.Event()
+
+        def send():
+            assert asked.wait(60)
+            return Receipt(sink="pager")
+
+        lane.start([Parcel(key="k", send=send, item=None, payload=None)], Outcomes(), None)
+        assert lane.stuck
+        asked.set()
+        assert over.wait(60)
+        assert not lane.stuck
+        gate.set()
+        ended("driftline-pager")
 
     def test_a_pause_of_the_machine(self, make, table, watch):
         """What sinks took before the time was up is settled, even if nobody looked until later."""

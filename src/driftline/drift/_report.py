@@ -396,10 +396,11 @@ _REPORT: Final[Mapping[str, type]] = {
     "look": Integral,
 }
 """What fields of a report are made of, where a wrong kind would show only later."""
+_KIND_OF: Final[Mapping[type, type]] = {str: str, bool: bool, int: Integral, float: Real}
 _CELL: Final[Mapping[str, type]] = {
-    one.name: {str: str, bool: bool, int: Integral}.get(type(one.default), Real)
+    one.name: _KIND_OF[type(one.default)]
     for one in fields_dict(Cell).values()
-    if type(one.default) in (str, bool, int, float)
+    if type(one.default) in _KIND_OF
 } | {"feature": str, "camera": str, "class_name": str}
 
 

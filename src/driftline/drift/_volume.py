@@ -130,7 +130,7 @@ class VolumeReport:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON: nan becomes None, times ISO 8601 in UTC."""
-        plain = asdict(self) | {"verdict": self.verdict}
+        plain: dict[str, Any] = asdict(self) | {"verdict": self.verdict}
         plain["start"] = None if self.start is None else self.start.isoformat()
         plain["end"] = None if self.end is None else self.end.isoformat()
         plain["cells"] = [

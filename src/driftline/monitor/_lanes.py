@@ -61,7 +61,18 @@ class Outcome:
 
 
 class Lane:
-    """One sink and the thread that serves it."""
+    """One sink and the thread that serves it.
+
+    Attributes:
+        sink: whom it serves.
+        name: the sink's name.
+        delivery: how the sink wants to be served.
+        alerts: whether the sink takes alerts.
+        metrics: whether the sink takes numbers.
+        sending: what is with the sink right now.
+        stuck: between two runs, whether a call of an earlier one has not come back. Not whether
+            the thread lives: one that has handed in its last outcome may take a while to end.
+    """
 
     def __init__(self, sink: Sink, name: str) -> None:
         """Keep the sink; nothing runs yet."""
@@ -76,13 +87,8 @@ class Lane:
         self.alerts = isinstance(sink, AlertSink)
         self.metrics = isinstance(sink, MetricSink)
         self.sending: Parcel | None = None
-        self._thread: threading.Thread | None = None
+        self.stuck = False
         self._stop = threading.Event()
-
-    @property
-    def stuck(self) -> bool:
-        """Whether a call of an earlier run has not come back."""
-        return self._thread is not None and self._thread.is_alive()
 
     def start(
         self,
@@ -92,19 +98,32 @@ class Lane:
     ) -> None:
         """Send in a thread of its own; each outcome goes to the queue, and the lane at the end."""
         self._stop = threading.Event()
-        self._thread = threading.Thread(
+        self.stuck = True
+        threading.Thread(
             target=self._work,
             args=(tuple(parcels), outcomes, loop, self._stop),
             name=f"driftline-{self.name}",
             daemon=True,  # a sink that never comes back must not keep the process alive
-        )
-        self._thread.start()
+        ).start()
 
     def stop(self) -> None:
         """Send nothing more after what is being sent."""
         self._stop.set()
 
     def _work(
+        self,
+        parcels: Sequence[Parcel],
+        outcomes: queue.SimpleQueue[Outcome | Lane],
+        loop: asyncio.AbstractEventLoop | None,
+        stop: threading.Event,
+    ) -> None:
+        try:
+            self._send_all(parcels, outcomes, loop, stop)
+        finally:
+            self.stuck = False
+            outcomes.put(self)
+
+    def _send_all(
         self,
         parcels: Sequence[Parcel],
         outcomes: queue.SimpleQueue[Outcome | Lane],
@@ -130,7 +149,6 @@ class Lane:
             failures = 0 if outcome.error is None else failures + 1
             if outcome.error is not None and not isinstance(outcome.error, DeliveryRefused):
                 failed_keys.add(parcel.key)
-        outcomes.put(self)
 
     def _attempt(self, parcel: Parcel, loop: asyncio.AbstractEventLoop | None) -> Outcome:
         began = _WATCH.monotonic()

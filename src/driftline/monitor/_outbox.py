@@ -436,9 +436,11 @@ class Outbox:
     def _take_late(self, done: Deliveries, write: Callable[[Sequence[Change]], None]) -> None:
         """Settle what sinks took after an earlier run had given up waiting for them."""
         for name, outcomes in list(self._late.items()):
+            # Asked before the last look, so that nothing can come in between and be forgotten.
+            over = not any(lane.stuck for lane in self._lanes if lane.name == name)
             found = [o for o in _drain(outcomes, 0.0) if isinstance(o, Outcome) and o.receipt]
             write(self._settle(found, done))
-            if not any(lane.stuck for lane in self._lanes if lane.name == name):
+            if over:
                 del self._late[name]
 
     def _report_stuck(self, lane: Lane, parcels: Sequence[Parcel], done: Deliveries) -> None:
