@@ -297,6 +297,20 @@ class TestTooLittle:
         assert "no frame this week: cam-3" in str(silent)
         assert "too little data this week: cam-3" in str(little)
 
+    def test_odd_week(self, calm, detector):
+        """A day without frames and a week that is too short or too long are named."""
+        monday, day = MONDAY + timedelta(weeks=4), timedelta(days=1)
+        week = calm[1][0]
+        assert (7, ()) == (len((whole := detector.compare(week)).days), whole.empty_days)
+        assert "not a week" not in str(whole)
+        ends = Profile.merge(week.slice(end=monday + day), week.slice(start=monday + 3 * day))
+        assert ("2026-02-03", "2026-02-04") == detector.compare(ends).empty_days
+        assert "no frame of any camera on: 2026-02-03, 2026-02-04" in str(detector.compare(ends))
+        short = detector.compare(week.slice(end=monday + 5 * day))
+        assert f"not a week of seven days but 5: {monday.date()}" in str(short)
+        assert short.days == tuple(str((monday + n * day).date()) for n in range(5))
+        assert "not a week" not in str(detector.peek(week.slice(end=monday + 5 * day)))
+
     def test_all_dark(self, calm, detector):
         """Where nothing was observed, cameras are gone, not classes."""
         report = detector.compare(calm[1][0].slice(camera="nobody"))

@@ -26,6 +26,7 @@ Days64: TypeAlias = npt.NDArray[np.datetime64]
 CLASS_MIX = BOXES
 """Name of the feature whose bins are the classes."""
 DAY = timedelta(days=1)
+DAYS_OF_WEEK = 7
 
 
 def part_length(period: timedelta, wanted: timedelta) -> timedelta:
@@ -54,6 +55,10 @@ def complete_days(profile: Profile, until: datetime | None) -> list[datetime]:
         for end in (days + np.timedelta64(1, "D")).astype("datetime64[us]") - offset
     ]
     return [end for end in ends if end <= last]
+
+
+def _texts(days: Days64) -> list[str]:
+    return [str(day) for day in days]
 
 
 @frozen(kw_only=True, eq=False)
@@ -118,6 +123,19 @@ class Days:
     def dates(self) -> tuple[date, ...]:
         """The days as dates."""
         return tuple(self.days.astype(object).tolist())
+
+    @property
+    def texts(self) -> list[str]:
+        """The days as ISO dates."""
+        return _texts(self.days)
+
+    @property
+    def empty(self) -> list[str]:
+        """ISO dates of the days between the first and the last that have no frame at all."""
+        if not len(self.days):
+            return []
+        every = np.arange(self.days[0], self.days[-1])
+        return _texts(np.setdiff1d(every, self.days))
 
     @property
     def weekend(self) -> npt.NDArray[np.bool_]:

@@ -284,7 +284,8 @@ class DriftDetector:
             cells, reason = self._by_blocks(sides, described, earlier, reason, alpha)
         else:
             cells = self._plainly(sides, described)
-        return self._report(week, cells, earlier, memory=memory, reason=reason, alpha=alpha)
+        report = self._report(week, cells, earlier, memory=memory, reason=reason, alpha=alpha)
+        return evolve(report, days=days.texts, empty_days=days.empty)
 
     def _by_blocks(
         self,

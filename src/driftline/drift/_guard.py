@@ -18,7 +18,7 @@ import numpy.typing as npt
 from attrs import frozen
 
 from driftline.drift._curves import less_neighbours
-from driftline.drift._days import CLASS_MIX, Days
+from driftline.drift._days import CLASS_MIX, DAYS_OF_WEEK, Days
 from driftline.drift._family import Candidate, Reference
 from driftline.drift._report import DriftReport, Memory
 
@@ -29,7 +29,6 @@ SUMMARIES = (0.1, 0.25, 0.5, 0.75, 0.9)
 """Where on the reference's distribution a day is summarised."""
 CLASSES = 8
 """The most frequent classes stand for the class mix."""
-DAYS_OF_WEEK = 7
 FEWEST_DAYS = 4
 """Days with data that each week of a pair needs."""
 LARGEST_RATIO = 12.0

@@ -79,6 +79,9 @@ class DriftReport(Shown):
         n_boxes: boxes of the week.
         n_reference_frames: frames of the reference.
         n_reference_boxes: boxes of the reference.
+        days: ISO dates of the local days of the week with a frame. A period longer than a day,
+            which only the plain methods take, stands for its first day.
+        empty_days: ISO dates of the days between them without a frame of any camera.
         missing: cameras of the reference without enough data this week.
         silent: those of them that sent no frame at all.
         new_cameras: cameras of the week that the reference has not seen: nothing to compare.
@@ -103,6 +106,8 @@ class DriftReport(Shown):
     n_boxes: int = 0
     n_reference_frames: int = 0
     n_reference_boxes: int = 0
+    days: tuple[str, ...] = field(default=(), converter=as_strings)
+    empty_days: tuple[str, ...] = field(default=(), converter=as_strings)
     missing: tuple[str, ...] = field(default=(), converter=as_strings)
     silent: tuple[str, ...] = field(default=(), converter=as_strings)
     new_cameras: tuple[str, ...] = field(default=(), converter=as_strings)
@@ -404,8 +409,11 @@ _CELL: Final[Mapping[str, type]] = {
 } | {"feature": str, "camera": str, "class_name": str}
 
 
-_NAMES: Final = ("missing", "silent", "new_cameras", "new_classes", "gone_classes")
-"""Fields of a report that hold names of cameras or classes."""
+_NAMES: Final = (
+    *("days", "empty_days", "missing", "silent"),
+    *("new_cameras", "new_classes", "gone_classes"),
+)
+"""Fields of a report that hold days, or names of cameras or classes."""
 
 
 def _texts(plain: Iterable[str]) -> tuple[str, ...]:

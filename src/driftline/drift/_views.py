@@ -10,6 +10,7 @@ import numpy as np
 
 from driftline._draw import Axis, Picture, Role, Table, Tone, View
 from driftline._draw._pictures import Row, mix, ranked, shift
+from driftline.drift._days import DAYS_OF_WEEK
 
 if TYPE_CHECKING:
     from driftline.drift._cell import Cell, Curve
@@ -39,8 +40,13 @@ def headline(report: DriftReport) -> str:
 
 
 def named_changes(report: DriftReport) -> list[str]:
-    """What has a name and needs no test: cameras and classes that came or went."""
+    """What has a name and needs no test: an odd week, cameras and classes that came or went."""
+    spanned = len(report.days) + len(report.empty_days)
+    # A look at a week that is not over, or a period of a week, is no odd week.
+    odd = report.method == "block" and not report.look and spanned not in (0, DAYS_OF_WEEK)
     changes = {
+        f"not a week of seven days but {spanned}": report.days[:1] if odd else (),
+        "no frame of any camera on": report.empty_days,
         "no frame this week": report.silent,
         "too little data this week": [c for c in report.missing if c not in report.silent],
         "not in the reference": report.new_cameras,
