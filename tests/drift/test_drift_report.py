@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from driftline.drift import Cell, Curve, DriftReport, Memory
 from driftline.errors import InputError, UnreadableData
+from driftline.profiles import AREA, ASPECT
 
 START = datetime(2026, 2, 2, tzinfo=UTC)
 
@@ -146,6 +147,16 @@ def test_class_by_name():
 
     assert "class: more truck D=" in str(cell("class", direction="more", at=7.0, curve=curve))
     assert "class: more around 7 D=" in str(cell("class", direction="more", at=7.0))
+
+
+def test_values_as_people_read_them():
+    """A threshold is told as the plots show it: shares of the frame in per cent, ratios as such."""
+    area, aspect = AREA.unit, ASPECT.unit
+    far_left = "share of the frame's width, from the left"
+
+    assert "area: lower around 7.8 % D=" in str(cell("area", at=-3.68, unit=area))
+    assert "aspect: lower around 2.83 D=" in str(cell("aspect", at=1.5, unit=aspect))
+    assert "x: lower around 12 % D=" in str(cell("x", at=0.12, unit=far_left))
 
 
 class TestJson:

@@ -167,7 +167,7 @@ class Cell(Shown):
         """The threshold in words; for the class mix the class."""
         if self.curve is not None and self.at in self.curve.at and self.curve.names:
             return self.curve.names[self.curve.at.index(self.at)]
-        return f"around {self.at:.3g}"
+        return f"around {_views.read(self, self.at)}"
 
     def plot(self, ax: Axes | None = None) -> Axes:
         """The reference and the week as a pair of histograms, titled with what moved.

@@ -231,8 +231,13 @@ def _value(cell: Cell, at: float) -> float:
 
 def _threshold(cell: Cell, place: int) -> str:
     assert cell.curve is not None
-    value = _value(cell, cell.curve.at[place])
-    return f"{100 * value:.2g}{_PER_CENT}" if "share of" in cell.unit else f"{value:.3g}"
+    return read(cell, cell.curve.at[place]).replace(" %", _PER_CENT)
+
+
+def read(cell: Cell, at: float) -> str:
+    """A threshold as people read it: not its logarithm, and shares of the frame in per cent."""
+    value = _value(cell, at)
+    return f"{100 * value:.2g} %" if "share of" in cell.unit else f"{value:.3g}"
 
 
 def _share(share: float) -> str:
