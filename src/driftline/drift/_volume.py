@@ -32,6 +32,7 @@ from driftline.profiles import Profile
 FloatArray: TypeAlias = npt.NDArray[np.float64]
 IntArray: TypeAlias = npt.NDArray[np.int64]
 VolumeVerdict: TypeAlias = Literal["usual", "fewer", "too little data"]
+"""What a week's volume amounts to, as `VolumeReport.verdict` says it."""
 
 LEAST_DROP = 0.15
 """The least drop a week is told of, as in `driftline.rules.DetectionVolume`."""
