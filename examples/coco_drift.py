@@ -19,13 +19,19 @@ import numpy as np
 from driftline import DriftDetector, DriftReport, Profile
 from driftline.profiles import from_coco
 
-WEEK = timedelta(weeks=1)
+DAY, WEEK = timedelta(days=1), timedelta(weeks=1)
 
 
 def last_week(profile: Profile) -> DriftReport:
     """Compare the last seven days with the 28 days before them."""
-    end = profile.end
-    assert end is not None, "no image was listed"
+    start, end = profile.start, profile.end
+    if start is None or end is None:
+        sys.exit('no image is listed: the first file needs them under "images", with their dates')
+    if end - start < 2 * WEEK:
+        sys.exit(
+            f"the images are of {(end - start).days} days, {start:%Y-%m-%d} to {end - DAY:%Y-%m-%d}: "
+            "the last 7 days are compared with those before, and that takes 14; list more images"
+        )
     reference = profile.slice(start=end - 5 * WEEK, end=end - WEEK)
     return DriftDetector(reference=reference).compare(profile.slice(start=end - WEEK, end=end))
 

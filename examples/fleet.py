@@ -61,7 +61,7 @@ def main() -> None:
             began = clock.now()
             for worker in workers:
                 run = worker.run_once()
-                print(f"{run.at:%H:%M} {run.judged:4} samples judged, {len(run.alerts)} alerts")
+                print(f"{run.at:%H:%M} samples judged: {run.judged}, alerts: {len(run.alerts)}")
             clock.set(max(clock.now(), began + CADENCE))
         print(f"watched: {len(workers[0].deployments)} deployments of {len(clients)} owners")
         for alert in pager.alerts:

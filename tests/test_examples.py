@@ -1,5 +1,6 @@
 """Every example that stands by itself runs, offline and to its end."""
 
+import json
 import os
 import re
 import subprocess
@@ -57,6 +58,31 @@ def test_readme_shows_the_report(tmp_path):
 
     assert 3 == len(shown)
     assert [] == [part for line in shown for part in line.split("…") if part not in printed]
+
+
+@pytest.mark.parametrize(
+    ("days", "told"),
+    [
+        (0, "no image is listed: the first file needs them"),
+        (
+            13,
+            "of 13 days, 2026-01-05 to 2026-01-17: the last 7 days are compared with those before",
+        ),
+    ],
+)
+def test_own_detections_of_too_few_days(days, told, tmp_path):
+    """Who brings too little to the report of his own detections is told what it takes."""
+    at = [f"2026-01-{5 + day:02}T08:00:00" for day in range(days)]
+    images = [{"id": i, "file_name": f"cam-1/{i}.jpg", "width": 640, "height": 480,
+               "date_captured": when} for i, when in enumerate(at)]  # fmt: skip
+    Path(tmp_path, "images.json").write_text(json.dumps({"images": images, "categories": []}))
+    Path(tmp_path, "results.json").write_text("[]")
+    example = EXAMPLES / "coco_drift.py"
+    done = run(sys.executable, example, "images.json", "results.json", cwd=tmp_path)
+
+    assert 1 == done.returncode
+    assert told in done.stderr
+    assert 1 == len(done.stderr.splitlines())
 
 
 @pytest.mark.parametrize("name", NOTEBOOKS)
