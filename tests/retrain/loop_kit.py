@@ -8,6 +8,7 @@ see them. So every score is of real detections on real pixels.
 import io
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -77,7 +78,9 @@ def scenes(seed):
     return Scenes(seed=seed, cameras=("cam-1", "cam-2"))
 
 
+@cache
 def golden(n=60):
+    """A locked holdout; drawn once, because machines make a loop for every look at it."""
     frames = [
         LabelledFrame(truth=one.truth, image=one.image, id=f"golden-{k}")
         for k, one in enumerate(scenes(1).frames(n))
