@@ -21,6 +21,7 @@ from driftline.errors import ContextMismatch, InputError, StoreError, Unreadable
 from driftline.lake import DetectionLogger, profile_from_log
 from driftline.records import Context
 from driftline.testing import FrozenClock
+from terminal import at_a_terminal
 
 WHEN = datetime(2026, 11, 2, 23, 30, tzinfo=UTC)
 HOSTILE = [
@@ -80,6 +81,28 @@ def test_same_as_builder(store, tmp_path, memory_url):
             log.observe(frame, camera=HOSTILE[i % len(HOSTILE)], at=at)
 
     assert builder.profile() == profile_from_log(place)
+
+
+def test_says_how_many_days_are_counted(tmp_path, monkeypatch):
+    """At a terminal a log of several days tells how far it is."""
+    with DetectionLogger(tmp_path) as log:
+        for day in range(3):
+            log.observe(found(2), camera="a", at=WHEN + timedelta(days=day))
+    screen = at_a_terminal(monkeypatch)
+    profile_from_log(tmp_path)
+
+    assert screen.getvalue().startswith("\r[######..............] 1 of 3 days\r")
+    assert screen.getvalue().endswith("3 of 3 days\n")
+
+
+def test_one_day_needs_no_bar(tmp_path, monkeypatch):
+    """A log that is counted in one go has nothing to tell before its end."""
+    with DetectionLogger(tmp_path) as log:
+        log.observe(found(2), camera="a", at=WHEN)
+    screen = at_a_terminal(monkeypatch)
+    profile_from_log(tmp_path)
+
+    assert "" == screen.getvalue()
 
 
 def test_layout(tmp_path):

@@ -9,6 +9,7 @@ import httpx
 import pytest
 from platform_server import Answer, deployment_row
 
+from driftline import AsyncPlatformClient, PlatformClient
 from driftline.errors import (
     Conflict,
     InputError,
@@ -21,6 +22,7 @@ from driftline.errors import (
     UnreadableReply,
 )
 from driftline.platform import DeploymentStatus
+from terminal import at_a_terminal
 
 TAKEN = Answer(status=202, json={"success": True, "status": "deploying", "message": "Deploying"})
 OLD = {"project": "line", "model": "yolo26s-v3"}
@@ -124,6 +126,19 @@ def test_timeout(face):
         client.replace("acme/line-3", "line/yolo26s-v4", timeout=timedelta(seconds=10))
 
     assert [3.0, 3.0, 3.0, 1.0] == client.clock.slept
+
+
+def test_told_at_a_terminal(face, monkeypatch):
+    """Who waits at a terminal sees for how long and for what; of many at once nobody does."""
+    screen = at_a_terminal(monkeypatch)
+    client = face(story(state("deploying", **OLD), state("deploying", **OLD), state(**NEW)))
+    client.replace("acme/line-3", "line/yolo26s-v4")
+    told = [
+        f"\rwaiting for acme/line-3, 0:00:0{seconds}: acme/line-3: deploying" for seconds in (0, 3)
+    ]
+    rows = screen.getvalue().split(", line/yolo26s-v3, us-central1")
+
+    assert {PlatformClient: [*told, "\n"], AsyncPlatformClient: [""]}[type(client.client)] == rows
 
 
 def test_a_bad_minute(face):

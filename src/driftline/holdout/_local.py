@@ -25,12 +25,12 @@ import numpy as np
 from attrs import field, frozen
 
 from driftline._checks import part, refuse_no_time, refuse_number
+from driftline._progress import Progress, bar
 from driftline.errors import ConfigError, InputError, MissingExtra, ModelError, UnreadableData
 from driftline.holdout._checks import ClassMapping, class_numbers, translate
 from driftline.holdout._dataset import label_lines
 from driftline.holdout._frames import LabelledFrame
 from driftline.holdout._images import sha256_of, write_png
-from driftline.holdout._progress import Progress, bar
 from driftline.holdout._settings import Settings
 from driftline.holdout._table import MatchTable
 from driftline.records import Detections

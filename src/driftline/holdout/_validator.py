@@ -10,6 +10,7 @@ from attrs import evolve
 
 from driftline._checks import part, refuse_number
 from driftline._clock import Clock, as_clock
+from driftline._progress import Progress, bar
 from driftline.errors import InputError, RateLimited
 from driftline.holdout._checkpoint import Checkpoint
 from driftline.holdout._checks import ClassMapping, class_numbers, translate
@@ -17,7 +18,6 @@ from driftline.holdout._dataset import Holdout
 from driftline.holdout._evaluation import Evaluation, EvaluationOptions, Role, evaluate
 from driftline.holdout._frames import LabelledFrame, LabelledFrames, frames_of, names_of
 from driftline.holdout._local import LocalModel
-from driftline.holdout._progress import Progress, bar
 from driftline.holdout._settings import Settings
 from driftline.records import Context, Detections, Predictor
 

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from driftline._clock import as_optional_utc
+from driftline._progress import Progress, bar
 from driftline.errors import InputError, MissingExtra, UnreadableData
 from driftline.lake._columns import LogColumns
 from driftline.lake._location import Location
@@ -37,6 +38,8 @@ def profile_from_log(
     storage_options: Mapping[str, Any] | None = None,
 ) -> Profile:
     """The profile of a detection log in Parquet, counted by DuckDB within this process.
+
+    At a terminal a bar says how many of the log's days are counted, from two seconds on.
 
     Args:
         log: folder that `DetectionLogger` writes to, or any folder, file or glob of Parquet; a
@@ -71,9 +74,10 @@ def profile_from_log(
     )
     profile, read = query.profile(lambda _: (), context=context), 0
     patterns = place.patterns(start, end)
-    with _duckdb(place, memory, threads) as execute:
+    line = Progress(shown=None if len(patterns) > 1 else False)
+    with _duckdb(place, memory, threads) as execute, line:
         # No frame is of two days, so that a day is counted at a time, and its frames forgotten
-        for pattern in patterns:
+        for number, pattern in enumerate(patterns, start=1):
             # Listed once: a file that appears between two statements waits for the next call
             ((files,),) = execute(
                 f"SET VARIABLE files = ({_LIST.format(_quoted(pattern))}); {_SIZE}"
@@ -81,6 +85,7 @@ def profile_from_log(
             if files:
                 read += files
                 profile += query.profile(execute, context=context, invalid=invalid)
+            line.tell(bar(number, len(patterns), "days"))
     if patterns and not read:
         msg = f"{place} holds no file in Parquet; pass its folder, a file or a glob"
         raise UnreadableData(msg)

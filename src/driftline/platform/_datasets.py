@@ -348,6 +348,12 @@ class BatchRun:
     stopped: bool = False
     error: str = ""
 
+    def __str__(self) -> str:
+        """One line for people."""
+        state = "under way" if self.active else "failed" if self.failed else "ended"
+        done = "?" if self.processed is None else self.processed
+        return f"{state}, {done} of {'?' if self.total is None else self.total} images"
+
 
 @frozen
 class DatasetAddress:

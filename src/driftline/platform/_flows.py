@@ -13,6 +13,7 @@ from attrs import evolve, frozen
 from driftline._checks import part
 from driftline._clock import Clock
 from driftline._http import checked_base_url
+from driftline._progress import Progress
 from driftline._retry import TOO_MANY, Retry, exchange
 from driftline._wire import Call, Flow, Reply, Upload
 from driftline.errors import (
@@ -68,6 +69,7 @@ class Settings:
         retry: how often and how patiently a call is repeated.
         metrics_lag: how late the Platform's metrics are.
         error_rate_unit: unit of its ``errorRate``; None: not known.
+        progress: whether waits are told of, as in `Progress`.
     """
 
     clock: Clock
@@ -75,6 +77,7 @@ class Settings:
     retry: Retry
     metrics_lag: timedelta
     error_rate_unit: ErrorRateUnit | None
+    progress: bool | None
 
 
 class Core:
@@ -167,15 +170,17 @@ class Core:
             TransitionFailed: it took too long.
         """
         seen: T | None = None
-        while True:
-            trouble: PlatformError | None = None
-            try:
-                seen = yield from self.ask(call, decode)
-                if ended(seen):
-                    return seen
-            except (PlatformBroken, Unreachable, RateLimited) as exc:
-                trouble = exc  # the work outlives a bad minute of the Platform's
-            call = evolve(call, after_seconds=patience.pause_seconds(seen, trouble))
+        with Progress(shown=self._settings.progress) as line:
+            while True:
+                trouble: PlatformError | None = None
+                try:
+                    seen = yield from self.ask(call, decode)
+                    if ended(seen):
+                        return seen
+                except (PlatformBroken, Unreachable, RateLimited) as exc:
+                    trouble = exc  # the work outlives a bad minute of the Platform's
+                call = evolve(call, after_seconds=patience.pause_seconds(seen, trouble))
+                line.tell(patience.told(seen))
 
     # --- where a deployment is --------------------------------------------------------------
 

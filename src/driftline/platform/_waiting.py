@@ -48,6 +48,11 @@ class Patience:
         """How long it has been."""
         return timedelta(seconds=self._clock.monotonic() - self._began)
 
+    def told(self, state: object) -> str:
+        """What is waited for, how long already, and what was seen last."""
+        passed = timedelta(seconds=round(self.elapsed.total_seconds()))
+        return f"waiting for {self._what}, {passed}: {'not seen yet' if state is None else state}"
+
     def pause_seconds(self, state: object, trouble: PlatformError | None) -> float:
         """Seconds until the next look.
 

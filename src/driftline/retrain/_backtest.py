@@ -18,6 +18,7 @@ from attrs import asdict, evolve, field, fields_dict, frozen
 
 from driftline._checks import parts, refuse_other
 from driftline._draw import Axis, Dots, Picture, Shown, Table, View, days, plot
+from driftline._progress import Progress, bar
 from driftline.errors import InputError
 from driftline.records import Entry
 from driftline.retrain._decision import Action, Decision
@@ -266,13 +267,17 @@ def backtest(
     grid: list[dict[str, Any]] = [
         dict(zip(tried, values, strict=True)) for values in product(*tried.values())
     ]
+    others = [values for values in grid if values != own]
+    variants = []
+    with Progress(shown=None) as line:
+        for number, values in enumerate(others, start=1):
+            variants.append(_variant(evolve(policy, **values), values, past))
+            line.tell(bar(number, len(others), "choices of thresholds"))
     return Backtest(
         trigger=policy.trigger,
         rows=tuple(_row(step) for step in _replay(policy, past, cures=False)),
         own=_variant(policy, own, past),
-        variants=tuple(
-            _variant(evolve(policy, **values), values, past) for values in grid if values != own
-        ),
+        variants=tuple(variants),
     )
 
 

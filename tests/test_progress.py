@@ -2,16 +2,13 @@
 
 import io
 import sys
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from driftline.holdout import HoldoutValidator, _progress
+from driftline import Evidence, HoldoutValidator, RetrainPolicy, _progress
 from driftline.testing import Scenes, ShapeFinder
-
-
-class Terminal(io.StringIO):
-    def isatty(self):
-        return True
+from terminal import Terminal, at_a_terminal
 
 
 def validated(monkeypatch, out, *, patience=0.0, **options):
@@ -63,10 +60,29 @@ def test_broken_off(monkeypatch):
                 raise RuntimeError(msg)
             return ShapeFinder()(image)
 
-    out = Terminal()
-    monkeypatch.setattr(sys, "stderr", out)
-    monkeypatch.setattr(_progress, "PATIENCE_SECONDS", 0.0)
+    out = at_a_terminal(monkeypatch)
     with pytest.raises(RuntimeError, match="out of memory"):
         HoldoutValidator(list(Scenes(seed=1).frames(3)), Broken()).validate()
 
     assert out.getvalue().endswith("1 of 3 frames\n")
+
+
+@pytest.mark.parametrize("text", ["x" * 60, "a\nb\x1b[2J" + "c" * 60])
+def test_one_row(text, monkeypatch):
+    """What a terminal could not write over is cut to its width, and nothing moves the cursor."""
+    screen = at_a_terminal(monkeypatch, columns=20)
+    with _progress.Progress(shown=None) as line:
+        line.tell(text)
+        line.tell(text + " and more that nobody sees")
+
+    assert ("\r" + text.replace("\n", " ").replace("\x1b", " ")[:19] + "\n") == screen.getvalue()
+
+
+def test_backtest(monkeypatch):
+    """A replay under many thresholds says how many of them are done."""
+    screen = at_a_terminal(monkeypatch)
+    start = datetime(2026, 1, 5, tzinfo=UTC)
+    history = [Evidence(at=start + week * timedelta(weeks=1)) for week in range(3)]
+    RetrainPolicy().backtest(history, thresholds={"minimum_gain": [0.02, 0.03, 0.04]})
+
+    assert screen.getvalue().endswith("3 of 3 choices of thresholds\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import time
 from typing import Final, Self
@@ -34,12 +35,14 @@ class Progress:
             sys.stderr.write("\n")
 
     def tell(self, text: str) -> None:
-        """Say where it is."""
-        if not self._on or text == self._told or time.monotonic() < self._starts:
+        """Say where it is, in as much of the text as one row of the terminal holds."""
+        if not self._on or time.monotonic() < self._starts:
             return
-        sys.stderr.write(f"\r{text:<{len(self._told)}}")
-        sys.stderr.flush()
-        self._told = text
+        row = _row(text)
+        if row != self._told:
+            sys.stderr.write(f"\r{row:<{len(self._told)}}")
+            sys.stderr.flush()
+            self._told = row
 
 
 def bar(done: int, whole: int, what: str) -> str:
@@ -50,6 +53,12 @@ def bar(done: int, whole: int, what: str) -> str:
     """
     full = _CELLS * done // max(1, whole)
     return f"[{'#' * full}{'.' * (_CELLS - full)}] {done} of {whole} {what}"
+
+
+def _row(text: str) -> str:
+    """What can be written over by a carriage return: one row, and nothing that moves the cursor."""
+    plain = "".join(letter if letter.isprintable() else " " for letter in text)
+    return plain[: shutil.get_terminal_size().columns - 1]
 
 
 def _at_a_terminal() -> bool:
