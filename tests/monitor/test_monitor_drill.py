@@ -13,6 +13,7 @@ from driftline.monitor import Budget, drill_bad_images, drill_paused_traffic
 from driftline.records import Metric, Receipt
 from driftline.rules import Judgement
 from driftline.testing import FrozenClock, LocalPlatform, RecordingSink
+from terminal import at_a_terminal
 
 EVERY_RULE = [
     latency(),
@@ -191,6 +192,17 @@ class TestAgainstADeployment:
         assert timedelta(minutes=5) <= drill.fired_after <= timedelta(minutes=10)
         assert [("error-rate", "firing"), ("error-rate", "resolved")] == told(sink)
         assert drill.sent == sum(call.operation == "predict" for call in local.calls)
+
+    def test_told_at_a_terminal(self, client, watching, monkeypatch):
+        """Who drills at a terminal sees what is waited for, and for how long already."""
+        screen = at_a_terminal(monkeypatch)
+        drill_bad_images(watching(), client, LINE)
+        firing, over, end = screen.getvalue().split("\n")
+        head = "\rdrill of error-rate: waiting until it is "
+
+        assert firing.startswith(f"{head}firing, 0 of at most 45 minutes{head}firing, 1 of")
+        assert over.startswith(f"{head}resolved, 0 of at most 45 minutes{head}resolved, 1 of")
+        assert "" == end
 
     def test_bad_images_without_traffic(self, local, client, watching, sink):
         """On a deployment without traffic, good images bring the minutes that recover."""

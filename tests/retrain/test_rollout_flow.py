@@ -10,6 +10,7 @@ from driftline import Rollout, errors
 from driftline.retrain import Guard, Phase, Stage
 from driftline.retrain._stages import State, checked_stages
 from driftline.stores import MemoryStore
+from terminal import at_a_terminal
 
 
 def go(local, rollout, world, *, until, hours=60, frames=4000):
@@ -249,6 +250,24 @@ def test_replace_without_waiting():
 
         assert Phase.PROMOTED is rollout.advance(wait=False).phase
         assert 1 == len(replaces(local))
+
+
+def test_told_at_a_terminal(monkeypatch):
+    """Who waits for a replace at a terminal sees what it waits for; a call that waits for none tells nothing."""
+    with rolling(auto_promote=True) as (local, rollout):
+        rollout.advance()
+        world = World()
+        while rollout.advance(wait=False).phase is not Phase.PROMOTING:
+            world.serve(rollout, 4000)
+            local.clock.advance(HOUR)
+        screen = at_a_terminal(monkeypatch)
+        rollout.advance(wait=False)
+
+        assert "" == screen.getvalue()
+
+        assert Phase.PROMOTED is rollout.advance().phase
+        assert f"\rrollout of {MAIN}: waiting for {MAIN}: deploying" in screen.getvalue()
+        assert screen.getvalue().endswith("\n")
 
 
 def test_main_is_replaced_by_somebody_else():

@@ -16,6 +16,7 @@ from attrs import define, field, frozen
 from driftline._checks import part, refuse_no_time, refuse_number
 from driftline._clock import Clock, as_clock
 from driftline._draw import Shown, View
+from driftline._progress import Progress
 from driftline.errors import ConfigError, InputError, PlatformError
 from driftline.monitor._monitor import Monitor
 from driftline.monitor._run import Delivered
@@ -26,6 +27,7 @@ TRUNCATED_JPEG: Final = (
 )
 """What is sent as a malformed image: it begins as one, so that it gets as far as the endpoint."""
 PATIENCE: Final = timedelta(minutes=45)
+_MINUTE: Final = timedelta(minutes=1)
 
 
 class Predicts(Protocol):
@@ -251,10 +253,13 @@ class _Drill:
         self, act: Callable[[], None], status: AlertStatus
     ) -> tuple[Alert | None, timedelta]:
         began: datetime = self.clock.now()
-        while (passed := self.clock.now() - began) <= self.patience:
-            act()
-            if (found := self._run(status)) is not None:
-                return found, self.clock.now() - began
+        with Progress(shown=None) as line:
+            while (passed := self.clock.now() - began) <= self.patience:
+                minutes = f"{passed // _MINUTE} of at most {self.patience // _MINUTE} minutes"
+                line.tell(f"drill of {self.rule}: waiting until it is {status.value}, {minutes}")
+                act()
+                if (found := self._run(status)) is not None:
+                    return found, self.clock.now() - began
         return None, passed
 
     def _run(self, status: AlertStatus) -> Alert | None:

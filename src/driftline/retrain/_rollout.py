@@ -12,6 +12,7 @@ from attrs import evolve, frozen
 
 from driftline._clock import Clock
 from driftline._draw import Shown, View, plot
+from driftline._progress import Progress
 from driftline.errors import (
     ConfigError,
     Conflict,
@@ -347,18 +348,20 @@ class Rollout(RolloutRouter):
 
     def _go(self, *, wait: bool) -> RolloutStatus:
         give_up = self._clock.monotonic() + TRANSITION_TIMEOUT.total_seconds()
-        while True:
-            before = self._known()
-            note = self._step(before)
-            after = self._known()
-            moved = (after.phase, after.stage) != (before.phase, before.stage)
-            if moved:
-                _log.info("%s: %s", self._deployment, after.steps[-1])
-            elif not (wait and note.under_way) or self._clock.monotonic() >= give_up:
-                self._follow(after)
-                return self._status(after, note=note.text)
-            else:
-                self._clock.sleep(POLL.total_seconds())
+        with Progress(shown=None) as line:
+            while True:
+                before = self._known()
+                note = self._step(before)
+                after = self._known()
+                moved = (after.phase, after.stage) != (before.phase, before.stage)
+                if moved:
+                    _log.info("%s: %s", self._deployment, after.steps[-1])
+                elif not (wait and note.under_way) or self._clock.monotonic() >= give_up:
+                    self._follow(after)
+                    return self._status(after, note=note.text)
+                else:
+                    line.tell(f"rollout of {self._deployment}: {note.text}")
+                    self._clock.sleep(POLL.total_seconds())
 
     def _step(self, state: State) -> _Note:
         if state.phase.over:
