@@ -225,6 +225,10 @@ def test_due():
     assert NOW + timedelta(days=91) == drawn.due
     assert not drawn.is_due(NOW + timedelta(days=90))
     assert drawn.is_due(NOW + timedelta(days=91))
+    assert timedelta(days=90) == drawn.age(NOW + timedelta(days=90))
+    assert holdout_of(3).age(NOW) is None
+    with pytest.raises(InputError, match="before the holdout was drawn, 20"):
+        drawn.age(NOW - timedelta(days=1))
 
 
 def test_written_and_read_again(tmp_path):

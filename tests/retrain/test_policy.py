@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from driftline import Detections, Trend, errors
-from driftline.holdout import evaluate
+from driftline.holdout import Holdout, LabelledFrame, Provenance, Truth, evaluate
 from driftline.retrain import (
     AccuracyFacts,
     Action,
@@ -242,11 +242,38 @@ def test_unknown_cost_is_not_within_the_budget():
 
 
 def test_stale_holdout_is_renewed():
-    """A holdout older than a quarter is to be drawn again."""
-    decision = decide(drift=CALM, accuracy=HOLDS, holdout_age=timedelta(days=100))
+    """A holdout of a quarter is to be drawn again: from the day on which it says so itself."""
+    drawn = datetime(2026, 8, 3, tzinfo=UTC)
+    origin = Provenance(part="recent", added_at=drawn)
+    holdout = Holdout(
+        frames=[
+            LabelledFrame(
+                truth=Truth(xyxy=[], class_id=[], image_size=(8, 8)), image="a.png", id="a"
+            )
+        ],
+        class_names={0: "circle"},
+        provenance={"a": origin},
+    )
+    day_before, on_the_day = (holdout.age(holdout.due - timedelta(days=n)) for n in (1, 0))
+    decision = decide(drift=CALM, accuracy=HOLDS, holdout_age=on_the_day)
 
+    assert Action.NONE is decide(drift=CALM, accuracy=HOLDS, holdout_age=day_before).action
     assert Action.COLLECT is decision.action
-    assert "100 days" in decision.reasons[0]
+    assert "91 days old; it is refreshed every 91" in decision.reasons[0]
+    assert [300] == [request.frames for request in decision.collect]
+
+
+def test_stale_holdout_holds_nothing_back():
+    """Where labels fell it is told besides, and its frames are asked for besides."""
+    facts = {"drift": MOVED, "accuracy": FELL}
+    stale = decide(**facts, holdout_age=timedelta(days=100))
+
+    assert Action.RETRAIN is stale.action
+    assert decide(**facts).reasons == stale.reasons
+    assert ["the holdout is 100 days old; it is refreshed every 91"] == [
+        found.reason for found in stale.also
+    ]
+    assert "refresh the holdout" == stale.collect[-1].why
 
 
 def test_own_clause():

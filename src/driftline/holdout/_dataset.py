@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime, tzinfo
+from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
 from typing import Any, Self, get_args
 
@@ -251,16 +251,36 @@ class Holdout:
     @property
     def due(self) -> datetime | None:
         """When the quarter of the recent frames is over, UTC; None where nobody said when it began."""
+        return None if self._drawn is None else self._drawn + QUARTER
+
+    def is_due(self, now: datetime) -> bool:
+        """Whether the quarter is over."""
+        return self.due is not None and as_utc(now, name="now") >= self.due
+
+    def age(self, now: datetime) -> timedelta | None:
+        """Time since the recent frames were drawn; None where nobody said when that was.
+
+        Raises:
+            InputError: `now` is before that.
+        """
+        if self._drawn is None:
+            return None
+        age = as_utc(now, name="now") - self._drawn
+        if age < timedelta(0):
+            msg = (
+                f"now={now.isoformat()} is before the holdout was drawn, {self._drawn.isoformat()}"
+            )
+            raise InputError(msg)
+        return age
+
+    @property
+    def _drawn(self) -> datetime | None:
         times = [
             one.added_at
             for one in self.provenance.values()
             if one.part == "recent" and one.added_at is not None
         ]
-        return max(times) + QUARTER if times else None
-
-    def is_due(self, now: datetime) -> bool:
-        """Whether the quarter is over."""
-        return self.due is not None and as_utc(now, name="now") >= self.due
+        return max(times, default=None)
 
     @property
     def digest(self) -> str:

@@ -14,6 +14,7 @@ from attrs.validators import optional
 
 from driftline._checks import not_negative, number, part, parts
 from driftline.holdout import frames_needed
+from driftline.holdout._manifest import QUARTER
 from driftline.records import Entry
 from driftline.retrain._backtest import Backtest, Threshold, backtest, points
 from driftline.retrain._collect import spread
@@ -212,7 +213,7 @@ def other_alert(evidence: Evidence, _policy: RetrainPolicy) -> Finding | None:
 
 def holdout_stale(evidence: Evidence, policy: RetrainPolicy) -> Finding | None:
     """Guide: the holdout is refreshed each quarter."""
-    if evidence.holdout_age is None or evidence.holdout_age <= policy.holdout_lifetime:
+    if evidence.holdout_age is None or evidence.holdout_age < policy.holdout_lifetime:
         return None
     return Finding(
         action=Action.COLLECT,
@@ -286,7 +287,8 @@ class RetrainPolicy:
         cooldown: no second retraining before this has passed (14 days: two weekly runs are
             needed to see what the first one did).
         budget: most a retraining may cost, in the unit of `Evidence.retrain_cost`; None: no bound.
-        holdout_lifetime: when the holdout is due for renewal (guide: each quarter).
+        holdout_lifetime: age at which the holdout is due for renewal (guide: each quarter; 91
+            days, as `driftline.Holdout.due`).
         holdout_frames: size of a holdout (guide: 200 to 500 frames).
         clauses: what is asked, in the order reasons are told at equal rank.
     """
@@ -299,7 +301,7 @@ class RetrainPolicy:
     budget: float | None = field(
         default=None, validator=optional(number("0 or more, or None for no bound", least=0))
     )
-    holdout_lifetime: timedelta = field(default=timedelta(days=92), validator=not_negative)
+    holdout_lifetime: timedelta = field(default=QUARTER, validator=not_negative)
     holdout_frames: int = field(
         default=300,
         validator=number("1 or more, the guide names 200 to 500 frames", least=1, whole=True),
