@@ -273,15 +273,24 @@ def test_degrades_in_mid_rollout(tmp_path):
         assert "[!] 6 deploy" in str(back)
 
 
-MOVES = [Move.SAMPLE, Move.ANNOTATE, Move.REVIEW, Move.START, Move.TRAIN, Move.VALIDATE]
+STEPS = {
+    Move.SAMPLE: "2 sample",
+    Move.ANNOTATE: "3 annotate",
+    Move.REVIEW: "3 annotate",
+    Move.FREEZE: "4 retrain",
+    Move.START: "4 retrain",
+    Move.TRAIN: "4 retrain",
+    Move.VALIDATE: "5 validate",
+    Move.ROLL_OUT: "6 deploy",
+}
 
 
-@pytest.mark.parametrize("move", MOVES)
+@pytest.mark.parametrize("move", STEPS)
 def test_abort(tmp_path, move):
     """Wherever it stands it can be stopped: trainings end, the incumbent serves."""
     with small_retraining(tmp_path) as (local, loop, signs):
         loop.open(DECISION)
-        drive(loop, local, signs, until=lambda status: status.move is move)
+        stands = drive(loop, local, signs, until=lambda status: status.move is move)
         aborted = loop.abort("the camera was replaced")
         training = [call for call in local.calls if call.method == "DELETE"]
 
@@ -289,6 +298,8 @@ def test_abort(tmp_path, move):
         assert ("the camera was replaced",) == aborted.reasons
         assert local.deployment("line-3").model == OLD
         assert (move is Move.TRAIN) == bool(training)
+        assert f"[>] {STEPS[move]}" in str(stands)
+        assert f"[!] {STEPS[move]} stopped;" in " ".join(str(aborted).split())
         with pytest.raises(ConfigError, match="aborted"):
             loop.abort("again")
 

@@ -40,7 +40,7 @@ from driftline.retrain._loop_state import (
     loop_id,
 )
 from driftline.retrain._loop_status import LoopStatus, status_of
-from driftline.retrain._loop_table import TABLE
+from driftline.retrain._loop_table import TABLE, step_of
 from driftline.retrain._promotion import PromotionRule
 from driftline.retrain._review import ReviewBatch
 
@@ -188,7 +188,7 @@ class RetrainLoop:
         """End one whose candidate serves already, because another decision was taken."""
         kept = "a reference was" if "reference" in state.facts else "no reference was"
         said = f"{kept} taken before the next decision; {state.candidate} serves"
-        after = state.to(Move.DONE, said, step=state.step, now=self._clock.now())
+        after = state.to(Move.DONE, said, step=step_of(state), now=self._clock.now())
         with suppress(StoreConflict):  # somebody else moved it
             self._book.write(after, version, before=state)
 
@@ -274,7 +274,7 @@ class RetrainLoop:
             raise ConfigError(msg)
         if state.move is not Move.STOP:
             now, said = self._clock.now(), f"to be stopped: {reason}"
-            after = state.to(Move.STOP, said, step=state.step, now=now, reasons=(reason,))
+            after = state.to(Move.STOP, said, step=step_of(state), now=now, reasons=(reason,))
             self._book.write(after, version, before=state)
 
     # --- what a scheduler calls ---------------------------------------------------------------
@@ -317,10 +317,9 @@ class RetrainLoop:
     def _move(self, state: State, version: int, answer: Done) -> LoopStatus:
         row = TABLE[state.move]
         now = self._clock.now()
-        step = state.step if state.move is Move.STOP else row.step
         to = row.then if answer.to is None else answer.to
         after = state.learned(**answer.facts).to(
-            to, answer.said, step=step, now=now, reasons=answer.reasons
+            to, answer.said, step=step_of(state), now=now, reasons=answer.reasons
         )
         if to is Move.FREEZE and state.move is Move.TRAIN:  # another attempt wants another yes
             approved = {gate: by for gate, by in state.approved.items() if gate != "money"}
@@ -343,7 +342,7 @@ class RetrainLoop:
 
     def _approve(self, state: State, version: int, asks: Ask, by: str) -> LoopStatus:
         now, said = self._clock.now(), f"{asks.gate}: yes, by {by}"
-        notes = (*state.notes, Note(at=now, step=TABLE[state.move].step, said=said))
+        notes = (*state.notes, Note(at=now, step=step_of(state), said=said))
         yes = Yes(by=by, said=asks.said, most_cents=asks.most_cents)
         after = evolve(state, approved={**state.approved, asks.gate: yes}, notes=notes)
         self._book.write(after, version, before=state)

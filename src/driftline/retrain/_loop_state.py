@@ -104,7 +104,7 @@ class State:
         incumbent: the model that served when it was opened: training starts from it, and a
             rollback goes back to it.
         move: what is done next.
-        step: number of the guide's step, 1 to 7, that it stands at or ended at.
+        step: number of the guide's step, 1 to 7, that the last line of the record is of.
         began: when it was opened, UTC.
         since: when it came to this move, UTC.
         attempt: number of the training, from 1.

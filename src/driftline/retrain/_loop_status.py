@@ -14,6 +14,7 @@ from driftline.retrain import _views
 from driftline.retrain._decision import Decision
 from driftline.retrain._loop_parts import Ask
 from driftline.retrain._loop_state import STEPS, Move, Note, State
+from driftline.retrain._loop_table import step_of
 from driftline.retrain._promotion import Promotion
 
 
@@ -26,7 +27,7 @@ class LoopStatus(Shown):
         name: what is retrained.
         decision: what opened it.
         move: what is done next, or how it ended.
-        step: number of the guide's step, 1 to 7.
+        step: number of the guide's step that it stands at or ended at, 1 to 7.
         incumbent: the model it started from and goes back to.
         candidate: the model it trained, "" before.
         began: when it was opened, UTC.
@@ -110,7 +111,7 @@ def status_of(
         name=state.name,
         decision=state.decision,
         move=state.move,
-        step=state.step,
+        step=step_of(state),
         incumbent=state.incumbent,
         candidate=state.candidate,
         began=state.began,

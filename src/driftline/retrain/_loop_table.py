@@ -58,3 +58,9 @@ TABLE: Final[Mapping[Move, Row]] = {
     Move.STOP: Row(step=6, does=do.stop, then=Move.ABORTED),
 }
 """The machine: each move, the guide's step it belongs to, what it needs and what comes after."""
+
+
+def step_of(state: State) -> int:
+    """Number of the guide's step that it stands at; where it is over or stopped, came to."""
+    row = TABLE.get(state.move)
+    return state.step if row is None or state.move is Move.STOP else row.step
