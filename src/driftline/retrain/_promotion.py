@@ -69,13 +69,13 @@ class PromotionRule:
             if not lower_bound(sets[name].difference) > least[name]
         ]
         fails += [
-            _line(f"class {change.name} on {name}", change.difference, -self.class_margin)
+            _line(_class(change, name), change.difference, -self.class_margin, "average precision")
             for name, one in sets.items()
             for change in one.per_class.values()
             if self._judged(change) and not lower_bound(change.difference) > -self.class_margin
         ]
         fails += [
-            f"class {change.name} on {name}: average precision {change.difference.value:+.3f}, at "
+            f"{_class(change, name)}: average precision {change.difference.value:+.3f}, at "
             f"most {upper_bound(change.difference):+.3f} (95 %), below {-self.class_margin:+.3f}"
             for name, one in sets.items()
             for change in self._small(one)
@@ -135,9 +135,13 @@ def upper_bound(difference: Estimate) -> float:
     return difference.corrected + normal_quantile(ONE_SIDED) * difference.standard_error
 
 
-def _line(name: str, difference: Estimate, least: float) -> str:
+def _class(change: Change, name: str) -> str:
+    return f"class {change.name} on {name}"
+
+
+def _line(name: str, difference: Estimate, least: float, measure: str = "mAP") -> str:
     if difference.value is None:
         return f"{name}: unknown ({difference.reason})"
     bound = lower_bound(difference)
     met = "above" if bound > least else "not above"
-    return f"{name}: mAP {difference.value:+.3f}, at least {bound:+.3f} (95 %), {met} {least:+.3f}"
+    return f"{name}: {measure} {difference.value:+.3f}, at least {bound:+.3f} (95 %), {met} {least:+.3f}"
