@@ -598,29 +598,33 @@ def test_vendors_are_told(tmp_path):
 
 
 class Wall:
-    """A sink that does not answer at first."""
+    """A sink that does not answer at first; one of a user's may raise whatever it likes."""
 
-    def __init__(self, silent=0):
-        self.silent, self.asked, self.seen = silent, 0, 0
+    def __init__(self, error, silent=0):
+        self.error, self.silent, self.asked, self.seen = error, silent, 0, 0
 
     def mark(self, summary, *, at, deployment="", details=None):
         self.asked += 1
         if self.asked <= self.silent:
-            raise DeliveryFailed("no reply")
+            raise self.error
         self.seen += 1
         return Receipt(sink="wall")
 
 
-def test_told_once(tmp_path):
-    """A sink that answers is told once, whatever the others do; a silent one is given up."""
-    quick, slow, dead = Wall(), Wall(silent=2), Wall(silent=99)
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [(DeliveryFailed("no reply"), "no reply"), (KeyError("glsa_secret"), "KeyError")],
+)
+def test_told_once(tmp_path, error, said):
+    """A sink that answers is told once, whatever the others do; one that never does is given up."""
+    quick, slow, dead = Wall(error), Wall(error, silent=2), Wall(error, silent=99)
     with small_retraining(tmp_path, sinks=[dead, slow, quick]) as (local, loop, signs):
         loop.open(DECISION)
         done = drive(loop, local, signs, Callers(loop))
 
         assert (1, 1, 0) == (quick.seen, slow.seen, dead.seen)
         assert 5 == dead.asked
-        assert "told 2 of 3 sinks; try 5 of 5: no reply" in done.notes[-1].said
+        assert done.notes[-1].said.endswith(f"told 2 of 3 sinks; try 5 of 5: {said}")
 
 
 def test_no_healthy_week(tmp_path):

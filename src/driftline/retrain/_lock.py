@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 import uuid
 from collections.abc import Sequence
@@ -11,11 +12,13 @@ from typing import Final
 
 from attrs import evolve
 
-from driftline.errors import DeliveryFailed, DeliveryRefused
+from driftline.errors import DeliveryRefused, DriftlineError
 from driftline.holdout import Holdout, Provenance
 from driftline.retrain._loop_frames import LoopFrame
 from driftline.retrain._loop_parts import Answer, Done, MarkSink, Parts, Wait
 from driftline.retrain._loop_state import Move, State
+
+_log = logging.getLogger("driftline.retrain")
 
 TRIES: Final = 5
 """Times that a sink which does not answer is told."""
@@ -102,8 +105,11 @@ def announce(parts: Parts, state: State) -> Answer:
         _tell(parts.sinks[int(number)], parts, state)
     except DeliveryRefused as exc:
         told[number] = came = f"{exc}"
-    except DeliveryFailed as exc:
-        came = f"try {tries[number]} of {TRIES}: {exc}"
+    except Exception as exc:  # noqa: BLE001 - border: a sink of the user's may raise anything
+        _log.info("%s was not told", parts.name, exc_info=True)
+        # what others write into an error may hold a key, and the record is kept
+        why = f"{exc}" if isinstance(exc, DriftlineError) else type(exc).__name__
+        came = f"try {tries[number]} of {TRIES}: {why}"
         if tries[number] >= TRIES:
             told[number] = came
     else:
