@@ -9,7 +9,6 @@ from hypothesis.stateful import (
     RuleBasedStateMachine,
     initialize,
     invariant,
-    precondition,
     rule,
     run_state_machine_as_test,
 )
@@ -205,11 +204,17 @@ class Machine(RuleBasedStateMachine):
             self.owed = [one for one in self.owed if one not in given]
             self.passed += given
 
-    @precondition(lambda self: self.store.dead())
-    @rule(data=st.data())
-    def dead_letter(self, data):
-        """Somebody has a dead letter sent again; one that came too late for that is dropped."""
-        letter = data.draw(st.sampled_from(self.monitor.dead_letters()))
+    @rule(pick=st.integers(0, 9))
+    def dead_letter(self, pick):
+        """Somebody has a dead letter sent again; one that came too late for that is dropped.
+
+        What is drawn does not hang on the letters: of two sinks that fail together, chance says
+        which one waits longer.
+        """
+        letters = self.monitor.dead_letters()
+        if not letters:
+            return
+        letter = letters[pick % len(letters)]
         try:
             self.monitor.revive(letter.id)
         except StoreBusy:  # a run died, and its lease has not run out
