@@ -265,10 +265,10 @@ class Machine(RuleBasedStateMachine):
 
 def test_whatever_happens():
     """Deaths, labels that come late, failed trainings, a yes to something else, an abort anywhere."""
-    run_state_machine_as_test(Machine, settings=settings(max_examples=12, **PROFILE))
+    run_state_machine_as_test(Machine, settings=settings(max_examples=10, **PROFILE))
 
 
 @pytest.mark.slow
 def test_whatever_happens_at_length():
-    """The same, twenty-five times as often."""
+    """The same, thirty times as often."""
     run_state_machine_as_test(Machine, settings=settings(max_examples=300, **PROFILE))
