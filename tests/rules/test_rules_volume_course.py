@@ -7,8 +7,8 @@ import pytest
 from scipy import stats
 
 from driftline import rules
+from driftline._stats import volume as tests
 from driftline.records import Metric, Series
-from driftline.rules import _volume_tests as tests
 from driftline.rules._time import as_times, micros
 from driftline.rules._volume_plain import Counts
 from driftline.rules._volume_statistics import DAILY_P, HOURLY_P, RUN_P, judge
