@@ -30,7 +30,9 @@ settings.register_profile(  # nox -s mutation: one failing example is enough, no
 settings.load_profile("unhurried")
 
 SHORTEST = 12
-"""A shorter value, such as "key", is found in innocent text."""
+"""A shorter value, such as "key", is found in innocent text, ..."""
+FEWEST_CHARACTERS = 3
+"""... and so is one of a single character again and again, such as zeros, in any large number."""
 LARGEST_FILE = 5_000_000
 CANARIES: set[str] = set()
 LEAKS: list[str] = []
@@ -62,7 +64,8 @@ def pytest_configure(config):
 
     def collect(self, value):
         keep(self, value)
-        if len(value) >= SHORTEST and urlsplit(value).path not in ("", "/"):
+        telling = len(value) >= SHORTEST and len(set(value)) >= FEWEST_CHARACTERS
+        if telling and urlsplit(value).path not in ("", "/"):
             CANARIES.add(value)
 
     def inspect(self, kind, error, traceback):

@@ -43,7 +43,7 @@ def test_quantiles():
 def test_levels_lie_between_0_and_1(level):
     """A level that is no probability is named; both ends would be no interval at all."""
     for quantile in (normal_quantile, lambda level: t_quantile(level, 5)):
-        with pytest.raises(InputError, match=f"level={level} must lie between 0 and 1"):
+        with pytest.raises(InputError, match=f"level={level} must be between 0 and 1"):
             quantile(level)
 
 

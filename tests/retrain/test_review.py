@@ -299,7 +299,7 @@ def test_progress_is_seen_at_a_glance(batch):
     assert "<th" in waiting
     assert "1 of 4 frames reviewed" in repr(some.progress)
     assert "complete" in done
-    assert "<td>circle</td>" in done
+    assert ">circle</td>" in done
 
 
 def test_labels_from_code(batch):

@@ -181,8 +181,9 @@ class TestWords:
             (found.incumbent, found.candidate, found.difference, found.tolerance)
         )
         assert (200, (2 / 0.05, 1 / 0.05)) == (found.observations, found.needed)
-        assert str(found).startswith("boxes +1 (4 to 5), tolerance +/-1, 200 observations: worse ")
-        assert "of 40, not worse" in str(found)
+        said = "boxes from 4 to 5, tolerance +/-1, 200 observations: evidence of worse "
+        assert str(found).startswith(said)
+        assert "(40 needed), of not worse " in str(found)
 
     def test_pairs_have_no_means(self):
         """On the same frames only the difference is known; it lies on a scale of twice the width."""
@@ -218,9 +219,9 @@ class TestWords:
             len(found.differences),
         )
         assert found.reasons[0].startswith(
-            "credibly worse: errors +0.39 (0.01 to 0.4), tolerance 0.01"
+            "errors credibly worse: from 0.01 to 0.4, tolerance 0.01"
         )
-        assert str(found).startswith("ROLL BACK: credibly worse: errors")
+        assert str(found).startswith("ROLL BACK: errors credibly worse")
         assert 2 == str(found).count("\n  ")
 
     def test_promote(self):

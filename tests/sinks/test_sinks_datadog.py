@@ -15,7 +15,7 @@ from driftline.sinks._names import datadog_name
 from driftline.sinks.datadog import DatadogSink
 from driftline.testing import FrozenClock, LocalVendors, VendorCall, VendorReply, example_alert
 
-KEY = "a" * 32
+KEY = "a1b2c3d4" * 4
 NOW = datetime(2026, 11, 22, 21, tzinfo=UTC)
 
 

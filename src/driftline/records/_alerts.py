@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from enum import Enum
-from typing import Any, Final, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from attrs import Attribute, field, frozen
 from attrs.validators import optional
@@ -20,15 +20,6 @@ from driftline.records._samples import Sample
 
 def _utc(value: datetime) -> datetime:
     return as_utc(value, name="a time of an alert")
-
-
-_LONGEST_KEY: Final = 100
-
-
-def _key(_instance: object, _attribute: Attribute[Any], value: object) -> None:
-    if not isinstance(value, str) or not 0 < len(value) <= _LONGEST_KEY:
-        msg = f"key={value!r:.120} must be text of 1 to {_LONGEST_KEY} characters"
-        raise InputError(msg)
 
 
 def _useful(_instance: object, _attribute: Attribute[Any], value: object) -> None:
@@ -102,7 +93,7 @@ class Alert(Shown):
         test: True for a drill: the alert is synthetic.
     """
 
-    key: str = field(validator=_key)
+    key: str
     rule: str
     severity: Severity = field(validator=a(Severity, "a Severity, such as Severity.WARNING"))
     status: AlertStatus = field(validator=a(AlertStatus, "AlertStatus.FIRING or .RESOLVED"))
