@@ -331,7 +331,7 @@ def _test_installed(session: nox.Session, made: Path) -> None:
         tools = ("pytest>=8.4", "hypothesis", "sybil>=9", "jsonschema", "polars")
         pip = (python, "-m", "pip", "install", "--quiet", f"{made}[{extras}]", *tools)
         session.run(*pip, external=True)
-        for one in ("tests", "pyproject.toml"):
+        for one in ("tests", "docs", "pyproject.toml"):  # a test looks into the reference
             copy = shutil.copytree if (ROOT / one).is_dir() else shutil.copy
             copy(ROOT / one, folder / one)
         with session.chdir(folder):
