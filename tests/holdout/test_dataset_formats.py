@@ -346,6 +346,8 @@ def test_coco_names_stay_in_the_folder(data, tmp_path, name):
         ({"annotations": lambda some: some[0].pop("bbox")}, "does not parse: KeyError"),
         ({"annotations": lambda some: some[0].update(bbox=["a", 2, 3, 4])}, "does not parse"),
         ({"images": lambda some: some[0].update(id=101)}, "two have one id"),
+        ({"images": lambda some: some[0].update(id={})}, "that is a number or text"),
+        ({"images": lambda some: some[0].pop("id")}, "that is a number or text"),
         ({"images": lambda some: some[0].update(width=64)}, "is listed as 64 x 128 px"),
         ({"images": lambda some: some[0].update(file_name="none.png")}, "no image at"),
         ({"categories": lambda some: some[0].update(name="circle")}, "two with one id or name"),

@@ -103,8 +103,9 @@ def _by_image(
     content: Mapping[str, list[Any]], problems: Problems
 ) -> Mapping[Any, list[Mapping[str, Any]]]:
     known = [image.get("id") for image in content["images"]]
-    if len({repr(one) for one in known}) < len(known) or None in known:
-        problems.add("images", "two have one id, or one has none")
+    named = all(isinstance(one, int | float | str) for one in known)
+    if not named or len({repr(one) for one in known}) < len(known):
+        problems.add("images", "two have one id, or one has none that is a number or text")
         problems.refuse()
     grouped: defaultdict[Any, list[Mapping[str, Any]]] = defaultdict(list)
     there = {repr(one) for one in known}
