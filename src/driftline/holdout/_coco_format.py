@@ -52,11 +52,11 @@ def read_coco(
         try:
             frames.append(_frame(image, by_image[image["id"]], root, numbers, names))
         except UnreadableData as exc:
-            problems.add(f"image {image.get('id')}", exc)
+            problems.add(f"image {image.get('id')!r}", exc)
         except MALFORMED as exc:
             if isinstance(exc, InputError):
                 raise
-            problems.add(f"image {image.get('id')}", f"does not parse: {exc!r}")
+            problems.add(f"image {image.get('id')!r}", f"does not parse: {exc!r}")
     problems.refuse()
     return Parsed(frames=tuple(frames), class_names=names, root=root)
 
@@ -113,7 +113,8 @@ def _by_image(
         image = annotation.get("image_id")
         if repr(image) not in there:
             problems.add(
-                f"annotation {annotation.get('id')}", f"is of image {image!r}, which is not listed"
+                f"annotation {annotation.get('id')!r}",
+                f"is of image {image!r}, which is not listed",
             )
             continue
         grouped[image].append(annotation)
