@@ -17,14 +17,13 @@ from attrs.validators import optional
 
 from driftline._checks import a, not_negative, number, one_of, part, parts
 from driftline._clock import as_utc
-from driftline.drift import DriftReport, VolumeReport
+from driftline.drift import DriftReport, VolumeReport, VolumeVerdict
+from driftline.drift import Verdict as DriftVerdict
 from driftline.errors import InputError, UnreadableData
 from driftline.holdout import Comparison, ComparisonVerdict, Trend, TrendVerdict
 from driftline.records import Alert, AlertStatus, Metric
 from driftline.retrain._plain import optional_utc, plain
 
-DriftVerdict = Literal["calm", "watch", "drift", "too little data"]
-VolumeVerdict = Literal["usual", "fewer", "too little data"]
 AccuracyVerdict = Literal["holding", "falling", "too little data"]
 Concern = Literal["latency", "errors", "health", "traffic", "detections", "other"]
 
