@@ -108,6 +108,7 @@ def test_manifest_round_trip(tmp_path):
         },
         tags={"x": {"camera": "cam-1"}},
         drawn=True,
+        refreshed_at=NOW,
     )
 
     assert manifest == Manifest.load(manifest.save(tmp_path))
@@ -229,6 +230,46 @@ def test_due():
     assert holdout_of(3).age(NOW) is None
     with pytest.raises(InputError, match="before the holdout was drawn, 20"):
         drawn.age(NOW - timedelta(days=1))
+
+
+def joined_by(holdout, frames):
+    """The holdout and the frames of another, each with the time it has there."""
+    return evolve(
+        holdout,
+        frames=(*holdout.frames, *frames.frames),
+        provenance={**holdout.provenance, **frames.provenance},
+    )
+
+
+@given(days=st.lists(st.integers(0, 400), max_size=4), locked=st.booleans())
+def test_frames_that_join_postpone_nothing(days, locked):
+    """A refresh is due a quarter after the draw, whatever frames joined since, or were locked."""
+    holdout = holdout_of(4, seed=1, added_at=NOW)
+    due = holdout.due
+    for number, later in enumerate(days):
+        at = NOW + timedelta(days=later)
+        holdout = joined_by(
+            holdout.lock() if locked else holdout, holdout_of(2, seed=2 + number, added_at=at)
+        )
+
+        assert due == holdout.due
+
+    holdout = holdout.refresh(holdout_of(4, seed=9), at=due)
+
+    assert due + timedelta(weeks=13) == holdout.due
+
+
+def test_due_is_written_down(tmp_path):
+    """What was drawn, locked, grown, written and read again is due when it was."""
+    grown = joined_by(
+        holdout_of(3, seed=1, added_at=NOW).lock(),
+        holdout_of(2, seed=2, added_at=NOW + timedelta(weeks=12)),
+    )
+    again = Holdout.open(grown.write_yolo(tmp_path / "set"))
+    later = Holdout.open(again.write_yolo(tmp_path / "next"))
+
+    assert NOW + timedelta(weeks=13) == grown.due == again.due == later.due
+    assert (3, 2) == (len(later.golden), len(later.recent))
 
 
 def test_written_and_read_again(tmp_path):

@@ -556,7 +556,9 @@ def test_picture_that_was_cut_off(tmp_path):
 def test_holdout_that_was_never_locked(tmp_path):
     """What nobody locked was the golden set; as the holdout grows it does not become recent."""
     with small_retraining(tmp_path / "loop") as (local, loop, signs):
-        plain = Holdout.of(frames_of(signs, tmp_path / "old", signs.old), NAMES)
+        drawn = local.clock.now() - timedelta(weeks=12)
+        frames = frames_of(signs, tmp_path / "old", signs.old)
+        plain = Holdout.of(frames, NAMES, added_at=drawn)
         loop._parts = evolve(loop._parts, source=plain)
         loop.open(DECISION)
         done = drive(loop, local, signs, Callers(loop))
@@ -564,6 +566,7 @@ def test_holdout_that_was_never_locked(tmp_path):
 
         assert 6 == len(grown.golden)
         assert 8 == len(grown.recent)
+        assert plain.due == grown.due == drawn + timedelta(weeks=13)
 
 
 def test_another_model_serves(tmp_path):

@@ -12,7 +12,7 @@ import numpy as np
 from attrs import evolve, field, frozen
 
 from driftline._checks import a, chosen, part, parts, refuse_number, refuse_other
-from driftline._clock import as_utc
+from driftline._clock import as_optional_utc, as_utc
 from driftline._stats.bootstrap import generator
 from driftline.errors import ContextMismatch, InputError, UnreadableData
 from driftline.holdout._checks import ClassMapping, Leak, check_pictures, class_numbers, leaks
@@ -45,6 +45,8 @@ class Holdout:
         class_names: index → name of every class, in the order the labels count in.
         provenance: id of a frame → where it comes from.
         source: the file or folder it was read from; "" where it was not read.
+        refreshed_at: when it was last drawn as a whole, UTC; None: when the first of its recent
+            frames came. From then on the quarter counts.
     """
 
     frames: tuple[LabelledFrame, ...] = field(converter=_frames)
@@ -53,6 +55,7 @@ class Holdout:
         factory=dict, validator=a(Mapping, "a mapping of frames to their Provenance")
     )
     source: str = field(default="", validator=a(str, "text"))
+    refreshed_at: datetime | None = field(default=None, converter=as_optional_utc)
 
     def __attrs_post_init__(self) -> None:
         """Refuse frames without a name, or two of one."""
@@ -229,7 +232,12 @@ class Holdout:
             )
             for frame in self.frames
         ]
-        return evolve(self, frames=frames, provenance=dict(manifest.frames))
+        return evolve(
+            self,
+            frames=frames,
+            provenance=dict(manifest.frames),
+            refreshed_at=manifest.refreshed_at,
+        )
 
     # --- what it consists of ----------------------------------------------------------------
 
@@ -250,7 +258,12 @@ class Holdout:
 
     @property
     def due(self) -> datetime | None:
-        """When the quarter of the recent frames is over, UTC; None where nobody said when it began."""
+        """When the next refresh is due, UTC; None where nobody said when the last one was.
+
+        A quarter (13 weeks, the guide) after it was drawn or refreshed as a whole. Frames that
+        join in between, such as the random ones of a retraining, are no new sample of the stream:
+        they postpone nothing.
+        """
         return None if self._drawn is None else self._drawn + QUARTER
 
     def is_due(self, now: datetime) -> bool:
@@ -258,7 +271,7 @@ class Holdout:
         return self.due is not None and as_utc(now, name="now") >= self.due
 
     def age(self, now: datetime) -> timedelta | None:
-        """Time since the recent frames were drawn; None where nobody said when that was.
+        """Time since it was drawn or refreshed as a whole; None where nobody said when that was.
 
         Raises:
             InputError: `now` is before that.
@@ -275,12 +288,13 @@ class Holdout:
 
     @property
     def _drawn(self) -> datetime | None:
+        """When the quarter began: with the first of the recent frames, unless it is known better."""
         times = [
             one.added_at
             for one in self.provenance.values()
             if one.part == "recent" and one.added_at is not None
         ]
-        return max(times, default=None)
+        return self.refreshed_at or min(times, default=None)
 
     @property
     def digest(self) -> str:
@@ -301,6 +315,7 @@ class Holdout:
                 for frame in self.frames
             },
             tags={frame.id: frame.tags for frame in self.frames},
+            refreshed_at=self.refreshed_at,
         )
 
     def save(self, path: str | Path | None = None) -> Path:
@@ -397,9 +412,12 @@ class Holdout:
         return self._only({frame.id for frame in self.frames} - gone)
 
     def lock(self) -> Self:
-        """The same frames as golden ones, with digests that `open` holds them against once saved."""
+        """The same frames as golden ones, with digests that `open` holds them against once saved.
+
+        When they were drawn is kept: a quarter later a recent sample is due, whatever else joined.
+        """
         locked = {name: evolve(one, part="golden") for name, one in self.manifest().frames.items()}
-        return evolve(self, provenance=locked)
+        return evolve(self, provenance=locked, refreshed_at=self._drawn)
 
     def refresh(self, new: Holdout, *, at: datetime, overlap: float = 0.25, seed: int = 0) -> Self:
         """The holdout of the next quarter.
@@ -436,7 +454,11 @@ class Holdout:
             msg = f"the frame {both[0]!r} is in both quarters; a new sample has new frames"
             raise InputError(msg)
         return evolve(
-            self, frames=(*stays.frames, *new.frames), provenance=origin | fresh, source=""
+            self,
+            frames=(*stays.frames, *new.frames),
+            provenance=origin | fresh,
+            source="",
+            refreshed_at=at,
         )
 
     def write_yolo(self, folder: str | Path) -> Path:

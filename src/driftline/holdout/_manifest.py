@@ -72,11 +72,14 @@ class Provenance:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Provenance:
         """The provenance that `to_dict` wrote."""
-        plain: dict[str, Any] = dict(values)
-        for name in ("taken_at", "added_at"):
-            if plain.get(name) is not None:
-                plain[name] = datetime.fromisoformat(plain[name])
+        times = {name: _time(values.get(name)) for name in ("taken_at", "added_at")}
+        plain: dict[str, Any] = {**values, **times}
         return cls(**plain)
+
+
+def _time(text: str | None) -> datetime | None:
+    """A time as ISO 8601 writes it, or none."""
+    return None if text is None else datetime.fromisoformat(text)
 
 
 @frozen(kw_only=True)
@@ -88,12 +91,15 @@ class Manifest:
         frames: id of a frame → where it comes from, with the digests of its picture and labels.
         tags: id → tags, such as ``{"camera": "cam-1"}``.
         drawn: whether the frames were drawn for labelling, so that each needs a label file.
+        refreshed_at: when the holdout was last drawn as a whole, UTC; None: when the first of its
+            recent frames came.
     """
 
     class_names: Mapping[int, str]
     frames: Mapping[str, Provenance]
     tags: Mapping[str, Mapping[str, str]] = field(factory=dict)
     drawn: bool = False
+    refreshed_at: datetime | None = field(default=None, converter=as_optional_utc)
 
     @property
     def digest(self) -> str:
@@ -155,6 +161,7 @@ class Manifest:
             "schema": SCHEMA,
             "digest": self.digest,
             "drawn": self.drawn,
+            "refreshed_at": None if self.refreshed_at is None else self.refreshed_at.isoformat(),
             "class_names": {str(index): name for index, name in self.class_names.items()},
             "frames": {name: one.to_dict() for name, one in self.frames.items()},
             "tags": {name: dict(one) for name, one in self.tags.items() if one},
@@ -189,6 +196,7 @@ class Manifest:
                     for frame, one in content["tags"].items()
                 },
                 drawn=bool(content["drawn"]),
+                refreshed_at=_time(content.get("refreshed_at")),
             )
             as_recorded = made.digest == content.get("digest")
         except MALFORMED as exc:

@@ -328,7 +328,8 @@ class Evidence:
             to 1.
         alerts: alerts; only those that fire and are no drill count.
         healthy: answer of the last health check.
-        holdout_age: time since the recent part of the holdout was drawn.
+        holdout_age: time since the holdout was drawn or refreshed as a whole
+            (`driftline.holdout.Holdout.age`).
         model_age: time since the model was deployed; of the guide's clauses none asks for it: a
             model is not worse for being old. It is there for a clause of your own.
         since_retrain: time since the last retraining ended.

@@ -288,7 +288,7 @@ class RetrainPolicy:
             needed to see what the first one did).
         budget: most a retraining may cost, in the unit of `Evidence.retrain_cost`; None: no bound.
         holdout_lifetime: age at which the holdout is due for renewal (guide: each quarter; 91
-            days, as `driftline.Holdout.due`).
+            days, as `driftline.holdout.Holdout.due`).
         holdout_frames: size of a holdout (guide: 200 to 500 frames).
         clauses: what is asked, in the order reasons are told at equal rank.
     """
