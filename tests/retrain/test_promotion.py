@@ -1,13 +1,17 @@
 """When a candidate may take the incumbent's place."""
 
+import math
+
 import numpy as np
 import pytest
 from attrs import evolve
 
 from driftline import Detections
+from driftline._stats.intervals import Estimate
 from driftline.errors import InputError
 from driftline.holdout import evaluate
 from driftline.retrain import Promotion, PromotionRule
+from driftline.retrain._promotion import lower_bound, upper_bound
 
 RULE = PromotionRule(replicates=200)
 RNG = np.random.default_rng(5)
@@ -65,6 +69,17 @@ def test_better_on_both():
     assert judged(BETTER, BETTER, evolve(RULE, strict=True)).promote
 
 
+def test_says_what_it_rests_on():
+    """A promotion names both bounds, and what they had to be above."""
+    promoted = judged(BETTER, BETTER)
+    comparison = BETTER.compare(PRESENT, replicates=200)
+    change, bound = comparison.difference.value, lower_bound(comparison.difference)
+    said = f"mAP {change:+.3f}, at least {bound:+.3f} (95 %), above"
+
+    assert (f"golden: {said} -0.010", f"recent: {said} +0.000") == promoted.reasons
+    assert str(promoted) == f"promote: {'; '.join(promoted.reasons)}"
+
+
 def test_same_on_golden():
     """No change on golden frames passes with a margin that the holdout can show, not strictly."""
     wide = evolve(RULE, golden_margin=0.1, class_margin=0.2)
@@ -78,9 +93,19 @@ def test_refused(pair):
     """A loss on golden frames, or no gain on recent ones, is refused, and the reason names it."""
     refused = judged(*pair)
 
+    name, comparison = (
+        ("golden", pair[0].compare(PRESENT, replicates=200))
+        if pair[0] is WORSE
+        else ("recent", pair[1].compare(PRESENT, replicates=200))
+    )
+    least = -0.01 if name == "golden" else 0.0
+    change, bound = comparison.difference.value, lower_bound(comparison.difference)
+
     assert not refused.promote
-    assert ("golden" if pair[0] is WORSE else "recent") in refused.reasons[0]
-    assert "not above" in str(refused)
+    assert refused.reasons[0] == (
+        f"{name}: mAP {change:+.3f}, at least {bound:+.3f} (95 %), not above {least:+.3f}"
+    )
+    assert str(refused) == f"refuse: {'; '.join(refused.reasons)}"
 
 
 def test_one_class_pays():
@@ -110,11 +135,32 @@ def test_a_rare_class():
 
 
 def test_other_frames():
-    """Scores on different frames are no comparison."""
+    """Scores on different frames are no comparison; it is said of which set."""
     half = evaluate(TRUTH[:60], TRUTH[:60], class_names=["cup", "can"], replicates=50)
 
-    with pytest.raises(InputError, match="same frames"):
+    with pytest.raises(InputError, match=r"^the golden comparison is .*same frames"):
         judged(half, BETTER)
+    with pytest.raises(InputError, match=r"^the recent comparison is .*same frames"):
+        judged(BETTER, half)
+
+
+def test_no_number():
+    """Where there is no difference to bound, nothing is promoted, and the reason is handed on."""
+    unknown = Estimate(value=None, reason="no object")
+    comparison = evolve(BETTER.compare(PRESENT, replicates=200), difference=unknown)
+    refused = RULE.judge(golden=comparison, recent=comparison)
+
+    assert (-math.inf, math.inf) == (lower_bound(unknown), upper_bound(unknown))
+    assert not refused.promote
+    assert ("golden: unknown (no object)", "recent: unknown (no object)") == refused.reasons
+
+
+def test_bounds_are_one_sided():
+    """95 % on one side of the corrected difference: 1.645 standard errors."""
+    found = Estimate(value=0.03, bias=0.02, standard_error=0.1)
+
+    assert 0.01 - 0.1 * 1.6448536 == pytest.approx(lower_bound(found))
+    assert 0.01 + 0.1 * 1.6448536 == pytest.approx(upper_bound(found))
 
 
 def test_kept():
@@ -124,8 +170,16 @@ def test_kept():
     assert verdict == Promotion.from_dict(verdict.to_dict())
 
 
-@pytest.mark.parametrize("wrong", [{"golden_margin": -0.1}, {"class_margin": 2.0}])
-def test_margins(wrong):
-    """A margin outside 0 to 1 is refused."""
-    with pytest.raises(InputError):
-        PromotionRule(**wrong)
+@pytest.mark.parametrize(
+    ("name", "what"),
+    [("golden_margin", "a number from 0 to 1"), ("class_margin", "a number from 0 to 1"),
+     ("class_objects", "1 or more"), ("replicates", "1 or more")],
+)  # fmt: skip
+def test_settings(name, what):
+    """Margins are from 0 to 1 and counts whole and at least 1; else the setting is named."""
+    refused, taken = ((-0.1, 1.1), (0, 1)) if "margin" in name else ((0, 1.5), (1, 10**6))
+    for value in refused:
+        with pytest.raises(InputError, match=f"^{name}={value!r} must be {what}$"):
+            PromotionRule(**{name: value})
+    for value in taken:
+        assert value == getattr(PromotionRule(**{name: value}), name)

@@ -166,6 +166,38 @@ class TestMemory:
         assert math.exp(ledger.carried["epoch/errors up"]) == pytest.approx(by_epoch)
         assert math.exp(question.worse(claim, last)) == pytest.approx((by_epoch + by_stage) / 2)
 
+    def test_stages_are_mixed_as_epochs_are(self):
+        """What an ended stage showed goes on counting: the same sum over stages, by definition."""
+        question = ask(errors=0.02)
+        (claim,) = question.claims
+        stages = [arms("errors", Tally(n=90, total=2), Tally(n=40, total=k)) for k in (5, 3, 6)]
+        ledger = Ledger()
+        for counts in stages:
+            ledger = evolve(ledger, open=counts)
+            last, ledger = ledger, question.next_stage(ledger, soak=False)
+        each = [question.log_worse(claim, counts) for counts in stages]
+        mixed = sum(math.exp(sum(each[j:])) / ((j + 1) * (j + 2)) for j in range(3))
+
+        assert math.exp(ledger.carried["stage/errors up"]) == pytest.approx(mixed)
+        # An epoch was a stage here, so that either half of the evidence is the same.
+        assert math.exp(question.worse(claim, last)) == pytest.approx(mixed)
+
+    def test_periods_beside_one_past_stand_for_themselves(self):
+        """Once the incumbent has no traffic: the same weights, each period without those after."""
+        question = ask(errors=0.02)
+        (claim,) = question.claims
+        past = arms("errors", Tally(n=300, total=3), Tally(n=300, total=3))
+        soak = question.next_stage(Ledger(open=past), soak=True)
+        hours = [arms("errors", Tally(), Tally(n=100, total=k)) for k in (9, 2, 12)]
+        for counts in hours:
+            soak = question.close(evolve(soak, open=counts))
+        each = [question.log_worse(claim, counts + soak.reference) for counts in hours]
+        expected = math.exp(question.log_worse(claim, past)) / 2 + sum(
+            math.exp(one) / (j * (j + 1)) for j, one in enumerate(each, start=2)
+        )
+
+        assert math.exp(soak.carried["epoch/errors up"]) == pytest.approx(expected)
+
 
 class TestWords:
     def difference(self, question, counts, measure):
