@@ -1,14 +1,17 @@
 """The guard and the verdict of a cell, piece by piece, against closed forms and small examples."""
 
 from datetime import date, timedelta
+from itertools import combinations
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from attrs import evolve
 from scipy import stats
 
-from driftline.drift._block import _direction, _worth
-from driftline.drift._family import Candidate, spread
+from driftline._stats.multiplicity import weighted_max_t
+from driftline.drift._block import Options, _direction, _worth, enough_splits, judge
+from driftline.drift._family import ALL, CAMERA, SHARES, Candidate, spread
 from driftline.drift._guard import (
     LARGEST_RATIO,
     MEAN_RATIO,
@@ -295,3 +298,133 @@ class TestWorth:
     def test_directions(self, difference, column, ordered, direction):
         """Shares below a threshold that rose are lower values; both ways at once is a width."""
         assert direction == _direction(np.array(difference), column, ordered=ordered)
+
+
+def two_means(values, weights, current):
+    """Difference of two weighted means, and its error from one scatter within both."""
+    w, marks = weights[:, None], current[:, None]
+    mean, sums = {}, {}
+    for side in (True, False):
+        mine = w * (marks == side)
+        sums[side] = mine.sum()
+        mean[side] = (mine * values).sum(axis=0) / sums[side]
+    rss = (w * (values - np.where(marks, mean[True], mean[False])) ** 2).sum(axis=0)
+    error = np.sqrt(rss / (len(values) - 2) * (1 / sums[True] + 1 / sums[False]))
+    return mean[True] - mean[False], error
+
+
+class TestJudge:
+    """Ten days of one kind, three of them of the week: 120 relabellings, all of them tried."""
+
+    SIDES = SimpleNamespace(
+        current=np.arange(10) >= 7,
+        kind=np.zeros(10, dtype=bool),
+        reference=SimpleNamespace(ordered=lambda name: name != "class"),
+    )
+    OPTIONS = Options(alpha=0.05, permutations=120, seed=0, min_effect=0.05)
+
+    @staticmethod
+    def cells():
+        """One of all cameras, one of a camera, whose neighbours moved with it, one of classes."""
+        rng = np.random.default_rng(8)
+        made = []
+        for feature, group, k, shift in (
+            ("confidence", ALL, 3, 0.06), ("area", CAMERA, 2, 0.3), ("class", ALL, 2, -0.004),
+        ):  # fmt: skip
+            values = rng.normal(0, 0.03, size=(10, k))
+            values[7:] += shift * np.arange(1, k + 1)
+            judged = values if group == ALL else values - rng.normal(0.1, 0.02, size=(10, k))
+            made.append(
+                Candidate(feature=feature, group=group, values=values, judged=judged,
+                          weight=rng.uniform(0.4, 1, 10), pooled=np.full(k, 0.4))
+            )  # fmt: skip
+        return made
+
+    @staticmethod
+    def phi(cell):
+        return {"confidence": 1.0, "area": 2.25, "class": 1.44}[cell.feature]
+
+    def test_by_definition(self):
+        """Least squares on every relabelling: evidence, p-values, and an interval cell by cell."""
+        cells, current = self.cells(), self.SIDES.current
+        found = judge(cells, self.SIDES, self.phi, self.OPTIONS)
+        days = range(10)
+        splits = [np.isin(days, three) for three in combinations(days, 3)]
+        t = np.array(
+            [
+                [np.abs(np.divide(*two_means(c.judged, c.weight, split))).max() for c in cells]
+                for split in splits
+            ]
+        )
+        factor = np.sqrt([self.phi(c) for c in cells])
+        truth = next(i for i, split in enumerate(splits) if (split == current).all())
+        evidence = t[truth] / factor
+        adjusted = weighted_max_t(
+            t, evidence, np.array([c.group for c in cells]), SHARES, alpha=0.05
+        )
+        for i, (cell, one) in enumerate(zip(cells, found, strict=True)):
+            difference, error = two_means(cell.values, cell.weight, current)
+            reach = np.quantile(t[:, i], 0.95) * error * factor[i]
+            ends = np.abs(difference) - reach, np.abs(difference) + reach
+            own = np.abs(np.divide(*two_means(cell.judged, cell.weight, current)))
+
+            assert evidence[i] == pytest.approx(one.evidence)
+            assert (t[:, i] >= evidence[i] * (1 - 1e-9)).mean() == pytest.approx(one.p_unadjusted)
+            assert adjusted[i] == pytest.approx(one.p_value)
+            assert np.abs(difference).max() == pytest.approx(one.effect)
+            assert max(0.0, ends[0].max()) == pytest.approx(one.effect_low)
+            assert min(1.0, ends[1].max()) == pytest.approx(one.effect_high)
+            assert (own.argmax(), factor[i] ** 2) == (one.column, pytest.approx(one.phi))
+
+    def test_alarms(self):
+        """What is significant, at exactly the level too, and worth it alarms, and says where to."""
+        moved, shifted, classes = self.cells()
+        gone = classes.values - 0.2 * self.SIDES.current[:, None]
+        cells = [moved, shifted, evolve(classes, values=gone, judged=gone), classes]
+        found = judge(cells, self.SIDES, self.phi, self.OPTIONS)
+        least = found[0].p_value
+
+        def alarms(cell, **options):
+            return judge([cell], self.SIDES, self.phi, evolve(self.OPTIONS, **options))[0].flagged
+
+        assert [True, True, True, False] == [one.flagged for one in found]
+        assert ["lower", "lower", "fewer"] == [one.direction for one in found[:3]]
+        assert alarms(moved, alpha=least)
+        assert not alarms(moved, alpha=least * 0.999)
+        assert alarms(moved, min_effect=found[0].effect * 0.999)
+        assert not alarms(moved, min_effect=found[0].effect * 1.001)
+
+    def test_interval_is_of_shares(self):
+        """A difference of shares is from 0 to 1, and so is its interval."""
+        cells = [
+            evolve(c, values=c.values * 40 * scale, judged=c.judged)
+            for c in self.cells()[:1]
+            for scale in (1e-4, 1.0)
+        ]
+        none, all_of_it = judge(cells, self.SIDES, self.phi, self.OPTIONS)
+
+        assert 0.0 <= none.effect_low < none.effect < none.effect_high < 0.02
+        assert 1.0 == all_of_it.effect_high
+
+    def test_kinds_of_day_are_kept_apart(self):
+        """A week that has a weekend in it differs from five weekdays by no weekend's doing."""
+        rng = np.random.default_rng(9)
+        current, kind = np.arange(16) >= 9, np.isin(np.arange(16), (5, 6, 14, 15))
+        values = rng.normal(0, 0.01, size=(16, 1)) + 0.5 * kind[:, None]
+        cell = Candidate(feature="confidence", values=values, judged=values, weight=np.ones(16),
+                         pooled=np.full(1, 0.5))  # fmt: skip
+        sides = SimpleNamespace(**{**vars(self.SIDES), "current": current, "kind": kind})
+        (found,) = judge([cell], sides, self.phi, self.OPTIONS)
+
+        assert found.effect < 0.02
+        assert found.p_value > 0.05
+
+    def test_enough_days(self):
+        """The rarest order of days must be rarer than the level asks of the largest group, twice."""
+        said = (
+            "3 days of the week and 7 of the reference can be told apart in 120 ways, "
+            "466 are needed for level 0.01"
+        )
+
+        assert not enough_splits(self.SIDES, 0.05)
+        assert said == enough_splits(self.SIDES, 0.01)
