@@ -8,14 +8,21 @@ import numpy as np
 import pytest
 from attrs import evolve
 from scipy import stats
+from sites import MONDAY as START
+from sites import reference_and_weeks
+from worlds import World
 
 from driftline._stats.multiplicity import weighted_max_t
 from driftline.drift._block import Options, _direction, _worth, enough_splits, judge
-from driftline.drift._family import ALL, CAMERA, SHARES, Candidate, spread
+from driftline.drift._days import Days
+from driftline.drift._family import ALL, CAMERA, SHARES, Candidate, Reference, spread
 from driftline.drift._guard import (
+    CLASSES,
     LARGEST_RATIO,
     MEAN_RATIO,
+    SUMMARIES,
     TRUE_RATIO,
+    Baseline,
     History,
     Inflation,
     _at,
@@ -28,6 +35,7 @@ from driftline.drift._guard import (
     chi_square_quantile,
 )
 from driftline.drift._report import Memory
+from driftline.profiles import Profile
 
 MONDAY = date(2026, 1, 5)
 
@@ -45,6 +53,99 @@ def memory(means, *, first=0, name="confidence", skip=()):
 def week(means, *, first, flagged=False, **how):
     """An earlier report, as far as the guard looks at it."""
     return SimpleNamespace(memory=memory(means, first=first, **how), flagged=flagged)
+
+
+class TestBaseline:
+    """Two reference weeks of three cameras, and a week in which one was silent on two days."""
+
+    PART = timedelta(hours=6)
+
+    @pytest.fixture(scope="class")
+    @staticmethod
+    def sides():
+        reference, (week,) = reference_and_weeks(
+            World(frames=12, cameras=3), 0, 1, reference_weeks=2
+        )
+        tuesday = START + timedelta(weeks=2, days=1)
+        silent = Profile.merge(
+            week.slice(end=tuesday),
+            week.slice(camera=["cam-1", "cam-3"], start=tuesday, end=tuesday + timedelta(days=2)),
+            week.slice(start=tuesday + timedelta(days=2, hours=6)),  # and a morning without any
+        )
+        laid = Reference.of(reference, features=("confidence", "class"), part=TestBaseline.PART)
+        return Baseline(reference=laid), Days.of(silent, part=TestBaseline.PART)
+
+    @staticmethod
+    def curve(counts, at, *, ordered):
+        """Share at or below each bin, or in it; None of nothing."""
+        if not counts.sum():
+            return None
+        return np.array([(counts[: b + 1] if ordered else counts[b]).sum() for b in at]) / (
+            counts.sum()
+        )
+
+    @pytest.mark.parametrize("name", ["confidence", "class"])
+    def test_by_definition(self, sides, name):
+        """How far a day lay, part by part, from days of its kind at the reference's quantiles.
+
+        Parts count as much as they did for that camera in the reference, cameras as much as they
+        did there: those that were there.
+        """
+        baseline, week = sides
+        reference, ordered = baseline.reference, name == "confidence"
+        mine, its = reference.by_camera[name], reference.count(week, name)
+        found = np.array(baseline.summarise(week).means[name])
+        traffic = mine.sum(axis=3)
+        for d, weekend in enumerate(week.weekend):
+            alike = mine[reference.days.weekend == weekend].sum(axis=0)
+            cameras = {}
+            for c in range(3):
+                total = mine[:, :, c].sum(axis=(0, 1))
+                at = (
+                    [np.searchsorted(np.cumsum(total), q * total.sum()) for q in SUMMARIES]
+                    if ordered
+                    else range(5)
+                )
+                parts = [
+                    (traffic[:, p, c].sum(), self.curve(its[d, p, c], at, ordered=ordered)
+                     - self.curve(alike[p, c], at, ordered=ordered))
+                    for p in range(4) if its[d, p, c].sum()
+                ]  # fmt: skip
+                if parts:
+                    shares, far = zip(*parts, strict=True)
+                    cameras[c] = np.average(far, axis=0, weights=shares)
+            expected = [cameras.get(c, np.full(5, np.nan)) for c in range(3)]
+            of_camera = [traffic[:, :, c].sum() for c in cameras]
+            expected.append(np.average(list(cameras.values()), axis=0, weights=of_camera))
+
+            np.testing.assert_allclose(found[d], expected, atol=1e-6)
+        assert np.isnan(found).any(axis=(1, 2)).tolist() == [False, True, True] + [False] * 4
+
+    def test_of_itself(self, sides):
+        """The reference is remembered as any week is, by name of day and camera."""
+        own, days = sides[0].own, sides[0].reference.days
+
+        assert (tuple(map(str, days.dates)), days.cameras) == (own.days, own.cameras)
+        assert own.means == sides[0].summarise(days).means
+
+    @pytest.mark.parametrize(("end", "kinds"), [(6, [False]), (7, [False, True])])
+    def test_kinds_of_day(self, end, kinds):
+        """From two days of weekend on, weekends are compared with weekends."""
+        profile, _ = reference_and_weeks(World(frames=12, cameras=1), 0, 0, reference_weeks=1)
+        until = profile.slice(end=START + timedelta(days=end))
+        reference = Reference.of(until, features=("confidence",), part=self.PART)
+        found = Baseline(reference=reference)._kinds
+
+        assert kinds == list(found)
+        assert end == sum(of_kind.sum() for of_kind in found.values())
+
+    def test_most_frequent_classes(self):
+        """The class mix is summarised by the eight most frequent classes, in order of their ids."""
+        counts = np.array([9, 1, 8, 7, 2, 6, 5, 4, 3, 10])[None, None, None]
+        found = Baseline._thresholds(counts, ordered=False)
+
+        assert CLASSES == 8
+        assert [[0, 2, 3, 5, 6, 7, 8, 9]] == found.tolist()
 
 
 class TestRatio:
