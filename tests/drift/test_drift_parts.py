@@ -327,6 +327,45 @@ class TestInflation:
         assert 1.5 < some.together["confidence"] < severe.together["confidence"]
         assert 1.0 <= some.cameras <= some.together["confidence"]
 
+    def test_by_definition(self):
+        """Of each feature the larger of what all show together and its own bound; see `Inflation`.
+
+        What all show is the larger of pairs that begin weekly and daily; cells of one camera are
+        allowed for what cameras show, and no more than all together.
+        """
+        larger = {"daily": 0, "own": 0, "camera": 0}
+        for seed in range(12):
+            rng = np.random.default_rng(seed)
+            moods = rng.normal(0, 0.9, (8, 1, 1)) * rng.uniform(0.2, 1.2, (1, 3, 1))
+            moods = np.roll(np.repeat(moods, 7, axis=0), seed % 2 * 3, axis=0)  # or from Thursdays
+            own = Memory(
+                days=[(MONDAY + timedelta(days=i)).isoformat() for i in range(56)],
+                cameras=["cam-0", "cam-1"],
+                means={
+                    name: (rng.normal(size=(56, 3, 5)) + part * moods).tolist()
+                    for name, part in (("area", 0.3), ("confidence", 1.4))
+                },
+            )
+            history = History.of(own, [])
+            weekly, daily = (
+                {name: history.ratios(name, step=step) for name in own.means} for step in (7, 1)
+            )
+            by_week = _pooled([r[:, -1] for r in weekly.values()], 1)
+            by_day = _pooled([r[:, -1] for r in daily.values()], 1.5 / 7)
+            single = _pooled([r[:, :-1].mean(axis=1) for r in weekly.values()], 2)
+            together = max(by_week, by_day)
+            bounds = {name: _bounded(r[:, -1], 0.9, 1.0) for name, r in weekly.items()}
+            found = Inflation.of(own, [])
+
+            assert found.together == pytest.approx(
+                {name: _true(max(together, bound), 8) for name, bound in bounds.items()}
+            )
+            assert found.cameras == pytest.approx(_true(min(together, single), 8))
+            larger["daily"] += by_day > by_week
+            larger["own"] += max(bounds.values()) > together
+            larger["camera"] += single < together
+        assert all(0 < times < 12 for times in larger.values()), larger
+
     def test_nothing_known(self):
         """From a reference of one week nothing is concluded."""
         inflation = Inflation.of(memory(self.moody(2.0, weeks=1)), [])
