@@ -15,7 +15,18 @@ from worlds import World
 from driftline._stats.multiplicity import weighted_max_t
 from driftline.drift._block import Options, _direction, _worth, enough_splits, judge
 from driftline.drift._days import Days
-from driftline.drift._family import ALL, CAMERA, SHARES, Candidate, Reference, spread
+from driftline.drift._family import (
+    ALL,
+    CAMERA,
+    CAMERA_CLASS,
+    CLASS,
+    OTHER,
+    SHARES,
+    Candidate,
+    Reference,
+    Sides,
+    spread,
+)
 from driftline.drift._guard import (
     CLASSES,
     LARGEST_RATIO,
@@ -35,7 +46,7 @@ from driftline.drift._guard import (
     chi_square_quantile,
 )
 from driftline.drift._report import Memory
-from driftline.profiles import Profile
+from driftline.profiles import CONFIDENCE, Feature, Profile
 
 MONDAY = date(2026, 1, 5)
 
@@ -568,3 +579,129 @@ class TestJudge:
 
         assert not enough_splits(self.SIDES, 0.05)
         assert said == enough_splits(self.SIDES, 0.01)
+
+
+SHARPNESS = Feature(name="sharpness", level="frame", edges=np.linspace(0, 1, 11))
+
+
+def counted(first, boxes, *, cameras, class_ids, rng, sharp=50):
+    """Whole days from `first` on; ``boxes``: (n_days, n_cameras, n_classes) how many each has."""
+    shares = rng.dirichlet(np.ones(CONFIDENCE.n_bins), size=boxes.shape[1:])
+    return Profile.from_counts(
+        {
+            "confidence": rng.multinomial(boxes, shares),
+            "sharpness": rng.multinomial(sharp * (boxes.sum(axis=2) > 0), np.ones(12) / 12),
+        },
+        periods=[START + timedelta(days=first + day) for day in range(len(boxes))],
+        cameras=cameras,
+        class_ids=class_ids,
+        frames=50 * (boxes.sum(axis=2) > 0),
+        features=(CONFIDENCE, SHARPNESS),
+    )
+
+
+class TestFamily:
+    """Three cameras, of which one is gone in the week and one was there on Monday and Tuesday."""
+
+    FEATURES = ("confidence", "sharpness", "class")
+    NEEDS = "100 are needed on each side"
+
+    @pytest.fixture(scope="class")
+    @staticmethod
+    def sides():
+        rng = np.random.default_rng(10)
+        daily = np.array([[30, 20, 1], [30, 30, 1], [30, 0, 0]])
+        reference = counted(0, np.tile(daily, (28, 1, 1)), cameras=["a", "b", "c"],
+                            class_ids=[0, 2, 7], rng=rng)  # fmt: skip
+        now = np.tile([[31, 0, 2, 21], [32, 0, 3, 22], [9, 9, 9, 9]], (7, 1, 1))
+        now[2:, 0] = 0
+        week = counted(28, now, cameras=["b", "a", "new"], class_ids=[0, 1, 7, 2], rng=rng)
+        laid = Reference.of(reference, features=TestFamily.FEATURES, part=timedelta(days=1))
+        return Sides(reference=laid, week=Days.of(week, part=timedelta(days=1)))
+
+    def test_cells(self, sides):
+        """Each feature of all and of each camera, then of each class of enough boxes, and both."""
+        pairs = [(0, (0, 1, 2)), (1, (0, 1))]  # class 7 had 28 boxes
+        expected = [
+            (name, camera, -1, OTHER if name == "sharpness" else ALL if camera < 0 else CAMERA)
+            for name in self.FEATURES
+            for camera in (-1, 0, 1, 2)
+        ] + [
+            ("confidence", camera, class_index, CLASS if camera < 0 else CAMERA_CLASS)
+            for class_index, cameras in pairs
+            for camera in (-1, *cameras)
+        ]
+        for cells in (sides.cells(), sides.candidates()):
+            assert expected == [(c.feature, c.camera, c.class_index, c.group) for c in cells]
+
+    def test_week_is_counted_as_the_reference_is(self, sides):
+        """Cameras and classes find their place by name; what the reference has not is left out."""
+        of_camera, of_pair = sides.by_camera["confidence"][28:], sides.by_pair["confidence"][28:]
+        mix = sides.by_camera["class"]
+
+        assert [[57, 54, 0]] * 2 + [[57, 0, 0]] * 5 == of_camera.sum(axis=(1, 3)).tolist()
+        assert [[32, 22, 31, 21, 0]] * 2 + [[32, 22, 0, 0, 0]] * 5 == (
+            of_pair.sum(axis=(1, 3)).tolist()
+        )
+        assert [0, 1, 2, 7] == sides.class_ids.tolist()
+        assert [30, 0, 20, 1] == mix[0, 0, 0].tolist()
+        assert [32, 0, 22, 3] == mix[28, 0, 0].tolist()
+        assert [False] * 28 + [True] * 7 == sides.current.tolist()
+        assert ([False] * 5 + [True] * 2) * 5 == sides.kind.tolist()
+
+    def test_thresholds(self, sides):
+        """The curve at a threshold is the share of the camera's boxes up to its bin."""
+        cells = {(c.feature, c.camera, c.class_index): c for c in sides.candidates()}
+        cell, whole = cells["confidence", 0, -1], 0
+        for days in (sides.reference.days, sides.week):
+            only = np.where(np.array(days.cameras) == "a", 0, -1)
+            whole = whole + days.whole("confidence", unit=only, n_units=1)[0]
+
+        assert np.cumsum(whole)[cell.at] / whole.sum() == pytest.approx(cell.pooled)
+        assert (35, len(cell.at)) == cell.values.shape == cell.judged.shape
+        assert len(cell.at) > 20
+
+    def test_reasons(self, sides):
+        """A camera that is gone or was there for two days is not tested, and it is said why."""
+        reasons = {(c.feature, c.camera, c.class_index): c.reason for c in sides.candidates()}
+        two = "2 days with {} this week and 20 in the reference, 3 and 7 are needed"
+        none = "0 {} this week and 0 in the reference in comparable hours, " + self.NEEDS
+
+        assert two.format("boxes") == reasons["confidence", 1, -1]
+        assert two.format("frames") == reasons["sharpness", 1, -1]
+        assert none.format("boxes") == reasons["confidence", 2, -1]
+        assert none.format("boxes") == reasons["confidence", 2, 0]
+        assert none.format("frames") == reasons["sharpness", 2, -1]
+        for cell in (("confidence", -1, -1), ("confidence", 0, -1), ("confidence", -1, 1),
+                     ("confidence", 0, 0), ("sharpness", 0, -1), ("class", -1, -1)):  # fmt: skip
+            assert not reasons[cell]
+
+    @pytest.mark.parametrize(("each", "tested"), [(14, False), (15, True)])
+    def test_fewest(self, each, tested):
+        """A hundred boxes on either side are enough, and 98 are not."""
+        rng = np.random.default_rng(11)
+        week = np.full((7, 1, 1), each)
+        week[6] = 100 - 6 * 15 if tested else each
+        sides = Sides(
+            reference=Reference.of(
+                counted(0, np.full((14, 1, 1), 300), cameras=["a"], class_ids=[0], rng=rng),
+                features=("confidence", "sharpness"),
+                part=timedelta(days=1),
+            ),
+            week=Days.of(
+                counted(14, week, cameras=["a"], class_ids=[0], rng=rng, sharp=14),
+                part=timedelta(days=1),
+            ),
+        )
+        cells = sides.candidates()
+        joint = (
+            "98 {} this week and {} in the reference from cameras with 3 days this week and "
+            "7 in the reference in comparable hours, " + self.NEEDS
+        )
+        single = "98 boxes this week and 4,200 in the reference in comparable hours, " + self.NEEDS
+        boxes, frames = joint.format("boxes", "4,200"), joint.format("frames", "700")
+
+        assert ("" if tested else boxes) == cells[0].reason
+        assert ("" if tested else single) == cells[1].reason
+        assert frames == cells[2].reason
+        assert [tested] * 2 + [False] * 2 + [tested] * 2 == [not c.reason for c in cells]
