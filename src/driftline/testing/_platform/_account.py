@@ -32,6 +32,4 @@ def _summary(world: World, _request: Request) -> Response:
     )
 
 
-ROUTES: Final = (
-    Route(method="GET", template="/api/account/summary", handler=_summary, operation="account"),
-)
+ROUTES: Final = (Route("GET", "/api/account/summary", _summary, "account"),)

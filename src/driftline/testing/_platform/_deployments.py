@@ -371,26 +371,14 @@ def _is_reference(text: str) -> bool:
 
 _ONE: Final = "/api/deployments/{owner}/{deployment}"
 ROUTES: Final = (
-    Route(
-        method="GET",
-        template="/api/deployments/{owner}",
-        handler=_list,
-        operation="list",
-        anonymous=True,
-    ),
-    Route(
-        method="POST",
-        template="/api/deployments/{owner}",
-        handler=_create,
-        operation="create",
-        category="mutation",
-    ),
-    Route(method="GET", template=_ONE, handler=_detail, operation="detail"),
-    Route(method="PATCH", template=_ONE, handler=_update, operation="update", category="mutation"),
-    Route(method="DELETE", template=_ONE, handler=_delete, operation="delete", category="mutation"),
-    Route(method="GET", template=f"{_ONE}/metrics", handler=_metrics, operation="metrics"),
-    Route(method="GET", template=f"{_ONE}/health", handler=_health, operation="health"),
-    Route(method="GET", template=f"{_ONE}/logs", handler=_logs, operation="logs"),
+    Route("GET", "/api/deployments/{owner}", _list, "list", anonymous=True),
+    Route("POST", "/api/deployments/{owner}", _create, "create", category="mutation"),
+    Route("GET", _ONE, _detail, "detail"),
+    Route("PATCH", _ONE, _update, "update", category="mutation"),
+    Route("DELETE", _ONE, _delete, "delete", category="mutation"),
+    Route("GET", f"{_ONE}/metrics", _metrics, "metrics"),
+    Route("GET", f"{_ONE}/health", _health, "health"),
+    Route("GET", f"{_ONE}/logs", _logs, "logs"),
 )
 RETIRED: Final = ("/api/deployments", "/api/monitoring")
 """Paths of the API before 2026-08-12, addressed by database id."""

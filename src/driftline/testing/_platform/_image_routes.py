@@ -98,13 +98,7 @@ def _predict(world: World, request: Request) -> Response:
 
 _IMAGE: Final = "/api/images/{image}"
 ROUTES: Final = (
-    Route(method="GET", template=_IMAGE, handler=_image, operation="image"),
-    Route(method="PATCH", template=_IMAGE, handler=_save_labels, operation="image-labels"),
-    Route(
-        method="POST",
-        template=f"{_IMAGE}/predict",
-        handler=_predict,
-        operation="image-predict",
-        category="predict",
-    ),
+    Route("GET", _IMAGE, _image, "image"),
+    Route("PATCH", _IMAGE, _save_labels, "image-labels"),
+    Route("POST", f"{_IMAGE}/predict", _predict, "image-predict", category="predict"),
 )

@@ -237,25 +237,8 @@ def _files(world: World, request: Request) -> Response:
 
 _ONE: Final = "/api/models/{owner}/{project}/{model}"
 ROUTES: Final = (
-    Route(
-        method="POST",
-        template="/api/models",
-        handler=_create,
-        operation="model-create",
-        category="mutation",
-    ),
-    Route(
-        method="GET",
-        template="/api/models/{owner}/{project}",
-        handler=_list,
-        operation="model-list",
-    ),
-    Route(method="GET", template=_ONE, handler=_detail, operation="model"),
-    Route(
-        method="GET",
-        template=f"{_ONE}/files",
-        handler=_files,
-        operation="model-files",
-        category="download",
-    ),
+    Route("POST", "/api/models", _create, "model-create", category="mutation"),
+    Route("GET", "/api/models/{owner}/{project}", _list, "model-list"),
+    Route("GET", _ONE, _detail, "model"),
+    Route("GET", f"{_ONE}/files", _files, "model-files", category="download"),
 )

@@ -190,17 +190,11 @@ def results_of(detections: Detections, options: Options) -> list[dict[str, objec
 
 ROUTES: Final = (
     Route(
-        method="POST",
-        template="/api/deployments/{owner}/{deployment}/predict",
-        handler=_predict,
-        operation="predict",
+        "POST",
+        "/api/deployments/{owner}/{deployment}/predict",
+        _predict,
+        "predict",
         category="predict",
     ),
-    Route(
-        method="POST",
-        template="/service/{service}/predict",
-        handler=_direct,
-        operation="predict",
-        category=None,
-    ),
+    Route("POST", "/service/{service}/predict", _direct, "predict", category=None),
 )

@@ -118,7 +118,7 @@ def _pattern(template: str) -> re.Pattern[str]:
     return re.compile(re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", template))
 
 
-@frozen(kw_only=True)
+@frozen
 class Route:
     """One line of the table.
 
@@ -135,8 +135,8 @@ class Route:
     template: str
     handler: Handler
     operation: Operation
-    category: str | None = "default"
-    anonymous: bool = False
+    category: str | None = field(default="default", kw_only=True)
+    anonymous: bool = field(default=False, kw_only=True)
     pattern: re.Pattern[str] = field(
         init=False, default=Factory(lambda self: _pattern(self.template), takes_self=True)
     )

@@ -393,19 +393,7 @@ def _cancel(world: World, request: Request) -> Response:
 
 _TRAINING: Final = "/api/models/{owner}/{project}/{model}/training"
 ROUTES: Final = (
-    Route(
-        method="POST",
-        template="/api/training/start",
-        handler=_start,
-        operation="training-start",
-        category="training",
-    ),
-    Route(method="GET", template=_TRAINING, handler=_progress, operation="training"),
-    Route(
-        method="DELETE",
-        template=_TRAINING,
-        handler=_cancel,
-        operation="training-cancel",
-        category="training",
-    ),
+    Route("POST", "/api/training/start", _start, "training-start", category="training"),
+    Route("GET", _TRAINING, _progress, "training"),
+    Route("DELETE", _TRAINING, _cancel, "training-cancel", category="training"),
 )

@@ -132,37 +132,11 @@ def _fetch(world: World, request: Request) -> Response:
 
 
 ROUTES: Final = (
-    Route(
-        method="POST",
-        template="/api/upload/signed-url",
-        handler=_signed_url,
-        operation="upload-url",
-        category="upload",
-    ),
-    Route(
-        method="POST",
-        template="/api/upload/complete",
-        handler=_complete,
-        operation="upload-complete",
-        category="upload",
-    ),
+    Route("POST", "/api/upload/signed-url", _signed_url, "upload-url", category="upload"),
+    Route("POST", "/api/upload/complete", _complete, "upload-complete", category="upload"),
 )
 STORAGE_ROUTES: Final = (
-    Route(
-        method="PUT",
-        template="/uploads/{session}",
-        handler=_store,
-        operation="store",
-        category=None,
-        anonymous=True,
-    ),
-    Route(
-        method="GET",
-        template="/files/{token}",
-        handler=_fetch,
-        operation="fetch",
-        category=None,
-        anonymous=True,
-    ),
+    Route("PUT", "/uploads/{session}", _store, "store", category=None, anonymous=True),
+    Route("GET", "/files/{token}", _fetch, "fetch", category=None, anonymous=True),
 )
 """The routes of the storage host."""
