@@ -11,7 +11,7 @@ Nothing here imports Driftline: the worlds are an oracle, not a user.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from math import log2
 
@@ -296,7 +296,3 @@ def simulate(
     plan = [CALM] * (reference_weeks + calm_weeks) + [shift] * shifted_weeks
     weeks = [histograms(site.week(s), world, parts) for s in plan]
     return {f: np.concatenate([h[f] for h in weeks]) for f in EDGES}
-
-
-def with_(world: World, **changes: object) -> World:
-    return replace(world, **changes)

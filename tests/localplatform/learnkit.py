@@ -12,7 +12,6 @@ from localkit import encoded
 from driftline.testing import LocalPlatform
 
 NAMES = "names:\n  0: box\n  1: can\n"
-DATA = "ul://acme/datasets/frames"
 
 
 def files(n: int = 3, *, start: int = 0) -> dict[str, bytes]:
