@@ -8,10 +8,8 @@ printed, kept in `fuzz/found/`, and makes the exit code 1. Put it into the tests
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import random
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -82,67 +80,62 @@ def mutator(kind: str) -> Callable[[bytes, int, int], bytes]:
     return mutate
 
 
-def fuzz(name: str, seconds: int) -> None:
-    """Fuzz one target in this process, which ends with it."""
+def fuzz(name: str, seconds: int, scratch: Path) -> None:
+    """Fuzz one target in this process, which ends with it: nothing after that can tidy up."""
     import atheris
 
     with atheris.instrument_imports(include=[f"driftline.{room}" for room in ROOMS]):
         import targets
 
         from driftline.errors import DriftlineError
-    folder = targets.frames_folder()
     if name in targets.CALLS:
         target = targets.platform_targets()[name]
     else:
-        target = targets.file_targets(folder)[name]
+        target = targets.file_targets(scratch / "frames")[name]
 
     def one(content: bytes) -> None:
         try:
             target.read(content)
         except DriftlineError as error:
             str(error).encode()
-        except BaseException:
-            FOUND.mkdir(exist_ok=True)
-            kept = FOUND / f"{name.replace(' ', '-')}-{hashlib.sha256(content).hexdigest()[:12]}"
-            kept.write_bytes(content)
-            print(f"kept as {kept}", flush=True)
-            raise
 
-    corpus = Path(tempfile.mkdtemp(prefix="driftline-corpus-"))
+    corpus = scratch / "corpus"
+    corpus.mkdir()
+    FOUND.mkdir(exist_ok=True)
     for number, seed in enumerate(target.seeds):
         target.read(seed)  # a seed that is refused would fuzz nothing
         (corpus / str(number)).write_bytes(seed)
     options = [f"-max_total_time={seconds}", "-timeout=10", "-max_len=100000", "-verbosity=1", "-print_final_stats=1",
-               f"-artifact_prefix={corpus}/"]  # fmt: skip
+               f"-artifact_prefix={FOUND / name.replace(' ', '-')}-"]  # fmt: skip
     own = {} if target.kind == "bytes" else {"custom_mutator": mutator(target.kind)}
     atheris.Setup([sys.argv[0], *options, str(corpus)], one, **own)
-    try:
-        atheris.Fuzz()
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    atheris.Fuzz()
+
+
+def every_target() -> list[str]:
+    import targets
+
+    with tempfile.TemporaryDirectory() as scratch:
+        return [*targets.CALLS, *targets.file_targets(Path(scratch))]
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("targets", nargs="*")
     parser.add_argument("--seconds", type=int, default=10)
-    parser.add_argument("--in-process", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--in-process", type=Path, help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.in_process:
-        fuzz(asked.targets[0], asked.seconds)
+        fuzz(asked.targets[0], asked.seconds, asked.in_process)
         return 0
-    import targets
-
-    folder = targets.frames_folder()
-    names = asked.targets or [*targets.CALLS, *targets.file_targets(folder)]
-    shutil.rmtree(folder)
     failed = []
-    for name in names:
+    for name in asked.targets or every_target():
         begun = time.monotonic()
-        done = subprocess.run(
-            [sys.executable, __file__, "--in-process", "--seconds", str(asked.seconds), name],
-            capture_output=True, text=True, errors="replace", check=False, timeout=asked.seconds + 120,
-        )  # fmt: skip
+        with tempfile.TemporaryDirectory(prefix="driftline-fuzz-") as scratch:
+            done = subprocess.run(
+                [sys.executable, __file__, "--in-process", scratch, "--seconds", str(asked.seconds), name],
+                capture_output=True, text=True, errors="replace", check=False, timeout=asked.seconds + 120,
+            )  # fmt: skip
         runs = [
             line.split()[-1]
             for line in done.stderr.splitlines()

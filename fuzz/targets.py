@@ -172,15 +172,12 @@ COCO: Mapping[str, Any] = {
 }  # fmt: skip
 
 
-def frames_folder() -> Path:
-    """A folder with three frames, into which each input is written as one file."""
-    folder = Path(tempfile.mkdtemp(prefix="driftline-fuzz-"))
-    write_yolo(folder, Scenes(seed=1, size=64).frames(3), split="val")
-    return folder
-
-
 def file_targets(folder: Path) -> dict[str, Target]:
-    """A target for each kind of file that Driftline reads."""
+    """A target for each kind of file that Driftline reads.
+
+    Each input is written as one file beside three frames, for which the folder must be empty.
+    """
+    write_yolo(folder, Scenes(seed=1, size=64).frames(3), split="val")
     profile = _profile().to_bytes()
     yaml = next(folder.rglob("*.yaml"))
     labels = min(folder.rglob("*.txt"))
