@@ -8,6 +8,8 @@ import sys
 import tarfile
 import tempfile
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import nox
@@ -31,6 +33,7 @@ JAVA = {"java": "default-jre-headless"}
 PYTHONS = ["3.11", "3.12", "3.13", "3.14", "3.14t"]
 """All that Driftline is meant for; 3.14t is the build without a global lock."""
 MUST_BE_HERE = PYTHONS[:3]
+ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
 
 def _install(session: nox.Session, *groups: str) -> None:
@@ -52,6 +55,15 @@ def _install(session: nox.Session, *groups: str) -> None:
     target = f".[{','.join(extras)}]" if extras else "."
     session.install("--quiet", "--upgrade", "pip")
     session.install("--quiet", "-e", target, *others)
+
+
+def _pytest(session: nox.Session, *options: str) -> None:
+    """Run the default tests, a process a core; a file stays in one, with what it has started."""
+    session.run(
+        *("pytest", "--numprocesses=auto", "--dist=loadfile", *options),
+        *session.posargs,
+        env=ONE_THREAD,
+    )
 
 
 def _servers(session: nox.Session, packages: dict[str, str]) -> None:
@@ -83,9 +95,7 @@ def demo(session: nox.Session) -> None:
 def demo_retrain(session: nox.Session) -> None:
     """Retrain a detector that no longer sees its world: really, on this machine, in minutes."""
     _install(session, "demo", "yolo")
-    session.run(
-        *("python", "examples/demo_retrain.py", *session.posargs), env={"OMP_NUM_THREADS": "1"}
-    )
+    session.run("python", "examples/demo_retrain.py", *session.posargs, env=ONE_THREAD)
 
 
 @nox.session
@@ -93,11 +103,7 @@ def tests(session: nox.Session) -> None:
     """All that needs no torch."""
     _servers(session, APT_PACKAGES)
     _install(session, "tests")
-    session.run(
-        *("pytest", "--numprocesses=auto", "--dist=loadfile", "--cov", "--cov-report="),
-        *session.posargs,
-        env={"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
-    )
+    _pytest(session, "--cov", "--cov-report=")
     session.run("coverage", "report", "--skip-covered", "--format=total")
 
 
@@ -118,7 +124,7 @@ def versions(session: nox.Session) -> None:
 def newest(session: nox.Session) -> None:
     """The tests with one Python and the newest of everything (`versions` runs all there are)."""
     _install(session, "tests")
-    session.run("pytest", "--numprocesses=auto", "--dist=loadfile", *session.posargs)
+    _pytest(session)
 
 
 @nox.session(python=PYTHONS[0])
@@ -138,18 +144,12 @@ def lowest(session: nox.Session) -> None:
         if not requirement.startswith("driftline[")
     ]
     constraints = Path(session.create_tmp()) / "lowest.txt"
-    known = [
-        "pyparsing<3.3"
-    ]  # calls what Matplotlib 3.8 uses deprecated, and tests take no warning
+    known = ["pyparsing<3.3"]  # newer ones warn of what Matplotlib 3.8 does; tests take no warning
     constraints.write_text("\n".join(sorted({_lowest(one) for one in declared}) + known))
     target = f".[{','.join(tested)}]"
     session.install("--quiet", "--upgrade", "pip")
     session.install("--quiet", "-e", target, *tools, "--constraint", str(constraints))
-    session.run(
-        *("pytest", "--numprocesses=auto", "--dist=loadfile"),
-        *session.posargs,
-        env={"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
-    )
+    _pytest(session)
 
 
 def _lowest(requirement: str) -> str:
@@ -162,14 +162,14 @@ def _lowest(requirement: str) -> str:
 def bench(session: nox.Session) -> None:
     """Fail when something became dearer, beside what one would use instead, than it may be."""
     _install(session, "bench")
-    session.run("python", "benchmarks/ratios.py", *session.posargs, env={"OMP_NUM_THREADS": "1"})
+    session.run("python", "benchmarks/ratios.py", *session.posargs, env=ONE_THREAD)
 
 
 @nox.session
 def tests_yolo(session: nox.Session) -> None:
     """What needs torch and ultralytics, installed as users get them."""
     _install(session, "tests", "yolo")
-    session.run("pytest", "-m", "yolo", *session.posargs, env={"OMP_NUM_THREADS": "1"})
+    session.run("pytest", "-m", "yolo", *session.posargs, env=ONE_THREAD)
 
 
 @nox.session
@@ -217,7 +217,7 @@ def mutation(session: nox.Session) -> None:
     area, *mutants = session.posargs
     _install(session, "mutation")
     session.chdir(_mutation_folder(session.cache_dir / "mutation" / area, area))
-    session.run("mutmut", "run", "--max-children", "1", *mutants, env={"OMP_NUM_THREADS": "1"})
+    session.run("mutmut", "run", "--max-children", "1", *mutants, env=ONE_THREAD)
 
 
 @nox.session
@@ -343,22 +343,26 @@ def _test_installed(session: nox.Session, made: Path) -> None:
             )
 
 
+@contextmanager
+def _tool_apart(session: nox.Session, package: str) -> Iterator[str]:
+    """The folder with the programs of a tool that must not be part of what it looks at."""
+    with tempfile.TemporaryDirectory() as folder:
+        session.run("python", "-m", "venv", folder, silent=True)
+        pip = (f"{folder}/bin/python", "-m", "pip", "install", "--quiet", package)
+        session.run(*pip, external=True)
+        yield f"{folder}/bin"
+
+
 @nox.session
 def audit(session: nox.Session) -> None:
     """Ask the database of the Python Packaging Authority about everything a user may install."""
-    project = PYPROJECT["project"]
-    extras = [name for name in project["optional-dependencies"] if name != "yolo"]
+    extras = [name for name in PYPROJECT["project"]["optional-dependencies"] if name != "yolo"]
     session.install("--quiet", f".[{','.join(extras)}]")
-    made = session.run(
-        "python", "-c", "import sysconfig; print(sysconfig.get_path('purelib'))", silent=True
-    )
-    assert isinstance(made, str)
-    with tempfile.TemporaryDirectory() as folder:  # the tool is no material of ours
-        session.run("python", "-m", "venv", folder, silent=True)
-        pip = (f"{folder}/bin/python", "-m", "pip", "install", "--quiet", "pip-audit")
-        session.run(*pip, external=True)
+    code = "import sysconfig; print(sysconfig.get_path('purelib'))"
+    installed = str(session.run("python", "-c", code, silent=True)).strip()
+    with _tool_apart(session, "pip-audit") as programs:
         session.run(
-            *(f"{folder}/bin/pip-audit", "--path", made.strip(), "--skip-editable", "--strict"),
+            *(f"{programs}/pip-audit", "--path", installed, "--skip-editable", "--strict"),
             *session.posargs,
             external=True,
         )
@@ -368,22 +372,11 @@ def audit(session: nox.Session) -> None:
 def sbom(session: nox.Session) -> None:
     """Write the bill of materials of a plain install, CycloneDX JSON, for the release."""
     session.install("--quiet", ".")
-    made = session.run("python", "-c", "import sys; print(sys.executable)", silent=True)
-    assert isinstance(made, str)
-    with tempfile.TemporaryDirectory() as folder:  # the tool is no material of ours
-        session.run("python", "-m", "venv", folder, silent=True)
+    (ROOT / "dist").mkdir(exist_ok=True)
+    with _tool_apart(session, "cyclonedx-bom") as programs:
         session.run(
-            f"{folder}/bin/python",
-            "-m",
-            "pip",
-            "install",
-            "--quiet",
-            "cyclonedx-bom",
-            external=True,
-        )
-        session.run(
-            *(f"{folder}/bin/cyclonedx-py", "environment", "--pyproject", "pyproject.toml"),
-            *("--of", "JSON", "-o", "dist/driftline.cdx.json", made.strip()),
+            *(f"{programs}/cyclonedx-py", "environment", "--pyproject", "pyproject.toml"),
+            *("--of", "JSON", "-o", "dist/driftline.cdx.json", f"{session.bin}/python"),
             external=True,
         )
 
