@@ -2,6 +2,7 @@
 
 from contextlib import contextmanager
 from datetime import timedelta
+from functools import cache
 
 import numpy as np
 
@@ -17,6 +18,7 @@ GUARD = Guard(block=timedelta(0), errors=0.02, slow=0.05, boxes=1.0, confidence=
 STAGES = tuple(Stage(share=share, dwell=HOUR, frames=200) for share in (0.05, 0.25, 0.5, 1.0))
 
 
+@cache
 def found(boxes=3, confidence=0.7):
     xyxy = np.array([[10 * i, 0, 10 * i + 8, 8] for i in range(boxes)], dtype=float)
     return Detections(
@@ -42,9 +44,9 @@ class World:
         if self.rng.random() < self.error_rate[arm]:
             return Outcome(ok=False)
         ms = 400.0 if self.rng.random() < self.slow_rate[arm] else 100.0
-        confidence = float(np.clip(self.rng.normal(self.confidence[arm], 0.08), 0.05, 0.99))
+        confidence = min(max(self.rng.normal(self.confidence[arm], 0.08), 0.05), 0.99)
         boxes = int(self.rng.poisson(self.boxes[arm]))
-        return Outcome(latency_ms=ms, detections=found(boxes, confidence))
+        return Outcome(latency_ms=ms, detections=found(boxes, round(confidence, 2)))
 
     def serve(self, rollout, frames):
         """Ask for so many frames, each with a key of its own."""
