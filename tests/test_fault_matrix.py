@@ -5,6 +5,7 @@ import os
 import re
 import resource
 import shutil
+import signal
 import socket
 import ssl
 import tempfile
@@ -46,6 +47,7 @@ from postgres_server import postgres
 __all__ = ["postgres"]
 from faults.fault_server import FaultServer, self_signed
 from monitor.monitor_support import LINE, MINUTE, START, Table, latency, told
+from monitor.mortal import fork
 
 TREE = Path(__file__).parent.parent
 PAGE = TREE / "docs/explanation/faults.md"
@@ -439,6 +441,40 @@ def test_clock_that_was_set_back_holds_no_page_up(asked):
     clock.set(START + timedelta(hours=2))
     Monitor(table, clock=clock, **parts).run_once()
 
+    assert [("latency-budget", "firing")] == told(sink)
+
+
+@pytest.mark.parametrize("cadence", [None, 5 * MINUTE], ids=["alone", "shared"])
+@pytest.mark.parametrize("place", ["asking", "telling"])
+@pytest.mark.parametrize("database", ["sqlite", "postgres"])
+def test_killed_while_the_clock_was_ahead(database, place, cadence, tmp_path, request):
+    """What a run held that was killed a day ahead is free as soon as the clock is right."""
+    url = f"sqlite:///{tmp_path}/d.db"
+    if database == "postgres":
+        url = request.getfixturevalue("postgres").new_schema(f"ahead_{place}_{bool(cadence)}")
+    theirs, ours = FrozenClock(START), FrozenClock(START + DAY)
+    table, sink = Table(theirs), RecordingSink()
+    table.bad_between(-60, 60)
+
+    class Deadly:
+        name = sink.name
+
+        def send(self, _alert):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def run(sink):
+        with SqlStore(url) as store:
+            parts = {"deployments": [LINE], "rules": [latency()], "store": store}
+            return Monitor(table, clock=ours, cadence=cadence, sinks=[sink], **parts).run_once()
+
+    if place == "asking":
+        table.fault = Deadly.send
+    _, status = os.waitpid(fork(run, Deadly()), 0)
+    assert signal.SIGKILL == os.waitstatus_to_exitcode(status) * -1
+    table.fault = lambda *_: None
+    ours.set(START)
+
+    assert not run(sink).busy
     assert [("latency-budget", "firing")] == told(sink)
 
 

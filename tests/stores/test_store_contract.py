@@ -378,6 +378,46 @@ class TestLeases:
         store.write([Put(space="a", key="k", value={})], lease=second)
         assert store.get("a", "k") is not None
 
+    @pytest.mark.parametrize("renewed", [False, True])
+    def test_a_clock_that_was_set_back(self, store, renewed):
+        """A lease taken further ahead than it is long is free; a little ahead, clocks differ."""
+        held = store.acquire("m", holder="me", now=NOW, duration=2 * MINUTE)
+        if renewed:
+            store.renew(held, now=NOW + MINUTE, duration=MINUTE)
+        taken, long = (NOW + MINUTE, MINUTE) if renewed else (NOW, 2 * MINUTE)
+        for ahead in (timedelta(0), 0.5 * long, 0.99 * long):
+            with pytest.raises(StoreBusy, match="held by me"):
+                store.acquire("m", holder="you", now=taken - ahead, duration=MINUTE)
+        second = store.acquire("m", holder="you", now=taken - long, duration=MINUTE)
+
+        assert (held.token + 1, taken - long) == (second.token, second.since)
+        with pytest.raises(StoreBusy, match="taken over"):
+            store.write([Put(space="a", key="k", value={})], lease=held)
+
+    def test_its_own_length_counts(self, store):
+        """How far ahead a lease may be is told by its own length, not by that of who asks."""
+        store.acquire("m", holder="me", now=NOW, duration=10 * MINUTE)
+        with pytest.raises(StoreBusy):
+            store.acquire("m", holder="you", now=NOW - 5 * MINUTE, duration=MINUTE)
+
+    @pytest.mark.parametrize(
+        ("bad", "message"),
+        [
+            (timedelta.max, "ends after the year 9999"),
+            (-MINUTE, "must not be negative"),
+            (60, "must be a timedelta"),
+        ],
+    )
+    def test_durations(self, store, bad, message):
+        """A duration that ends in no year, before it begins or in no unit is refused."""
+        lease = store.acquire("m", holder="me", now=NOW, duration=MINUTE)
+        with pytest.raises(InputError, match=message):
+            store.acquire("other", holder="me", now=NOW, duration=bad)
+        with pytest.raises(InputError, match=message):
+            store.renew(lease, now=NOW, duration=bad)
+        with pytest.raises(StoreBusy):
+            store.acquire("m", holder="you", now=NOW, duration=MINUTE)
+
     def test_many_want_it(self, store):
         """Of many threads that ask at once, one gets the lease."""
         taken, refused = [], []

@@ -14,11 +14,12 @@ from contextlib import suppress
 from datetime import timedelta
 from typing import Final
 
+from driftline._checks import ZERO
 from driftline._clock import Clock, SystemClock
 from driftline.errors import StoreBusy, StoreConflict
 from driftline.monitor._keep import Keep, somebody
-from driftline.records import Change, Put, Store
-from driftline.rules._time import micros, span
+from driftline.records import Change, Document, Lease, Put, Store
+from driftline.rules._time import instant, micros, span
 
 _POLL_SECONDS: Final = 0.1
 _PATIENCE_SECONDS: Final = 5.0
@@ -45,10 +46,10 @@ class Claims:
 
     def taken(self) -> frozenset[str]:
         """Deployments that another worker is at; to be asked before what they wrote is read."""
-        now = micros(self._clock.now())
+        now = self._clock.now()
         found = self._store.scan(self._space)
         self._seen = {document.key: document.version for document in found}
-        return frozenset(d.key for d in found if d.value["until"] > now)
+        return frozenset(document.key for document in found if _lease(document).holds(now))
 
     def claim(self, deployments: Sequence[str]) -> bool:
         """Take deployments on; False when somebody has claimed one since `taken` was asked.
@@ -60,17 +61,17 @@ class Claims:
 
     def settled(self) -> list[Change]:
         """What to write when the deployments taken on are judged: they are free again."""
-        return [self._claim(deployment, until=0) for deployment in self._mine]
+        return [self._claim(deployment, ZERO) for deployment in self._mine]
 
-    def _claim(self, deployment: str, *, until: int, version: int | None = None) -> Put:
-        value = {"by": self._holder, "until": until}
+    def _claim(self, deployment: str, duration: timedelta, version: int | None = None) -> Put:
+        since = micros(self._clock.now())
+        value = {"by": self._holder, "since": since, "until": since + span(duration)}
         return Put(space=self._space, key=deployment, value=value, version=version)
 
     def _swap(self, versions: dict[str, int]) -> bool:
         """Take or renew claims at these versions; answer whether nobody came between."""
-        until = micros(self._clock.now()) + span(self._duration)
         try:
-            self._store.write([self._claim(d, until=until, version=v) for d, v in versions.items()])
+            self._store.write([self._claim(d, self._duration, v) for d, v in versions.items()])
         except StoreConflict:
             return False
         self._mine = {deployment: version + 1 for deployment, version in versions.items()}
@@ -136,7 +137,16 @@ class Claims:
         """Give everything back."""
         if self._mine:  # not judged; whoever has taken over meanwhile keeps them
             with suppress(StoreConflict):
-                self._store.write(
-                    [self._claim(d, until=0, version=v) for d, v in self._mine.items()]
-                )
+                self._store.write([self._claim(d, ZERO, v) for d, v in self._mine.items()])
         self.yield_turn()
+
+
+def _lease(claim: Document) -> Lease:
+    value = claim.value
+    return Lease(
+        name=claim.key,
+        holder=value["by"],
+        token=claim.version,
+        since=instant(value["since"]),
+        until=instant(value["until"]),
+    )

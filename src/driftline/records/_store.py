@@ -106,13 +106,24 @@ class Lease:
         holder: who holds it.
         token: greater than that of every earlier holder: a write that carries an old one is
             refused, so that a run that was suspended cannot overwrite its successor's work.
+        since: when it was taken, or renewed, UTC.
         until: end of it unless renewed, UTC.
     """
 
     name: str
     holder: str
     token: int
+    since: datetime
     until: datetime
+
+    def holds(self, now: datetime) -> bool:
+        """Whether it keeps others out.
+
+        Not when it has run out, and not when it was taken further ahead of `now` than it is
+        long: then the clock was wrong and has been set back since, and who took it may be long
+        gone. Less than that may be the difference between the clocks of two machines.
+        """
+        return now < self.until and self.since - now < self.until - self.since
 
 
 @frozen(kw_only=True)
@@ -274,10 +285,11 @@ class Store(Protocol):
         ...
 
     def acquire(self, name: str, *, holder: str, now: datetime, duration: timedelta) -> Lease:
-        """Take a lease that is free or has run out.
+        """Take a lease that nobody has, or that does not hold any more (`Lease.holds`).
 
         Raises:
             StoreBusy: somebody else holds it; the message says who and until when.
+            InputError: the duration is none, is negative, or ends after the year 9999.
         """
         ...
 

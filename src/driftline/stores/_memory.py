@@ -32,7 +32,13 @@ from driftline.records import (
     Trim,
 )
 from driftline.stores._json import decode, encode
-from driftline.stores._refusals import busy, checked_count, conflict, lost
+from driftline.stores._refusals import (
+    busy,
+    checked_count,
+    conflict,
+    lost,
+    term,
+)
 
 T = TypeVar("T")
 
@@ -227,21 +233,22 @@ class MemoryStore:
 
     def acquire(self, name: str, *, holder: str, now: datetime, duration: timedelta) -> Lease:
         """Take a lease that is free or has run out, see `driftline.records.Store.acquire`."""
-        now = as_utc(now, name="now")
+        since, until = term(now, duration)
         with self._lock:
             held = self._leases.get(name)
-            if held is not None and held.until > now:
+            if held is not None and held.holds(since):
                 raise busy(held)
             token = 1 if held is None else held.token + 1
-            lease = Lease(name=name, holder=holder, token=token, until=now + duration)
+            lease = Lease(name=name, holder=holder, token=token, since=since, until=until)
             self._leases[name] = lease
         return lease
 
     def renew(self, lease: Lease, *, now: datetime, duration: timedelta) -> Lease:
         """The same lease, until later."""
+        since, until = term(now, duration)
         with self._lock:
             self._check(lease)
-            renewed = evolve(lease, until=as_utc(now, name="now") + duration)
+            renewed = evolve(lease, since=since, until=until)
             self._leases[lease.name] = renewed
         return renewed
 
@@ -250,9 +257,7 @@ class MemoryStore:
         with self._lock:
             held = self._leases.get(lease.name)
             if held is not None and held.token == lease.token:
-                self._leases[lease.name] = evolve(
-                    held, until=datetime.min.replace(tzinfo=held.until.tzinfo)
-                )
+                self._leases[lease.name] = evolve(held, until=held.since)
 
     def _check(self, lease: Lease) -> None:
         held = self._leases.get(lease.name)

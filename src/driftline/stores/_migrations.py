@@ -33,7 +33,7 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
             reason TEXT NOT NULL)""",
         """CREATE TABLE driftline_leases (
             name TEXT NOT NULL PRIMARY KEY, holder TEXT NOT NULL, token BIGINT NOT NULL,
-            until BIGINT NOT NULL)""",
+            since BIGINT NOT NULL, until BIGINT NOT NULL)""",
     ),
 )
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from driftline._checks import refuse_number
-from driftline.errors import StoreBusy, StoreConflict
+from datetime import datetime, timedelta
+
+from driftline._checks import refuse_negative, refuse_number
+from driftline._clock import as_utc
+from driftline.errors import InputError, StoreBusy, StoreConflict
 from driftline.records import Lease
 
 
@@ -11,11 +14,27 @@ def checked_count(name: str, count: int | None) -> int | None:
     """How many are asked for; None for all.
 
     Raises:
-        InputError: it is no number: databases differ in what they make of a negative one.
+        InputError: it is no number, or one of those of which databases make different things.
     """
-    if count is not None:
-        refuse_number(name, count, "0 or more, or None for all", least=0, whole=True)
+    if count is None:
+        return None
+    refuse_number(name, count, "0 or more, or None for all", least=0, whole=True)
     return count
+
+
+def term(now: datetime, duration: timedelta) -> tuple[datetime, datetime]:
+    """From when to when a lease lasts.
+
+    Raises:
+        InputError: the duration is none, is negative, or ends after the last year there is.
+    """
+    since = as_utc(now, name="now")
+    refuse_negative("duration", duration)
+    try:
+        return since, since + duration
+    except OverflowError:
+        msg = f"duration={duration} from {since.isoformat()} on ends after the year 9999"
+        raise InputError(msg) from None
 
 
 def busy(held: Lease) -> StoreBusy:

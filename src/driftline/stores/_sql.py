@@ -12,6 +12,8 @@ from itertools import groupby
 from types import TracebackType
 from typing import Any, Final, NamedTuple, Self
 
+from attrs import evolve
+
 from driftline._clock import SystemClock, as_utc
 from driftline._fork import begin_anew_after_fork
 from driftline.errors import InputError, StoreError
@@ -37,7 +39,13 @@ from driftline.stores import _statements as sql
 from driftline.stores._dialects import Connection, Dialect, Postgres, Row, Sqlite, Values
 from driftline.stores._json import decode, encode
 from driftline.stores._migrations import migrate
-from driftline.stores._refusals import busy, checked_count, conflict, lost
+from driftline.stores._refusals import (
+    busy,
+    checked_count,
+    conflict,
+    lost,
+    term,
+)
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
@@ -146,28 +154,35 @@ class SqlStore:
 
     def acquire(self, name: str, *, holder: str, now: datetime, duration: timedelta) -> Lease:
         """Take a lease that is free or has run out, see `driftline.records.Store.acquire`."""
-        until = as_utc(now, name="now") + duration
-        values = {"name": name, "holder": holder, "until": _micros(until), "now": _micros(now)}
+        since, until = term(now, duration)
+        values = {"name": name, "holder": holder, "since": _micros(since), "until": _micros(until)}
         with self._transaction() as connection:
             taken = connection.run(sql.ACQUIRE, values)
-            ((owner, token, end),) = connection.rows(sql.LEASE, {"name": name})
-        lease = Lease(name=name, holder=owner, token=int(token), until=_instant(end))
+            ((owner, token, begin, end),) = connection.rows(sql.LEASE, {"name": name})
+        lease = Lease(
+            name=name,
+            holder=owner,
+            token=int(token),
+            since=_instant(begin),
+            until=_instant(end),
+        )
         if not taken:
             raise busy(lease)
         return lease
 
     def renew(self, lease: Lease, *, now: datetime, duration: timedelta) -> Lease:
         """The same lease, until later."""
-        until = as_utc(now, name="now") + duration
+        since, until = term(now, duration)
+        values = {**_held(lease), "since": _micros(since), "until": _micros(until)}
         with self._transaction() as connection:
-            if not connection.run(sql.RENEW, {**_held(lease), "until": _micros(until)}):
+            if not connection.run(sql.RENEW, values):
                 raise lost(lease)
-        return Lease(name=lease.name, holder=lease.holder, token=lease.token, until=until)
+        return evolve(lease, since=since, until=until)
 
     def release(self, lease: Lease) -> None:
         """Give a lease back."""
         with self._transaction() as connection:
-            connection.run(sql.RENEW, {**_held(lease), "until": 0})
+            connection.run(sql.RELEASE, _held(lease))
 
     # --- the connection ----------------------------------------------------------------------
 

@@ -69,13 +69,19 @@ REVIVE: Final = (
 UNBURY: Final = "DELETE FROM driftline_dead WHERE id = :id"
 
 ACQUIRE: Final = (
-    "INSERT INTO driftline_leases (name, holder, token, until) "
-    "VALUES (:name, :holder, 1, :until) "
+    "INSERT INTO driftline_leases (name, holder, token, since, until) "
+    "VALUES (:name, :holder, 1, :since, :until) "
     "ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, "
-    "token = driftline_leases.token + 1, until = excluded.until "
-    "WHERE driftline_leases.until <= :now"
+    "token = driftline_leases.token + 1, since = excluded.since, until = excluded.until "
+    # `Lease.holds` in SQL: it has run out, or was taken by a clock that has been set back since.
+    "WHERE driftline_leases.until <= :since "
+    "OR driftline_leases.since - :since >= driftline_leases.until - driftline_leases.since"
 )
-LEASE: Final = "SELECT holder, token, until FROM driftline_leases WHERE name = :name"
-RENEW: Final = "UPDATE driftline_leases SET until = :until WHERE name = :name AND token = :token"
+LEASE: Final = "SELECT holder, token, since, until FROM driftline_leases WHERE name = :name"
+RENEW: Final = (
+    "UPDATE driftline_leases SET since = :since, until = :until "
+    "WHERE name = :name AND token = :token"
+)
+RELEASE: Final = "UPDATE driftline_leases SET until = since WHERE name = :name AND token = :token"
 # Changes nothing; what counts is that it finds the row, and keeps it until the commit.
 HOLD: Final = "UPDATE driftline_leases SET holder = holder WHERE name = :name AND token = :token"
