@@ -23,7 +23,8 @@ T = TypeVar("T")
 ZERO = timedelta(0)
 LARGEST_PX = 10**9
 """No side of a frame is longer."""
-_64 = 2**63 - 1
+LARGEST_INTEGER = 2**63 - 1
+"""What a column of a database, or of an array, holds at most: 64 bits, one of them the sign."""
 
 
 def refuse_number(
@@ -183,7 +184,11 @@ def refuse_kinds(values: Mapping[str, Any], kinds: Mapping[str, Any]) -> None:
     for name in kinds.keys() & values.keys():
         value, kind = values[name], kinds[name]
         untrue = isinstance(value, bool) and kind is not bool
-        if not isinstance(value, kind) or untrue or (isinstance(value, int) and abs(value) > _64):
+        if (
+            not isinstance(value, kind)
+            or untrue
+            or (isinstance(value, int) and abs(value) > LARGEST_INTEGER)
+        ):
             msg = f"{name}={value!r:.60} is not of the kind that belongs there"
             raise InputError(msg)
 

@@ -9,6 +9,7 @@ from driftline.errors import InputError, StoreBusy, StoreConflict
 from driftline.records import (
     Append,
     Bury,
+    Drop,
     Enqueue,
     Postpone,
     Put,
@@ -135,6 +136,60 @@ class TestWrite:
 
         assert [("k", {"x": 1}, 1)] == [(d.key, d.value, d.version) for d in store.scan("a")]
 
+    @pytest.mark.parametrize(
+        ("kind", "fields", "name"),
+        [
+            (Put, {"space": "a", "key": "k", "value": {}, "version": 2**63}, "version"),
+            (Put, {"space": "a", "key": "k", "value": {}, "version": -1}, "version"),
+            (Put, {"space": "a", "key": "k", "value": None}, "value"),
+            (Put, {"space": None, "key": "k", "value": {}}, "space"),
+            (Remove, {"space": "a", "key": "k", "version": 2**63}, "version"),
+            (Append, {"space": "h", "key": 5, "at": NOW, "record": {}}, "key"),
+            (Append, {"space": "h", "key": "k", "at": NOW, "record": [1]}, "record"),
+            (Trim, {"space": None, "before": NOW}, "space"),
+            (Enqueue, {"queue": None, "key": "k", "payload": {}, "at": NOW}, "queue"),
+            (Settle, {"id": 2**63}, "id"),
+            (Settle, {"id": None}, "id"),
+            (Postpone, {"id": "1", "due": NOW, "error": ""}, "id"),
+            (Postpone, {"id": 1, "due": NOW, "error": None}, "error"),
+            (Bury, {"id": 1.0, "at": NOW, "reason": ""}, "id"),
+            (Revive, {"id": -1, "at": NOW}, "id"),
+            (Drop, {"id": True}, "id"),
+        ],
+    )
+    def test_what_is_no_change(self, kind, fields, name):
+        """A change that no database can hold is refused where it is made, with its field."""
+        with pytest.raises(InputError, match=f"^{name}=.* must be "):
+            kind(**fields)
+
+    @pytest.mark.parametrize("bad", [None, "put", Settle(id=1), [Settle(id=1), {"id": 2}], [Put]])
+    def test_what_is_no_list_of_changes(self, store, bad):
+        """Anything but a list of changes is refused, and nothing of it is written."""
+        store.write([Enqueue(queue="q", key="k", payload={}, at=NOW)])
+        with pytest.raises(InputError, match=r"^changes"):
+            store.write(bad)
+
+        assert {"q": 1} == store.queues()
+
+    @pytest.mark.parametrize("bad", [None, 5, ["a"]])
+    def test_names_are_text(self, store, bad):
+        """Asking for what has no name of text is refused, for nothing is ever called so."""
+        asking = [
+            (store.get, (bad, "k"), {}),
+            (store.get, ("a", bad), {}),
+            (store.scan, (bad,), {}),
+            (store.history, (bad,), {}),
+            (store.history, ("h", bad or 0), {}),
+            (store.waiting, (bad,), {}),
+            (store.queues, (bad,), {}),
+            (store.dead, (bad,), {}),
+            (store.acquire, (bad,), {"holder": "me", "now": NOW, "duration": MINUTE}),
+            (store.acquire, ("m",), {"holder": bad, "now": NOW, "duration": MINUTE}),
+        ]
+        for ask, names, more in asking:
+            with pytest.raises(InputError, match="must be text"):
+                ask(*names, **more)
+
     def test_many(self, store):
         """A thousand documents go in one write."""
         store.write([Put(space="a", key=f"{i:04}", value={"i": i}) for i in range(1000)])
@@ -169,7 +224,9 @@ class TestHistory:
         assert 10 == len(store.history("h"))
         assert ["k", "other"] == [entry.key for entry in store.history("h", last=2)]
 
-    @pytest.mark.parametrize("bad", [{"last": -1}, {"last": "x"}, {"since": 5}, {"until": 5}])
+    @pytest.mark.parametrize(
+        "bad", [{"last": -1}, {"last": "x"}, {"last": 2**63}, {"since": 5}, {"until": 5}]
+    )
     def test_what_is_no_part(self, store, bad):
         """A number below zero, or what is no time, is refused and means the same in no store."""
         with pytest.raises(InputError):
@@ -242,8 +299,10 @@ class TestItems:
         """A limit cuts the list; one below zero is refused, and not all but the last."""
         assert [] == store.waiting("q", limit=0)
         for ask in (store.waiting, store.dead):
-            with pytest.raises(InputError, match="limit=-1 must be 0 or more"):
-                ask("q", limit=-1)
+            assert [] == ask("q", limit=2**63 - 1)
+            for bad in (-1, 2**63):
+                with pytest.raises(InputError, match=f"limit={bad} must be 0 or more, in 64 bits"):
+                    ask("q", limit=bad)
 
     def test_settle_and_postpone(self, store):
         """A settled item is gone; a postponed one counts the attempt and keeps its place."""
@@ -417,6 +476,16 @@ class TestLeases:
             store.renew(lease, now=NOW, duration=bad)
         with pytest.raises(StoreBusy):
             store.acquire("m", holder="you", now=NOW, duration=MINUTE)
+
+    def test_what_is_no_lease(self, store):
+        """Only what a store gave can be written under, renewed or given back."""
+        for use in (
+            lambda: store.write([], lease="m"),
+            lambda: store.renew(None, now=NOW, duration=MINUTE),
+            lambda: store.release(None),
+        ):
+            with pytest.raises(InputError, match=r"lease=.* must be a lease"):
+                use()
 
     def test_many_want_it(self, store):
         """Of many threads that ask at once, one gets the lease."""

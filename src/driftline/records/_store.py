@@ -12,11 +12,17 @@ from datetime import datetime, timedelta
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 from attrs import field, frozen
+from attrs.validators import optional
 
+from driftline._checks import LARGEST_INTEGER, a, number
 from driftline._clock import as_utc
 
 JsonObject: TypeAlias = Mapping[str, Any]
 """What ``json.dumps`` takes and ``json.loads`` gives back equal: str keys, no NaN."""
+
+_TEXT = a(str, "text")
+_OBJECT = a(Mapping, "a JSON object, such as a dict")
+_WHOLE = number("a whole number from 0 to 2**63 - 1", least=0, most=LARGEST_INTEGER, whole=True)
 
 
 def _utc(value: datetime) -> datetime:
@@ -112,7 +118,7 @@ class Lease:
 
     name: str
     holder: str
-    token: int
+    token: int = field(validator=_WHOLE)
     since: datetime
     until: datetime
 
@@ -137,36 +143,36 @@ class Put:
         version: the version it was read at, 0 when it must be new, None to write in any case.
     """
 
-    space: str
-    key: str
-    value: JsonObject
-    version: int | None = None
+    space: str = field(validator=_TEXT)
+    key: str = field(validator=_TEXT)
+    value: JsonObject = field(validator=_OBJECT)
+    version: int | None = field(default=None, validator=optional(_WHOLE))
 
 
 @frozen(kw_only=True)
 class Remove:
     """Delete a document, if it is there; `version` as in `Put`, but never 0."""
 
-    space: str
-    key: str
-    version: int | None = None
+    space: str = field(validator=_TEXT)
+    key: str = field(validator=_TEXT)
+    version: int | None = field(default=None, validator=optional(_WHOLE))
 
 
 @frozen(kw_only=True)
 class Append:
     """Add a line to a history; nothing ever changes one."""
 
-    space: str
-    key: str
+    space: str = field(validator=_TEXT)
+    key: str = field(validator=_TEXT)
     at: datetime = field(converter=_utc)
-    record: JsonObject
+    record: JsonObject = field(validator=_OBJECT)
 
 
 @frozen(kw_only=True)
 class Trim:
     """Forget the lines of a history's space that are about a time before this."""
 
-    space: str
+    space: str = field(validator=_TEXT)
     before: datetime = field(converter=_utc)
 
 
@@ -174,9 +180,9 @@ class Trim:
 class Enqueue:
     """Add an item to the end of a queue."""
 
-    queue: str
-    key: str
-    payload: JsonObject
+    queue: str = field(validator=_TEXT)
+    key: str = field(validator=_TEXT)
+    payload: JsonObject = field(validator=_OBJECT)
     at: datetime = field(converter=_utc)
     due: datetime | None = field(default=None, converter=_utc_or_none)
     expires: datetime | None = field(default=None, converter=_utc_or_none)
@@ -186,32 +192,32 @@ class Enqueue:
 class Settle:
     """The item was sent, or is not to be sent any more: forget it."""
 
-    id: int
+    id: int = field(validator=_WHOLE)
 
 
 @frozen(kw_only=True)
 class Postpone:
     """The item was tried in vain: one more attempt, next at `due`."""
 
-    id: int
+    id: int = field(validator=_WHOLE)
     due: datetime = field(converter=_utc)
-    error: str
+    error: str = field(validator=_TEXT)
 
 
 @frozen(kw_only=True)
 class Bury:
     """The item is given up: move it to the dead."""
 
-    id: int
+    id: int = field(validator=_WHOLE)
     at: datetime = field(converter=_utc)
-    reason: str
+    reason: str = field(validator=_TEXT)
 
 
 @frozen(kw_only=True)
 class Revive:
     """A dead item is to be tried again: back to the end of its queue, without expiry."""
 
-    id: int
+    id: int = field(validator=_WHOLE)
     at: datetime = field(converter=_utc)
 
 
@@ -219,7 +225,7 @@ class Revive:
 class Drop:
     """A dead item is dealt with: forget it."""
 
-    id: int
+    id: int = field(validator=_WHOLE)
 
 
 Change: TypeAlias = (

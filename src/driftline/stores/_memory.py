@@ -34,7 +34,10 @@ from driftline.records import (
 from driftline.stores._json import decode, encode
 from driftline.stores._refusals import (
     busy,
+    checked_changes,
     checked_count,
+    checked_lease,
+    checked_names,
     conflict,
     lost,
     term,
@@ -164,12 +167,14 @@ class MemoryStore:
 
     def get(self, space: str, key: str) -> Document | None:
         """One document, None when there is none."""
+        checked_names(space=space, key=key)
         with self._lock:
             found = self._tables.documents.get((space, key))
         return None if found is None else _document(space, key, *found)
 
     def scan(self, space: str) -> Sequence[Document]:
         """All documents of a space, by key."""
+        checked_names(space=space)
         with self._lock:
             found = sorted(item for item in self._tables.documents.items() if item[0][0] == space)
         return [_document(space, key, *value) for (_, key), value in found]
@@ -184,6 +189,7 @@ class MemoryStore:
         last: int | None = None,
     ) -> Sequence[Entry]:
         """Lines of a history, see `driftline.records.Store.history`."""
+        checked_names(space=space, **({} if key is None else {"key": key}))
         begin = None if since is None else as_utc(since, name="since")
         end = None if until is None else as_utc(until, name="until")
         with self._lock:
@@ -203,18 +209,21 @@ class MemoryStore:
 
     def waiting(self, queue: str, *, limit: int | None = None) -> Sequence[Item]:
         """What waits in a queue, in order, due or not."""
+        checked_names(queue=queue)
         with self._lock:
             found = [s for s in self._tables.items.values() if s.item.queue == queue]
         return [stored.thawed() for stored in found[: checked_count("limit", limit)]]
 
     def queues(self, prefix: str = "") -> Mapping[str, int]:
         """How many items wait in each queue whose name begins so."""
+        checked_names(prefix=prefix)
         with self._lock:
             names = [stored.item.queue for stored in self._tables.items.values()]
         return dict(sorted(Counter(name for name in names if name.startswith(prefix)).items()))
 
     def dead(self, prefix: str = "", *, limit: int | None = None) -> Sequence[DeadItem]:
         """What was given up in the queues whose name begins so, newest first."""
+        checked_names(prefix=prefix)
         with self._lock:
             found = [d for d in self._tables.dead.values() if d[0].item.queue.startswith(prefix)]
         found.sort(key=lambda dead: (dead[1], dead[0].item.id), reverse=True)
@@ -223,16 +232,18 @@ class MemoryStore:
 
     def write(self, changes: Sequence[Change], *, lease: Lease | None = None) -> None:
         """Do all changes or none of them, see `driftline.records.Store.write`."""
+        given = checked_changes(changes)
         with self._lock:
             if lease is not None:
-                self._check(lease)
+                self._check(checked_lease(lease))
             tables = self._tables.copy()
-            for change in changes:
+            for change in given:
                 tables.apply(change)
             self._tables = tables
 
     def acquire(self, name: str, *, holder: str, now: datetime, duration: timedelta) -> Lease:
         """Take a lease that is free or has run out, see `driftline.records.Store.acquire`."""
+        checked_names(name=name, holder=holder)
         since, until = term(now, duration)
         with self._lock:
             held = self._leases.get(name)
@@ -247,7 +258,7 @@ class MemoryStore:
         """The same lease, until later."""
         since, until = term(now, duration)
         with self._lock:
-            self._check(lease)
+            self._check(checked_lease(lease))
             renewed = evolve(lease, since=since, until=until)
             self._leases[lease.name] = renewed
         return renewed
@@ -255,7 +266,7 @@ class MemoryStore:
     def release(self, lease: Lease) -> None:
         """Give a lease back."""
         with self._lock:
-            held = self._leases.get(lease.name)
+            held = self._leases.get(checked_lease(lease).name)
             if held is not None and held.token == lease.token:
                 self._leases[lease.name] = evolve(held, until=held.since)
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
+from typing import get_args
 
-from driftline._checks import refuse_negative, refuse_number
+from driftline._checks import LARGEST_INTEGER, part, parts, refuse_negative, refuse_number
 from driftline._clock import as_utc
 from driftline.errors import InputError, StoreBusy, StoreConflict
-from driftline.records import Lease
+from driftline.records import Change, Lease
 
 
 def checked_count(name: str, count: int | None) -> int | None:
@@ -18,8 +20,38 @@ def checked_count(name: str, count: int | None) -> int | None:
     """
     if count is None:
         return None
-    refuse_number(name, count, "0 or more, or None for all", least=0, whole=True)
+    what = "0 or more, in 64 bits, or None for all"
+    refuse_number(name, count, what, least=0, most=LARGEST_INTEGER, whole=True)
     return count
+
+
+def checked_names(**names: str) -> None:
+    """Raise unless each is text: to a database anything else is a name that nothing has.
+
+    Raises:
+        InputError: one is no text.
+    """
+    for name, value in names.items():
+        part(value, str, name=name, what="text")
+
+
+def checked_changes(changes: Sequence[Change]) -> tuple[Change, ...]:
+    """What is to be written.
+
+    Raises:
+        InputError: it is no list of changes.
+    """
+    what = "a change, such as a driftline.records.Put(…)"
+    return parts(changes, get_args(Change), name="changes", what=what)
+
+
+def checked_lease(lease: Lease) -> Lease:
+    """A lease that a store gave.
+
+    Raises:
+        InputError: it is none.
+    """
+    return part(lease, Lease, name="lease", what="a lease, as acquire(…) answers it")
 
 
 def term(now: datetime, duration: timedelta) -> tuple[datetime, datetime]:

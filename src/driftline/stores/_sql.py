@@ -41,7 +41,10 @@ from driftline.stores._json import decode, encode
 from driftline.stores._migrations import migrate
 from driftline.stores._refusals import (
     busy,
+    checked_changes,
     checked_count,
+    checked_lease,
+    checked_names,
     conflict,
     lost,
     term,
@@ -91,11 +94,13 @@ class SqlStore:
 
     def get(self, space: str, key: str) -> Document | None:
         """One document, None when there is none."""
+        checked_names(space=space, key=key)
         rows = self._rows(sql.GET, {"space": space, "key": key})
         return None if not rows else _document(space, key, *rows[0])
 
     def scan(self, space: str) -> Sequence[Document]:
         """All documents of a space, by key."""
+        checked_names(space=space)
         rows = sorted(self._rows(sql.SCAN, {"space": space}))
         return [_document(space, *row) for row in rows]
 
@@ -109,6 +114,7 @@ class SqlStore:
         last: int | None = None,
     ) -> Sequence[Entry]:
         """Lines of a history, see `driftline.records.Store.history`."""
+        checked_names(space=space, **({} if key is None else {"key": key}))
         values = {
             "space": space,
             "since": -_ALL if since is None else _micros(since),
@@ -126,16 +132,19 @@ class SqlStore:
 
     def waiting(self, queue: str, *, limit: int | None = None) -> Sequence[Item]:
         """What waits in a queue, in order, due or not."""
+        checked_names(queue=queue)
         values = {"queue": queue, "limit": _count("limit", limit)}
         return [_item(row) for row in self._rows(sql.WAITING, values)]
 
     def queues(self, prefix: str = "") -> Mapping[str, int]:
         """How many items wait in each queue whose name begins so."""
+        checked_names(prefix=prefix)
         rows = self._rows(sql.QUEUES, {"prefix": prefix, "length": len(prefix)})
         return {name: int(count) for name, count in sorted(rows)}
 
     def dead(self, prefix: str = "", *, limit: int | None = None) -> Sequence[DeadItem]:
         """What was given up in the queues whose name begins so, newest first."""
+        checked_names(prefix=prefix)
         values = {"prefix": prefix, "length": len(prefix), "limit": _count("limit", limit)}
         return [
             DeadItem(item=_item(row[:9]), at=_instant(row[9]), reason=row[10])
@@ -146,7 +155,7 @@ class SqlStore:
 
     def write(self, changes: Sequence[Change], *, lease: Lease | None = None) -> None:
         """Do all changes or none of them, see `driftline.records.Store.write`."""
-        steps = [step for change in changes for step in _steps(change)]
+        steps = [step for change in checked_changes(changes) for step in _steps(change)]
         with self._transaction() as connection:
             if lease is not None and not connection.run(sql.HOLD, _held(lease)):
                 raise lost(lease)
@@ -154,6 +163,7 @@ class SqlStore:
 
     def acquire(self, name: str, *, holder: str, now: datetime, duration: timedelta) -> Lease:
         """Take a lease that is free or has run out, see `driftline.records.Store.acquire`."""
+        checked_names(name=name, holder=holder)
         since, until = term(now, duration)
         values = {"name": name, "holder": holder, "since": _micros(since), "until": _micros(until)}
         with self._transaction() as connection:
@@ -403,7 +413,8 @@ def _item(row: Row) -> Item:
 
 
 def _held(lease: Lease) -> dict[str, Any]:
-    return {"name": lease.name, "token": lease.token}
+    held = checked_lease(lease)
+    return {"name": held.name, "token": held.token}
 
 
 def _count(name: str, count: int | None) -> int:
