@@ -3,7 +3,8 @@
 A transport does two things, *send* and *sleep*. It adds the credential to calls for its own base
 URL (and the one origin a call names) and to no other host, follows no redirect, and turns every
 transport failure into `driftline.errors.Unreachable` without a word of the request's headers.
-Every other exception leaves it without the frames that hold the request.
+Every other exception leaves it without the frames that hold the request, and what httpx logs
+meanwhile is searched for the credential and for the query of a signed URL.
 """
 
 from __future__ import annotations
@@ -12,18 +13,20 @@ import asyncio
 import json
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import AbstractContextManager, contextmanager
 from types import TracebackType
-from typing import Any, Self, TypeAlias
+from typing import Any, Self, TypeAlias, TypeVar
 from urllib.parse import SplitResult, urlsplit
 
 import httpx
 
 from driftline._clock import Clock, SystemClock
+from driftline._discreet import discreet
 from driftline._fork import begin_anew_after_fork
 from driftline._secret import MASK, Secret
 from driftline._wire import Call, Reply
-from driftline.errors import InputError, Unreachable
+from driftline.errors import ConfigError, InputError, PlatformError, Unreachable, UnreadableReply
 
 Pace = Callable[[Call], float]
 """Seconds to wait before a call may go; reserves its place."""
@@ -32,10 +35,13 @@ HttpClient: TypeAlias = httpx.Client
 AsyncHttpClient: TypeAlias = httpx.AsyncClient
 
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+LOGGERS = ("httpx", *(f"httpcore.{part}" for part in ("connection", "http11", "http2", "proxy")))
+"""What logs addresses, and the headers of replies, while a call is under way."""
 LONGEST_REPLY_BYTES = 256 * 2**20
 """A reply longer than this (after decompression) is not read to its end: a broken or hostile
 server must not fill the memory of a monitoring process."""
 
+_Opened = TypeVar("_Opened")
 _MACHINE = SystemClock()  # bytes on a real wire take the machine's time, whatever clock was given
 
 
@@ -85,6 +91,29 @@ def same_origin(one: str, other: str) -> bool:
         msg = f"a URL does not parse: {exc}"
         raise InputError(msg) from None
     return (ours.scheme, ours.host, ours.port) == (theirs.scheme, theirs.host, theirs.port)
+
+
+def _open(kind: Callable[..., _Opened]) -> _Opened:
+    """A client of httpx, which takes proxies and certificates from the environment.
+
+    Loopback is reached without a proxy, whatever the environment says: a credential may go there
+    unencrypted because nobody else sees it.
+
+    Raises:
+        ConfigError: the environment asks for what cannot be.
+    """
+    direct = {f"all://{f'[{host}]' if ':' in host else host}": None for host in LOOPBACK}
+    try:
+        return kind(mounts=direct)
+    except (ImportError, OSError, ValueError) as exc:
+        why = f"{type(exc).__name__}: {exc}"
+    except httpx.InvalidURL:  # its words may be part of a proxy's password
+        why = "the URL of a proxy does not parse"
+    msg = (
+        f"no connection can be made as the environment asks ({why}); look at HTTPS_PROXY, "
+        "HTTP_PROXY, ALL_PROXY, SSL_CERT_FILE and SSL_CERT_DIR"
+    )
+    raise ConfigError(msg)
 
 
 def _is_absolute(path: str) -> bool:
@@ -234,6 +263,25 @@ class _Edge:
     def _redacted(self, text: str) -> str:
         return text if self._authorization is None else self._authorization.redact(text)
 
+    def _discreet(self, call: Call) -> AbstractContextManager[None]:
+        secrets = [] if self._authorization is None else [self._authorization.reveal()]
+        if _is_absolute(call.path):
+            secrets += [_split(call.path).query, httpx.URL(call.path).query.decode()]
+        return discreet(LOGGERS, [secret for secret in secrets if secret])
+
+    @contextmanager
+    def masking(self) -> Generator[None]:
+        """Mask the credential in every word of an error: the other side may have quoted it."""
+        try:
+            yield
+        except PlatformError as error:
+            error.args = tuple(self._redacted(str(one)) for one in error.args)
+            error.said = self._redacted(error.said)
+            error.request_id = error.request_id and self._redacted(error.request_id)
+            if isinstance(error, UnreadableReply):
+                error.problems = tuple(map(self._redacted, error.problems))
+            raise
+
     def _unreachable(self, call: Call, exc: Exception) -> Unreachable:
         host = _split(call.path if _is_absolute(call.path) else self.base_url).hostname
         path = _split(call.path).path
@@ -319,7 +367,8 @@ class Transport(_Edge):
             self._clock.sleep(pause)
         handled = sys.exception()
         try:
-            return self._exchange(call)
+            with self._discreet(call):
+                return self._exchange(call)
         except _FAILURES as exc:
             error = self._unreachable(call, exc)
         except BaseException as exc:  # border: what leaves must not carry the request's headers
@@ -338,7 +387,7 @@ class Transport(_Edge):
     def _opened(self) -> httpx.Client:
         with self._opening:
             if self._client is None:
-                self._client = httpx.Client()
+                self._client = _open(httpx.Client)
             return self._client
 
     def close(self) -> None:
@@ -408,7 +457,8 @@ class AsyncTransport(_Edge):
             await self._clock.asleep(pause)
         handled = sys.exception()
         try:
-            return await self._exchange(call)
+            with self._discreet(call):
+                return await self._exchange(call)
         except _FAILURES as exc:
             error = self._unreachable(call, exc)
         except BaseException as exc:  # border: what leaves must not carry the request's headers
@@ -428,7 +478,7 @@ class AsyncTransport(_Edge):
         # transport must not find those of a loop that is closed.
         loop = asyncio.get_running_loop()
         if self._client is None or (self._owned and self._loop is not loop):
-            self._client, self._loop = httpx.AsyncClient(), loop
+            self._client, self._loop = _open(httpx.AsyncClient), loop
         return self._client
 
     async def aclose(self) -> None:

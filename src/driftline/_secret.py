@@ -8,6 +8,8 @@ from typing import Final
 from driftline.errors import InputError, MissingCredential
 
 MASK: Final = "***"
+_SHORTEST: Final = 8
+"""A shorter beginning of a credential tells nothing, and is found in innocent text."""
 
 
 def _usable(value: object) -> bool:
@@ -47,8 +49,10 @@ class Secret:
         return self._value
 
     def redact(self, text: str) -> str:
-        """`text` with every occurrence of the credential masked."""
-        return text.replace(self._value, MASK)
+        """`text` with every occurrence of the credential masked, also one that was cut short."""
+        for length in range(len(self._value), min(len(self._value), _SHORTEST) - 1, -1):
+            text = text.replace(self._value[:length], MASK)
+        return text
 
     def __repr__(self) -> str:
         """Show a mask."""

@@ -32,6 +32,11 @@ class Upload:
     content_type: str = "application/octet-stream"
 
 
+def _without_query(path: str) -> str:
+    """A path as it may be shown: the query of a signed URL is a credential."""
+    return repr(path.partition("?")[0])
+
+
 def _reads(call: Call) -> bool:
     return call.method in READS
 
@@ -62,7 +67,7 @@ class Call:
     """
 
     method: str
-    path: str
+    path: str = field(repr=_without_query)
     params: Mapping[str, str | int | float] = field(factory=dict)
     json: Any = None
     form: Mapping[str, str] = field(factory=dict)

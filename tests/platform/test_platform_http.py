@@ -19,7 +19,7 @@ from driftline import _http
 from driftline._http import AsyncTransport, Transport, checked_base_url, same_origin
 from driftline._secret import Secret
 from driftline._wire import Call, Upload
-from driftline.errors import InputError, Unreachable
+from driftline.errors import ConfigError, InputError, Unreachable
 
 
 def sync_send(url, *calls, **options):
@@ -394,6 +394,36 @@ def test_logs_hold_no_key(send, caplog):
 
     assert caplog.records
     assert KEY not in caplog.text
+
+
+@pytest.mark.parametrize("name", ["HTTP_PROXY", "http_proxy", "ALL_PROXY"])
+def test_loopback_without_proxy(send, monkeypatch, name):
+    """A proxy of the environment sees no key that goes to loopback unencrypted."""
+    with ScriptedServer(lambda _: Answer(json={})) as proxy:
+        monkeypatch.setenv(name, proxy.url)
+        with ScriptedServer(lambda _: Answer(json={})) as server:
+            send(server.url, Call(method="GET", path="/a"))
+
+    assert [] == proxy.asked
+    assert 1 == len(server.asked)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("ALL_PROXY", "ftp://user:hunter2@proxy.example", "Unknown scheme"),
+        ("ALL_PROXY", "http://user:hunter2/x@proxy.example", "does not parse"),
+        ("HTTPS_PROXY", "http://user:hunter2\x07@proxy.example", "does not parse"),
+        ("SSL_CERT_FILE", "/nowhere/at-all.pem", "SSL_CERT_FILE"),
+    ],
+)
+def test_environment_that_cannot_be(send, monkeypatch, name, value, words):
+    """What the environment asks of connections and cannot be is named, without a proxy's password."""
+    monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigError, match=words) as caught:
+        send("https://platform.example", Call(method="GET", path="/a"))
+
+    assert "hunter2" not in f"{caught.value}{caught.value.__context__}{caught.value.__cause__}"
 
 
 def test_waits(send):

@@ -99,7 +99,8 @@ class AsyncPlatformClient:
         self._training = AsyncTraining(self._run, learning)
 
     async def _run(self, flow: Flow[T]) -> T:
-        return await adrive(flow, self._transport.send)
+        with self._transport.masking():
+            return await adrive(flow, self._transport.send)
 
     # --- reading ----------------------------------------------------------------------------
 

@@ -120,7 +120,8 @@ class PlatformClient:
         self._training = Training(self._run, learning)
 
     def _run(self, flow: Flow[T]) -> T:
-        return drive(flow, self._transport.send)
+        with self._transport.masking():
+            return drive(flow, self._transport.send)
 
     # --- reading ----------------------------------------------------------------------------
 

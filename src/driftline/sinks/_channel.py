@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import base64
 import json
-import logging
 import threading
 import weakref
-from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Final, Self, TypeAlias
 from urllib.parse import urlsplit
@@ -16,9 +14,10 @@ from urllib.parse import urlsplit
 from attrs import evolve, frozen
 
 from driftline._checks import refuse_number
-from driftline._http import Transport, checked_base_url
+from driftline._discreet import discreet, masked_text
+from driftline._http import LOGGERS, Transport, checked_base_url
 from driftline._retry import retry_after_seconds
-from driftline._secret import MASK, Secret
+from driftline._secret import Secret
 from driftline._wire import Call, Reply
 from driftline.errors import (
     DeliveryError,
@@ -134,43 +133,6 @@ def failure(
 def no_reply(sink: str, why: str) -> DeliveryFailed:
     """What silence means: it may have arrived, so that only a keyed message may be repeated."""
     return DeliveryFailed(f"{sink}: no usable reply: {clip(one_line(why), SAID_LIMIT)}")
-
-
-@contextmanager
-def discreet(loggers: Sequence[str], secrets: Sequence[str]) -> Generator[None, None, None]:
-    """Mask `secrets` in what these loggers write meanwhile.
-
-    HTTP libraries log addresses, and the address of a webhook is its credential.
-    """
-    filters = [(logging.getLogger(name), _Masking(secrets)) for name in loggers]
-    for logger, masking in filters:
-        logger.addFilter(masking)
-    try:
-        yield
-    finally:
-        for logger, masking in filters:
-            logger.removeFilter(masking)
-
-
-class _Masking(logging.Filter):
-    def __init__(self, secrets: Sequence[str]) -> None:
-        super().__init__()
-        self._secrets = sorted(secrets, key=len, reverse=True)
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        text = record.getMessage()
-        masked = masked_text(text, self._secrets)
-        if masked != text:
-            record.msg, record.args = masked, ()
-            record.exc_info = record.exc_text = None
-        return True
-
-
-def masked_text(text: str, secrets: Sequence[str]) -> str:
-    """`text` with each of `secrets` masked."""
-    for secret in secrets:
-        text = text.replace(secret, MASK)
-    return text
 
 
 class Closing:
@@ -290,7 +252,7 @@ class Channel:
 
     def _send_to_secret_path(self, call: Call) -> Reply:
         assert self._path is not None
-        with discreet(["httpx"], [self._path.reveal()]):
+        with discreet(LOGGERS, [secret.reveal() for secret in self._secrets]):
             return self._transport.send(evolve(call, path=self._path.reveal()))
 
     def close(self) -> None:

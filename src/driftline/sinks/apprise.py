@@ -12,10 +12,10 @@ from functools import cache
 from typing import Any, Final
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
+from driftline._discreet import discreet
 from driftline._secret import Secret
 from driftline.errors import DeliveryFailed, InputError, MissingExtra
 from driftline.records import Alert, AlertStatus, Receipt, Severity
-from driftline.sinks._channel import discreet
 from driftline.sinks._text import clip, headline, paragraphs
 
 try:

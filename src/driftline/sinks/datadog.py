@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 
 from driftline._checks import parts, refuse_no_time
 from driftline._clock import Clock, as_clock, as_utc
+from driftline._discreet import masked_text
 from driftline._http import checked_base_url
 from driftline._retry import retry_after_seconds
 from driftline._secret import Secret
@@ -29,7 +30,6 @@ from driftline.sinks._channel import (
     Closing,
     checked_timeout,
     failure,
-    masked_text,
     no_reply,
 )
 from driftline.sinks._intake import STANDING, batches, stamped
