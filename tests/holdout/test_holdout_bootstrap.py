@@ -6,6 +6,7 @@ from attrs import evolve
 from holdout_scenes import scene
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.integrate import trapezoid
 
 from driftline._stats.average_precision import (
     RECALL_GRID,
@@ -50,7 +51,7 @@ def by_definition(one, weights, threshold, method):
     recall = [0.0, *(r for r, _ in points), points[-1][0] if points else 0.0, 1.0]
     precision = [1.0, *(p for _, p in points), 0.0, 0.0]
     envelope = [max(precision[i:]) for i in range(len(precision))]
-    return np.trapezoid(np.interp(RECALL_GRID, recall, envelope), RECALL_GRID)
+    return trapezoid(np.interp(RECALL_GRID, recall, envelope), RECALL_GRID)
 
 
 @pytest.mark.parametrize("method", METHODS)

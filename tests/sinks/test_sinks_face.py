@@ -18,7 +18,7 @@ from driftline.sinks.pagerduty import PagerDutySink
 from driftline.testing import FrozenClock, LocalVendors, RecordingSink, check_sink
 
 HERE = "http://127.0.0.1:9"
-HEAVY = ("httpx", "httpx2", "datadog_api_client", "pagerduty", "apprise", "scipy", "numpy.ma")
+HEAVY = ("httpx", "httpx2", "datadog_api_client", "pagerduty", "apprise", "scipy")
 
 
 def python(code):

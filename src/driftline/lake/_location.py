@@ -52,12 +52,12 @@ class Location:
         secrets = tuple(_texts(storage_options or {}))
         hidden = cls(path=text, secrets=secrets)
         try:
-            import fsspec  # noqa: PLC0415  only object stores need it
+            from fsspec.core import url_to_fs  # noqa: PLC0415  only object stores need it
         except ImportError as exc:
             extra = "lake"
             raise MissingExtra(extra, needed_for=str(hidden), package="fsspec") from exc
         try:
-            filesystem, path = fsspec.url_to_fs(text, **(storage_options or {}))
+            filesystem, path = url_to_fs(text, **(storage_options or {}))
         except Exception as exc:  # noqa: BLE001  each store has errors of its own, some with keys in them
             said = hidden.redacted(f"{type(exc).__name__}: {exc}")
         else:
