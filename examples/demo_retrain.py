@@ -147,7 +147,7 @@ def begin(line: Line) -> LocalBackend:
 
 def export(weights: str, folder: Path) -> Path:
     """The weights as ONNX, so that the endpoint needs no torch."""
-    copy = folder / f"{Path(weights).parent.parent.name}.pt"
+    copy = folder / Path(weights).name
     shutil.copyfile(weights, copy)
     own = {"YOLO_CONFIG_DIR": str(folder), "YOLO_OFFLINE": "1", "YOLO_AUTOINSTALL": "0"}
     command = [sys.executable, "-c", EXPORT, str(copy)]

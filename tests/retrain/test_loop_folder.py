@@ -6,16 +6,19 @@ answer from the table of what is in each picture. The real one is in test_loop_l
 
 import json
 import time
+from datetime import timedelta
 from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import pytest
+from attrs import evolve
 from local_kit import put_ultralytics
 from loop_kit import DECISION, MAIN
 from loop_signs import RULE, Signs
 from PIL import Image
 
+from driftline.errors import ConfigError
 from driftline.holdout import Holdout
 from driftline.platform import TrainArgs
 from driftline.retrain import LocalBackend, Move, RetrainLoop
@@ -41,7 +44,7 @@ class Folder(LocalBackend):
     """The local back end, but for torch."""
 
     def detector(self, model):
-        trained = Path(model).name == "best.pt"
+        trained = Path(model).read_text().startswith("best of")
         return Model(SIGNS.seeing if trained else SIGNS.half_blind)
 
 
@@ -60,7 +63,7 @@ def backend(tmp_path, monkeypatch):
         TrainingFolder(folder).cancel()
 
 
-def make(backend, served, **more):
+def make(backend, deploy, **more):
     root = backend.folder.parent
     return RetrainLoop(
         backend,
@@ -70,7 +73,7 @@ def make(backend, served, **more):
         sample=SIGNS.sample,
         holdout=SIGNS.holdout(),
         args=TrainArgs(epochs=3, batch=16, imgsz=128, **more),
-        deploy=served.append,
+        deploy=deploy,
         folder=root / "loop",
         rule=RULE,
     )
@@ -113,7 +116,7 @@ def annotated(loop, root):
 def test_from_decision_to_baseline(backend, tmp_path):
     """A version by digest, labels from a tool, one training of old and new, a yes, a new holdout."""
     served = []
-    loop = make(backend, served)
+    loop = make(backend, served.append)
     loop.open(DECISION)
     until(loop, asking)
     loop.import_labels(annotated(loop, tmp_path))
@@ -138,7 +141,7 @@ def test_from_decision_to_baseline(backend, tmp_path):
 def test_abort_while_it_trains(backend, tmp_path):
     """The child ends, and what served serves."""
     served = []
-    loop = make(backend, served, more={"stops_at": 2})
+    loop = make(backend, served.append, more={"stops_at": 2})
     loop.open(DECISION)
     until(loop, asking)
     loop.import_labels(annotated(loop, tmp_path))
@@ -149,3 +152,44 @@ def test_abort_while_it_trains(backend, tmp_path):
     assert Move.ABORTED is aborted.move
     assert not folder.alive
     assert [] == served
+
+
+def test_handed_over_in_place_of_the_incumbent(backend, tmp_path):
+    """New weights in the very file that served: both models are kept, and an abort brings back."""
+    serves = tmp_path / "incumbent.pt"
+    before = serves.read_text()
+
+    def hand_over(model):
+        serves.write_bytes(Path(model).read_bytes())
+
+    loop = make(backend, hand_over)
+    loop.open(DECISION)
+    until(loop, asking)
+    loop.import_labels(annotated(loop, tmp_path))
+    until(loop, asking)
+    loop.approve("rollout", by="Ana")
+    done = until(loop, lambda status: status.over)
+
+    assert Move.DONE is done.move, str(done)
+    assert "best of 3" == serves.read_text()
+    assert done.candidate == backend.keep(serves)
+
+    following = evolve(DECISION, at=DECISION.at + timedelta(days=30))
+
+    assert done.candidate == make(backend, print).open(following).incumbent
+
+    loop.abort("customers complain")
+
+    assert before == serves.read_text()
+    assert done.incumbent == backend.keep(serves)
+
+
+def test_somebody_overwrites_the_incumbent(backend, tmp_path):
+    """Other weights under the same path are another model: nothing is compared with them."""
+    loop = make(backend, print)
+    loop.open(DECISION)
+    until(loop, asking)
+    (tmp_path / "incumbent.pt").write_text("weights of somebody else")
+    loop.import_labels(annotated(loop, tmp_path))
+    with pytest.raises(ConfigError, match=r"serves acme/line-3 now, and not .*\.pt, with which"):
+        until(loop, asking)

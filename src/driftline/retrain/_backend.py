@@ -195,6 +195,14 @@ class RetrainBackend(Protocol):
         """Stop the training of a key; nothing happens when there is none, or it is over."""
         ...
 
+    def keep(self, model: str) -> str:
+        """A name of the model that goes on meaning these very weights, whatever serves later.
+
+        The same weights have the same one, so that it tells which model serves; what is such a
+        name already stays as it is. Where names never change their meaning it is the name itself.
+        """
+        ...
+
     def detector(self, model: str) -> Detector | None:
         """The model, ready to be shown frames; None while it is being brought up: call again."""
         ...

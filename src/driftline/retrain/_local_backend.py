@@ -166,14 +166,14 @@ class LocalBackend:
 
     # --- weights ----------------------------------------------------------------------------
 
-    def keep(self, weights: str | Path) -> str:
-        """A copy of weights that nothing overwrites, to be the incumbent of a `RetrainLoop`.
+    def keep(self, model: str | Path) -> str:
+        """A copy of weights that nothing overwrites; a `RetrainLoop` keeps both of its models.
 
         A handover often puts the new weights in the place of the old; a loop that knew only that
         path would go back to the candidate.
 
         Args:
-            weights: a ``.pt`` on this machine.
+            model: a ``.pt`` on this machine.
 
         Returns:
             The path of the copy, named by the digest of its content.
@@ -181,7 +181,7 @@ class LocalBackend:
         Raises:
             InputError: there are no such weights, or they were changed meanwhile.
         """
-        origin = _weights(weights)
+        origin = _weights(model)
         name = sha256_of(origin).removeprefix("sha256:")
         target = self.folder / "weights" / f"{name}.pt"
         if not target.is_file():

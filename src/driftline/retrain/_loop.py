@@ -90,7 +90,8 @@ class RetrainLoop:
             store: where the loop is remembered.
             name: what is retrained, such as ``"acme/line-3"``.
             incumbent: the model that serves, or a function that says which: the previous best.
-                It is asked when a loop is opened.
+                It is asked, and kept (`RetrainBackend.keep`), when a loop is opened: a path may be
+                the one that `deploy` overwrites.
             sample: gives the frames that people are to look at, such as ``lambda:
                 Selection.of([*reservoir.uncertain(), *reservoir.uniform()], budget=300).frames``.
                 Those with source "uniform" are never trained on.
@@ -175,9 +176,8 @@ class RetrainLoop:
             return self.open(decision)
         if known is not None and not known.move.over:
             return self._status(known)
-        given, now = self._parts.incumbent, self._clock.now()
-        incumbent = given if isinstance(given, str) else given()
-        state = begin(decision, name=self._name, incumbent=incumbent, now=now)
+        now = self._clock.now()
+        state = begin(decision, name=self._name, incumbent=self._parts.serving(), now=now)
         try:
             self._book.write(state, version, before=known)
         except StoreConflict:  # somebody else opened one at the same time

@@ -48,18 +48,13 @@ def for_traffic(parts: Parts, state: State) -> Ask | None:
     return Ask(gate="rollout", name=parts.name, said=said)
 
 
-def serving_now(parts: Parts) -> str:
-    """The model that serves, as far as it can be known."""
-    return parts.incumbent if isinstance(parts.incumbent, str) else parts.incumbent()
-
-
 def require_incumbent(parts: Parts, state: State) -> None:
     """Refuse to compare with, or to displace, another model than the one it began with.
 
     Raises:
         ConfigError: another one serves.
     """
-    if (serving := serving_now(parts)) != state.incumbent:
+    if (serving := parts.serving()) != state.incumbent:
         msg = (
             f"{serving} serves {parts.name} now, and not {state.incumbent}, with which this "
             "retraining began: abort() it, or bring that model back"

@@ -104,6 +104,11 @@ class Parts:
         locked = self.holdout.golden
         return locked if len(locked) else self.holdout
 
+    def serving(self) -> str:
+        """The model that serves, as far as it can be known, by a name that keeps its meaning."""
+        given = self.incumbent
+        return self.backend.keep(given if isinstance(given, str) else given())
+
     @property
     def pixels(self) -> Path:
         """Where the files of frames are."""

@@ -19,7 +19,7 @@ from driftline.retrain._backend import (
     TrainingRun,
     TrainingStatus,
 )
-from driftline.retrain._loop_asks import request_of, require_incumbent, serving_now
+from driftline.retrain._loop_asks import request_of, require_incumbent
 from driftline.retrain._loop_detect import Found, NotYet, score, show
 from driftline.retrain._loop_frames import LoopFrame, keep
 from driftline.retrain._loop_parts import PROPOSE_ABOVE, Answer, Done, Parts, Wait
@@ -180,7 +180,8 @@ def train(parts: Parts, state: State) -> Answer:
     if progress.status is TrainingStatus.RUNNING:
         return Wait(str(progress))
     if progress.status is TrainingStatus.FINISHED:
-        return Done(said=f"{progress.model} was trained", facts={"candidate": progress.model})
+        candidate = parts.backend.keep(progress.model)
+        return Done(said=f"{candidate} was trained", facts={"candidate": candidate})
     # Frozen anew: it may have ended because the dataset is another than the one that was frozen.
     return Done(
         said=f"the training ended: {progress}", to=Move.FREEZE, facts={"ended": str(progress)}
@@ -312,7 +313,7 @@ def _go_back(parts: Parts, state: State) -> Answer:
 
 def _nothing_to_undo(parts: Parts, state: State) -> Answer:
     """No rollout of the candidate is known; what serves is looked at, not guessed."""
-    serving = serving_now(parts)
+    serving = parts.serving()
     if serving == state.candidate:
         return Wait(
             f"{serving} serves, and no rollout of it is known that could go back: replace it with "

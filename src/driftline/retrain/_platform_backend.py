@@ -348,6 +348,10 @@ class PlatformBackend:
 
     # --- the models ---------------------------------------------------------------------------
 
+    def keep(self, model: str) -> str:
+        """The model itself: the Platform never puts other weights under the name of a model."""
+        return model
+
     def detector(self, model: str) -> Detector | None:
         """The deployment that serves the model; else the canary is brought to serve it.
 
