@@ -1,7 +1,7 @@
 """Whatever happens to a rollout: legal shares, one promotion at most, and a way back that holds."""
 
 from contextlib import ExitStack
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import groupby, pairwise
 
 import pytest
@@ -20,6 +20,7 @@ from rollout_kit import MAIN, NEW, OLD, rolling
 
 from driftline import Rollout
 from driftline.errors import TransitionFailed, Unreachable
+from driftline.platform._transition import UNMOVED
 from driftline.records import Put
 from driftline.retrain import Guard, Outcome, Phase, Stage
 from driftline.retrain._rollout import MOST_SENT
@@ -50,18 +51,24 @@ class Killed(BaseException):
 
 
 class Fuse:
-    """Burns at the n-th call from now, before it was done or after."""
+    """Burns at the n-th call from now, or at the next replace, before it was done or after."""
 
     def __init__(self):
-        self.left, self.after = None, False
+        self.left, self.after, self.at_replace = None, False, False
 
     def light(self, left, *, after):
         self.left, self.after = left, after
 
-    def put_out(self):
-        self.left = None
+    def light_at_replace(self, *, after):
+        self.light(0, after=after)
+        self.at_replace = True
 
-    def around(self, act):
+    def put_out(self):
+        self.left, self.at_replace = None, False
+
+    def around(self, act, *, is_replace=False):
+        if self.at_replace and not is_replace:
+            return act()
         burns = self.left == 0
         if self.left is not None:
             self.left -= 1
@@ -93,6 +100,20 @@ class Mortal(MemoryStore):
 
 
 @frozen
+class Left:
+    """A replace that was on its way to the Platform, whatever became of it.
+
+    `order`: what the store knew of it then; `yes`: how many yeses were on the record.
+    """
+
+    ref: str
+    model: str
+    at: datetime
+    yes: int
+    order: list | None
+
+
+@frozen
 class Sent:
     """A replace that the Platform took.
 
@@ -115,7 +136,7 @@ class Wire:
         self.platform, self.local, self.fuse, self.store = platform, local, fuse, store
         self.clock = local.clock
         self.loses, self.fails, self.lags = 0, 0, False
-        self.sent, self.old = [], {}
+        self.left, self.sent, self.old = [], [], {}
 
     def deployment(self, ref):
         when, seen = self.old.get(str(ref), (None, None))
@@ -125,6 +146,7 @@ class Wire:
 
     def replace(self, ref, model, *, wait=True):
         def act():
+            self.left.append(self.leaving(str(ref), model))
             before = self.platform.deployment(ref)
             if self.fails and not before.status.transitional:
                 self.local.deployment(before.slug).break_next_transition()
@@ -133,14 +155,22 @@ class Wire:
             if self.lags:
                 self.old[str(ref)] = (self.clock.now(), before)
 
-        self.fuse.around(act)
+        self.fuse.around(act, is_replace=True)
         if self.loses:
             self.loses -= 1
             raise Unreachable("the reply was lost")
 
-    def taken(self, ref, model):
+    def phases(self):
         lines = self.store.history("retrain/rollout", MAIN)
-        phases = [Phase(line.record["phase"]) for line in lines]
+        return [Phase(line.record["phase"]) for line in lines]
+
+    def leaving(self, ref, model):
+        known = MemoryStore.get(self.store, "retrain/rollout", MAIN)  # the fuse is not asked
+        yes = self.phases().count(Phase.PROMOTING)
+        return Left(ref, model, self.clock.now(), yes=yes, order=known.value["order"])
+
+    def taken(self, ref, model):
+        phases = self.phases()
         fails, self.fails = self.fails > 0, max(0, self.fails - 1)
         return Sent(ref, model, phases[-1], yes=phases.count(Phase.PROMOTING), fails=fails)
 
@@ -189,35 +219,46 @@ class Machine(RuleBasedStateMachine):
         rounds=st.sampled_from([0, 1, 2, 3, 4, 5, 6, 8]),
         loses=st.sampled_from([0, 0, 4]),
         fails=st.sampled_from([0, 0, 4]),
+        dies=st.sampled_from([None, None, False, True]),
     )
-    def comes_so_far(self, rounds, loses, fails):
-        """A number of rounds, up to and past the promotion; so many replaces will go wrong."""
+    def comes_so_far(self, rounds, loses, fails, dies=None):
+        """A number of rounds, up to and past the promotion; so many replaces will go wrong.
+
+        The scheduler may die before or after the first of them.
+        """
         self.wire.loses, self.wire.fails = loses, fails
+        if dies is not None:
+            self.fuse.light_at_replace(after=dies)
         for _ in range(rounds):
             self.advance(wait=True)
             if self.status.phase is Phase.AWAITING_APPROVAL:
                 self.approve()
             self.traffic(0, 150, broken=False)
             self.local.clock.advance(40 * SECOND)
+        self.fuse.put_out()
 
     @rule(wait=st.booleans())
     def advance(self, wait):
         """What a scheduler calls; a reply may be lost, and a rollback may have to be repeated."""
         try:
             self.rollout.advance(wait=wait)
-        except (Unreachable, TransitionFailed):
+        except (Unreachable, TransitionFailed, Killed):
             pass
 
     @rule(left=st.integers(0, 12), after=st.booleans(), wait=st.booleans())
     def killed(self, left, after, wait):
         """It dies at one of its calls; the next one goes on."""
         self.fuse.light(left, after=after)
-        try:
-            self.advance(wait)
-        except Killed:
-            pass
-        finally:
-            self.fuse.put_out()
+        self.advance(wait)
+        self.fuse.put_out()
+
+    @rule(after=st.booleans(), wait=st.booleans())
+    def killed_at_a_replace(self, after, wait):
+        """It dies where an order could be forgotten or doubled; the next one comes soon."""
+        self.fuse.light_at_replace(after=after)
+        self.advance(wait)
+        self.fuse.put_out()
+        self.advance(wait)
 
     @rule(seconds=st.sampled_from([1, 10, 40]))
     def time_passes(self, seconds):
@@ -322,6 +363,22 @@ class Machine(RuleBasedStateMachine):
             assert other in FOLLOWS[one], phases
         stages = [line["stage"] for line in lines]
         assert sorted(stages) == stages
+
+    @invariant()
+    def written_down_before_it_is_sent(self):
+        """What leaves is on record as an order that nobody knows to be taken, and leaves once.
+
+        Where nobody lived to tell what came of it, it is sent again only when its deployment has
+        shown no sign of it for as long as it takes to show one.
+        """
+        for one in self.wire.left:
+            assert one.order is not None, one
+            ref, model, at, taken, _ = one.order
+            assert (one.ref, one.model, False) == (ref, model, taken), one
+            assert one.at == datetime.fromisoformat(at), one
+        forth = [one for one in self.wire.left if one.model == NEW]
+        for one, other in pairwise(forth):
+            assert one.yes < other.yes or other.at >= one.at + UNMOVED, forth
 
     @invariant()
     def nothing_without_a_yes(self):
