@@ -118,7 +118,6 @@ class _Walk:
             and self.patience is None
             and not self.phases
             and not self.flapping
-            and "1" not in self.recent
             and not judgement.breach.any()
             and not self.warming(judgement)
         )
