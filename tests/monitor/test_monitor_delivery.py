@@ -12,10 +12,10 @@ from monitor_support import MINUTE, START, Table, errors, latency
 
 from driftline import Monitor, rules
 from driftline.errors import DeliveryFailed, DeliveryRefused, InputError, StoreBusy, StoreError
-from driftline.monitor import Backoff, Budget
+from driftline.monitor import Backoff, Budget, Failed
 from driftline.monitor._lanes import Lane, Parcel, lanes_of
 from driftline.monitor._tick import HEARTBEAT
-from driftline.records import Delivery, Metric, Receipt, Sample, Settle
+from driftline.records import AlertStatus, Delivery, Metric, Receipt, Sample, Settle
 from driftline.stores import MemoryStore
 from driftline.testing import FrozenClock, RecordingSink
 
@@ -193,6 +193,50 @@ class TestPatience:
         clock.advance(MINUTE)
         make(forward=False).run_once()
         assert [("latency-budget", "firing")] == pages(sink)
+
+
+class TestReports:
+    def test_late(self, make, table, clock, sink, store):
+        """What failed and what was taken after it is told in full, and kept beside the alert."""
+        sink.fail(DOWN, times=1)
+        table.bad_between(-60, 60)
+        began = clock.now()
+        run = make(forward=False).run_once()
+        (alert,) = run.alerts
+        failed = Failed(sink="recording", key=alert.key, error="DeliveryFailed: 503", attempts=1,
+                        next_at=began)  # fmt: skip
+        assert (failed,) == run.failed
+        clock.advance(5 * MINUTE)
+        (taken,) = make(forward=False).run_once().delivered
+        (kept,) = store.history("monitor/monitor/receipts", alert.key)
+
+        assert ("recording", alert.key, AlertStatus.FIRING, 300.0, False) == (
+            taken.sink, taken.key, taken.status, taken.waited_seconds, taken.repeated,
+        )  # fmt: skip
+        assert Receipt(sink="recording", reference=alert.key) == taken.receipt
+        assert began + 5 * MINUTE == kept.at
+        assert {"sink": "recording", "status": "firing", "decided": began.isoformat(),
+                "attempts": 2, "reference": alert.key} == kept.record  # fmt: skip
+
+    def test_numbers(self, make, table, sink, store):
+        """Numbers have no key and no status, and leave no line beside any alert."""
+        sink.fail(DOWN, times=1)
+        failed = make().run_once().failed
+        taken = make().run_once().delivered
+
+        assert [("recording", "", 1)] == [(f.sink, f.key, f.attempts) for f in failed]
+        assert [("recording", "", None)] * 2 == [(d.sink, d.key, d.status) for d in taken]
+        assert () == tuple(store.history("monitor/monitor/receipts"))
+
+    def test_given_up(self, make, table, clock, sink):
+        """A dead letter says who refused what, when and why."""
+        sink.fail(DeliveryRefused("400: no such key"), times=1)
+        table.bad_between(-60, 60)
+        run = make(forward=False).run_once()
+        (dead,) = run.dead_letters
+
+        assert ("recording", run.alerts[0].key, "DeliveryRefused: 400: no such key", clock.now(),
+                run.alerts[0]) == (dead.sink, dead.key, dead.reason, dead.at, dead.alert)  # fmt: skip
 
 
 class TestGivenUp:
