@@ -40,7 +40,8 @@ def week(images=40, boxes=120, seed=3):
     return {"images": listed, "categories": CATEGORIES}, results
 
 
-def test_it_counts_what_a_builder_counts_of_the_same_images():
+def test_counts():
+    """It counts what a builder counts of the same images."""
     dataset, results = week()
     builder = ProfileBuilder(context=Context(class_names={3: "bolt", 7: "nut"}))
     for image in dataset["images"]:
@@ -59,7 +60,8 @@ def test_it_counts_what_a_builder_counts_of_the_same_images():
     assert profile.class_names == {3: "bolt", 7: "nut"}
 
 
-def test_files_and_objects_give_the_same_profile(tmp_path):
+def test_files(tmp_path):
+    """Files and objects give the same profile, with the results beside the images or among them."""
     dataset, results = week()
     (tmp_path / "images.json").write_text(json.dumps(dataset), encoding="utf-8")
     (tmp_path / "results.json").write_text(json.dumps(results), encoding="utf-8")
@@ -68,7 +70,8 @@ def test_files_and_objects_give_the_same_profile(tmp_path):
     assert from_files == from_coco({**dataset, "annotations": results})
 
 
-def test_a_byte_order_mark_as_windows_writes_it_is_no_content(tmp_path):
+def test_byte_order_mark(tmp_path):
+    """The mark that Windows writes first is no content."""
     dataset, results = week()
     for name, content in (("images.json", dataset), ("results.json", results)):
         (tmp_path / name).write_text(json.dumps(content), encoding="utf-8-sig")
@@ -76,7 +79,8 @@ def test_a_byte_order_mark_as_windows_writes_it_is_no_content(tmp_path):
     assert from_files == from_coco(dataset, results)
 
 
-def test_gzipped_files_are_read_and_half_ones_are_refused(tmp_path):
+def test_gzipped(tmp_path):
+    """Gzipped files are read, and half ones refused."""
     dataset, results = week()
     packed = gzip.compress(json.dumps(dataset).encode("utf-8-sig"))
     (tmp_path / "images.json.gz").write_bytes(packed)
@@ -86,7 +90,8 @@ def test_gzipped_files_are_read_and_half_ones_are_refused(tmp_path):
         from_coco(tmp_path / "half.json.gz", results)
 
 
-def test_cameras_and_times_come_from_wherever_the_user_keeps_them():
+def test_cameras_and_times():
+    """Cameras and times come from wherever the user keeps them."""
     dataset, results = week()
     profile = from_coco(
         dataset,
@@ -99,7 +104,8 @@ def test_cameras_and_times_come_from_wherever_the_user_keeps_them():
     assert len(profile.periods) == 1
 
 
-def test_labels_count_with_a_confidence_of_their_own_and_crowds_do_not():
+def test_labels():
+    """Labels count with the confidence that the user gives them, and crowds do not count."""
     dataset, results = week(boxes=10)
     labels = [{k: v for k, v in row.items() if k != "score"} for row in results]
     labels[0]["iscrowd"] = 1
@@ -151,7 +157,8 @@ def test_labels_count_with_a_confidence_of_their_own_and_crowds_do_not():
         (lambda d, r: d["images"][3].update(width="wide"), DriftlineError, "wide"),
     ],
 )
-def test_what_is_wrong_is_named(change, error, says):
+def test_wrong(change, error, says):
+    """What is wrong is named, with the next step."""
     dataset, results = week()
     change(dataset, results)
     with pytest.raises(error, match=says):
@@ -159,13 +166,15 @@ def test_what_is_wrong_is_named(change, error, says):
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe", b"[" * 100_000, b"[]", b"7"])
-def test_a_file_that_is_no_dataset_is_refused(tmp_path, content):
+def test_no_dataset(tmp_path, content):
+    """A file that is no dataset is refused by name."""
     file = tmp_path / "images.json"
     file.write_bytes(content)
     with pytest.raises(UnreadableData, match=r"images\.json|COCO dataset"):
         from_coco(file)
 
 
-def test_a_file_that_is_not_there_is_named(tmp_path):
+def test_no_file(tmp_path):
+    """A file that is not there is named."""
     with pytest.raises(InputError, match=r"cannot read .*nowhere\.json"):
         from_coco(tmp_path / "nowhere.json")

@@ -322,15 +322,32 @@ def test_whose(promtool, tmp_path, pattern, fires):
 
 
 def test_strings_survive(promtool, tmp_path):
-    """Quotes, braces and line ends in names, labels and runbooks reach Prometheus as they are."""
+    """Quotes, braces and line ends in what a user writes reach the alert as they are."""
     nasty = 'queue "a\\b" {{ .Values }} 7'
+    camera = 'cam "1" \\d\nof two'
+    runbook = 'See {{ $labels.camera }}: "stop", then roll back'
     rule = rules.Threshold(
         series="queue-depth",
         above=3,
+        unit="{{m}}",
         name=nasty,
-        where={"camera": 'cam "1" \\d'},
+        where={"camera": camera},
         deployments="acme/line-?.*",
-        runbook=RUNBOOK,
+        runbook=runbook,
     )
-    prometheus_rules([rule]).write(tmp_path / "rules.yml")
-    ran(promtool, "check", "rules", "rules.yml", folder=tmp_path)
+    prometheus_rules([rule], late=timedelta(0)).write(tmp_path / "rules.yml")
+    labels = {"deployment": "acme/line-3.a", "camera": camera}
+    told = ", ".join(f"{name}={json.dumps(value)}" for name, value in labels.items())
+    alert = {
+        "exp_labels": {**labels, "rule": nasty, "severity": "warning"},
+        "exp_annotations": {
+            "summary": f"{nasty} is at 5 {{{{m}}}}",
+            "expected": "queue-depth at most 3 {{m}}",
+            "runbook": runbook,
+        },
+    }
+    asked = {"eval_time": "15m", "alertname": nasty, "exp_alerts": [alert]}
+    series = {"series": f"driftline_queue_depth{{{told}}}", "values": "5x20"}
+    test = {"interval": "1m", "input_series": [series], "alert_rule_test": [asked]}
+    (tmp_path / "test.yml").write_text(json.dumps({"rule_files": ["rules.yml"], "tests": [test]}))
+    ran(promtool, "test", "rules", "test.yml", folder=tmp_path)

@@ -51,7 +51,7 @@ def alerting(rule: Rule, late: timedelta, *, recovery: bool = True) -> dict[str,
         "expr": expression(rule, asked if recovery else evolve(asked, recovery=""), late),
         **_lasting("for", _pending(rule, asked)),
         **_lasting("keep_firing_for", _kept(rule, asked)),
-        "labels": {"severity": rule.severity.value, "rule": rule.name},
+        "labels": {"severity": rule.severity.value, "rule": _plain(rule.name)},
         "annotations": _said(rule, asked),
     }
 
@@ -96,7 +96,7 @@ def _lasting(name: str, value: timedelta) -> dict[str, str]:
 
 def _said(rule: Rule, asked: Condition) -> Mapping[str, str]:
     """What people are told, in the words of the rule; the value is Prometheus' to fill in."""
-    unit = f" {rule.unit}" if rule.unit else ""
+    unit = f" {_plain(rule.unit)}" if rule.unit else ""
     words = {
         "summary": f"{_plain(rule.name)} is at {VALUE}{unit}",
         "expected": "" if asked.threshold is None else _plain(rule.expected(asked.threshold)),
