@@ -54,10 +54,12 @@ def test_counts():
             camera=image["file_name"].split("/")[0],
             at=datetime.fromisoformat(image["date_captured"]).replace(tzinfo=UTC),
         )
+
     profile = from_coco(dataset, results)
-    assert profile == builder.profile()
-    assert (profile.frames, profile.boxes) == (40, 120)
-    assert profile.class_names == {3: "bolt", 7: "nut"}
+
+    assert builder.profile() == profile
+    assert (40, 120) == (profile.frames, profile.boxes)
+    assert {3: "bolt", 7: "nut"} == profile.class_names
 
 
 def test_files(tmp_path):
@@ -65,9 +67,11 @@ def test_files(tmp_path):
     dataset, results = week()
     (tmp_path / "images.json").write_text(json.dumps(dataset), encoding="utf-8")
     (tmp_path / "results.json").write_text(json.dumps(results), encoding="utf-8")
+
     from_files = from_coco(tmp_path / "images.json", str(tmp_path / "results.json"))
-    assert from_files == from_coco(dataset, results)
-    assert from_files == from_coco({**dataset, "annotations": results})
+
+    assert from_coco(dataset, results) == from_files
+    assert from_coco({**dataset, "annotations": results}) == from_files
 
 
 def test_byte_order_mark(tmp_path):
@@ -75,8 +79,10 @@ def test_byte_order_mark(tmp_path):
     dataset, results = week()
     for name, content in (("images.json", dataset), ("results.json", results)):
         (tmp_path / name).write_text(json.dumps(content), encoding="utf-8-sig")
+
     from_files = from_coco(tmp_path / "images.json", tmp_path / "results.json")
-    assert from_files == from_coco(dataset, results)
+
+    assert from_coco(dataset, results) == from_files
 
 
 def test_gzipped(tmp_path):
@@ -85,7 +91,8 @@ def test_gzipped(tmp_path):
     packed = gzip.compress(json.dumps(dataset).encode("utf-8-sig"))
     (tmp_path / "images.json.gz").write_bytes(packed)
     (tmp_path / "half.json.gz").write_bytes(packed[:-20])
-    assert from_coco(tmp_path / "images.json.gz", results) == from_coco(dataset, results)
+
+    assert from_coco(dataset, results) == from_coco(tmp_path / "images.json.gz", results)
     with pytest.raises(UnreadableData, match=r"half.json.gz' is no whole gzip file"):
         from_coco(tmp_path / "half.json.gz", results)
 
@@ -100,8 +107,9 @@ def test_cameras_and_times():
         at=lambda image: datetime(2026, 3, 1, tzinfo=UTC),
         period=timedelta(hours=1),
     )
-    assert list(profile.cameras) == ["gate"]
-    assert len(profile.periods) == 1
+
+    assert ["gate"] == list(profile.cameras)
+    assert 1 == len(profile.periods)
 
 
 def test_labels():
@@ -111,7 +119,7 @@ def test_labels():
     labels[0]["iscrowd"] = 1
     with pytest.raises(InputError, match=r"no score.*confidence=1.0"):
         from_coco({**dataset, "annotations": labels})
-    assert from_coco({**dataset, "annotations": labels}, confidence=1.0).boxes == 9
+    assert 9 == from_coco({**dataset, "annotations": labels}, confidence=1.0).boxes
 
 
 @pytest.mark.parametrize(
