@@ -5,18 +5,12 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
+from collections.abc import Generator
 from pathlib import Path
 
 from driftline.errors import InputError, StoreError
 
-_WRONG_PATH = (
-    FileNotFoundError,
-    IsADirectoryError,
-    NotADirectoryError,
-    PermissionError,
-    TypeError,
-    ValueError,  # a null byte, or half of a surrogate pair
-)
+_WRONG_PATH = (FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError)
 
 
 def read_whole(path: str | os.PathLike[str], *, what: str) -> bytes:
@@ -50,18 +44,43 @@ def write_whole(path: str | os.PathLike[str], content: bytes, *, what: str) -> N
         InputError: it cannot be written: no such folder, a folder itself, or not yours to write.
         StoreError: the machine failed, such as a full disk; what was there before stays.
     """
-    try:
-        target = Path(path)
-        if target.exists() and not target.is_file():  # a pipe or a device takes what comes
+    with writing(path, what=what):
+        try:
+            target = Path(path)
+            device = target.exists() and not target.is_file()
+            whole = Path(os.path.realpath(target))
+        except (TypeError, ValueError) as exc:  # a null byte, or half of a surrogate pair
+            raise _refused(path, exc, what=what) from exc
+        if device:  # a pipe or a device takes what comes
             target.write_bytes(content)
         else:
-            _replace(Path(os.path.realpath(target)), content)
+            _replace(whole, content)
+
+
+@contextlib.contextmanager
+def writing(path: str | os.PathLike[str], *, what: str) -> Generator[None]:
+    """Say whose fault it is when the machine refuses to write.
+
+    Args:
+        path: where to.
+        what: what is written, for the message.
+
+    Raises:
+        InputError: there is no such folder, or it is not yours to write.
+        StoreError: the machine failed, such as a full disk.
+    """
+    try:
+        yield
     except _WRONG_PATH as exc:
-        msg = f"{what} cannot be written to {path!r:.300}: {exc}; pass a path that you may write to"
-        raise InputError(msg) from exc
+        raise _refused(path, exc, what=what) from exc
     except OSError as exc:
         msg = f"{what} could not be written to {path!r:.300}: {exc}; what was there before stays"
         raise StoreError(msg) from exc
+
+
+def _refused(path: str | os.PathLike[str], exc: Exception, *, what: str) -> InputError:
+    msg = f"{what} cannot be written to {path!r:.300}: {exc}; pass a path that you may write to"
+    return InputError(msg)
 
 
 def _replace(path: Path, content: bytes) -> None:

@@ -17,7 +17,14 @@ from types import SimpleNamespace
 
 import pytest
 
-from driftline.errors import ContextMismatch, InputError, MissingExtra, ModelError, UnreadableData
+from driftline.errors import (
+    ContextMismatch,
+    InputError,
+    MissingExtra,
+    ModelError,
+    StoreError,
+    UnreadableData,
+)
 from driftline.holdout import (
     Holdout,
     HoldoutValidator,
@@ -240,6 +247,35 @@ def test_what_went_wrong_is_said(child, holdout, weights, body, said):
 
     with pytest.raises(ModelError, match=said):
         HoldoutValidator(holdout, weights).validate()
+
+
+def test_what_it_says_is_bounded(child, holdout, weights):
+    """A child that talks without end is quoted with its last words."""
+    child("for _ in range(200): sys.stderr.write('x' * 100_000)\nsys.exit('no more room')\n")
+
+    with pytest.raises(ModelError, match=r"no more room$") as caught:
+        LocalModel(weights).run(holdout.frames, CLASS_NAMES)
+
+    assert len(str(caught.value)) < 3000
+
+
+@POSIX
+@pytest.mark.parametrize(
+    ("largest_bytes", "error"), [(40, StoreError), (100_000, ModelError)], ids=["parent", "child"]
+)
+def test_a_full_disk(child, holdout, weights, largest_bytes, error):
+    """Where parent or child find no room that is said, and it works when there is some."""
+    resource = pytest.importorskip("resource")
+    child("(folder / 'cache').write_bytes(bytes(200_000))\n" + ANSWER)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (largest_bytes, before[1]))
+    try:
+        with pytest.raises(error, match="File too large"):
+            LocalModel(weights).run(holdout.frames, CLASS_NAMES)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+    assert 4 == len(LocalModel(weights).run(holdout.frames, CLASS_NAMES).predictions)
 
 
 def test_other_classes(child, holdout, weights):

@@ -55,7 +55,9 @@ class YOLO:
             head = "" if table.exists() else "epoch,time,metrics/mAP50-95(B)\\n"
             with table.open("a") as file:
                 file.write(f"{head}{epoch},0.1,{epoch / 10}\\n")
-            (run / "weights" / "last.pt").write_text(json.dumps({**given, "done": epoch}))
+            weights = "w" * given.get("bytes", 0)
+            state = json.dumps({**given, "done": epoch, "weights": weights})
+            (run / "weights" / "last.pt").write_text(state)
         self.trainer.best.write_text(f"best of {given['epochs']}")
 """
 

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import contextmanager
 from hashlib import sha256
 from importlib.util import find_spec
 from pathlib import Path
@@ -27,6 +28,7 @@ from driftline.errors import (
     MissingExtra,
     NotFound,
     StoreBusy,
+    StoreError,
     UnreadableData,
 )
 from driftline.holdout import Holdout, LabelledFrame, LocalModel, Truth
@@ -248,6 +250,28 @@ def test_one_writes_at_a_time(backend, data, fresh):
     assert 2 == add(backend, "k", fresh[:2]).added
 
 
+@contextmanager
+def no_room_beyond(size):
+    """Files of this process, and of those it starts, grow to `size` bytes and no further."""
+    resource = pytest.importorskip("resource")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_full_disk(backend, fresh):
+    """What found no room is added once there is some, under the same key."""
+    newest = backend.dataset_version("before", train=[], val=[], class_names=CLASS_NAMES)
+    with no_room_beyond(64), pytest.raises(StoreError, match="File too large"):
+        add(backend, "k", fresh[:2])
+
+    assert newest.digest == add(backend, "again", []).digest
+    assert 2 == add(backend, "k", fresh[:2]).added
+
+
 # Trainings ----------------------------------------------------------------------------------
 
 
@@ -454,6 +478,21 @@ def test_an_error_is_told(trainer, tmp_path):
     assert TrainingStatus.FAILED is progress.status
     assert "ValueError: no images found" == progress.error
     assert 1 == TrainingFolder(Path(run.ref)).attempts
+
+
+def test_a_training_on_a_full_disk(trainer, tmp_path):
+    """It is asked for again where nothing of it could be written, and else has failed, in words."""
+    asked = request(trainer, tmp_path)
+    with no_room_beyond(16), pytest.raises(StoreError, match="File too large"):
+        trainer.train("k-1", asked)
+    run = trainer.train("k-1", asked)
+    assert TrainingStatus.FINISHED is until(trainer, run).status
+
+    with no_room_beyond(2_000_000):  # room for what is asked, and not for the weights
+        run = trainer.train("k-2", request(trainer, tmp_path, bytes=3_000_000))
+        progress = until(trainer, run)
+    assert TrainingStatus.FAILED is progress.status
+    assert "File too large" in progress.error
 
 
 def test_the_network_is_closed(trainer, tmp_path):

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
 from driftline._checks import refuse_number
+from driftline._files import write_whole
 from driftline.errors import ContextMismatch, InputError, StoreError, UnreadableData
 from driftline.holdout._frames import LabelledFrame, content_digest
 from driftline.holdout._parsed import MALFORMED
@@ -36,6 +38,7 @@ class Checkpoint:
             ContextMismatch: the file is of other frames or other settings.
             InputError: the file cannot be made.
             UnreadableData: the file is no checkpoint, or one of its lines is damaged.
+            StoreError: the machine failed, such as a full disk; what was predicted stays.
         """
         head = {"schema": _SCHEMA, "holdout": _digest(frames), "settings": settings.to_dict()}
         text = self._text()
@@ -46,7 +49,7 @@ class Checkpoint:
         lines = whole.split("\n")
         self._require(head, lines[0])
         if torn:
-            self._path.write_text(whole + "\n", encoding="utf-8")
+            write_whole(self._path, f"{whole}\n".encode(), what="the checkpoint")
         return dict(self._read(line, number) for number, line in enumerate(lines[1:], start=2))
 
     def add(self, index: int, found: Detections) -> None:
@@ -89,8 +92,8 @@ class Checkpoint:
 
     def _write(self, values: dict[str, Any]) -> None:
         try:
-            with self._path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(values) + "\n")
+            with self._path.open("ab", buffering=0) as file:  # a buffer would write its rest later
+                _append(file, f"{json.dumps(values)}\n".encode())
         except (FileNotFoundError, NotADirectoryError, PermissionError, ValueError) as exc:
             msg = f"the checkpoint {str(self._path)!r} cannot be written: {exc}; pass another path"
             raise InputError(msg) from exc
@@ -114,6 +117,17 @@ class Checkpoint:
                 "use another checkpoint file for this validation"
             )
             raise ContextMismatch(msg, fields=differing)
+
+
+def _append(file: FileIO, line: bytes) -> None:
+    """Add a line, or leave what was there before: half of one would join with the next."""
+    end = file.tell()
+    try:
+        while line:
+            line = line[file.write(line) :]
+    except OSError:
+        file.truncate(end)
+        raise
 
 
 def _alike(name: str, recorded: Any, now: Any) -> bool:

@@ -471,16 +471,17 @@ class Holdout:
 
         Raises:
             InputError: the folder is not empty, or a frame has no picture.
+            StoreError: the machine failed, such as a full disk; nothing of it stays.
         """
-        root = new_folder(folder)
         named = {}
-        for place, frame in enumerate(self.frames):
-            named[frame.id] = name = _copy(frame, root / "images" / "test", place)
-            label = (root / "labels" / "test" / name).with_suffix(".txt")
-            label.write_text(label_lines(frame), encoding="utf-8")
-        data = root / "data.yaml"
-        write_yaml(data, {"val": "images/test", "test": "images/test"}, self.class_names)
-        self._copied(data, named).save()
+        with new_folder(folder) as root:
+            for place, frame in enumerate(self.frames):
+                named[frame.id] = name = _copy(frame, root / "images" / "test", place)
+                label = (root / "labels" / "test" / name).with_suffix(".txt")
+                label.write_text(label_lines(frame), encoding="utf-8")
+            data = root / "data.yaml"
+            write_yaml(data, {"val": "images/test", "test": "images/test"}, self.class_names)
+            self._copied(data, named).save()
         return data
 
     def _copied(self, data: Path, named: Mapping[str, str]) -> Self:

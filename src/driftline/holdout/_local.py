@@ -25,6 +25,7 @@ import numpy as np
 from attrs import field, frozen
 
 from driftline._checks import part, refuse_no_time, refuse_number
+from driftline._files import writing
 from driftline._progress import Progress, bar
 from driftline.errors import ConfigError, InputError, MissingExtra, ModelError, UnreadableData
 from driftline.holdout._checks import ClassMapping, class_numbers, translate
@@ -132,13 +133,17 @@ class LocalModel:
             MissingExtra: ultralytics is not installed.
             ModelError: it failed, or did not end in time.
             UnreadableData: ultralytics left out a picture.
+            StoreError: the disk of temporary files is full, or fails.
         """
         self._require()
         digest = sha256_of(self.weights)
         with TemporaryDirectory(prefix="driftline-val-", ignore_cleanup_errors=True) as place:
             folder = Path(place).resolve()
-            _write_dataset(folder / "dataset", frames, labels=class_mapping is None)
-            self._write_request(folder, len(frames), class_names if class_mapping is None else None)
+            with writing(folder, what="the dataset for the child"):
+                _write_dataset(folder / "dataset", frames, labels=class_mapping is None)
+                self._write_request(
+                    folder, len(frames), class_names if class_mapping is None else None
+                )
             _run_child(folder, self, progress=progress)
             answer = _answer(folder, self, class_names)
             found = _predictions(folder, frames, answer)

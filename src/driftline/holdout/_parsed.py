@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath, PureWindowsPath
@@ -12,6 +13,7 @@ import numpy.typing as npt
 from attrs import field, frozen
 
 from driftline._checks import part
+from driftline._files import writing
 from driftline.errors import InputError, UnreadableData
 from driftline.holdout._frames import LabelledFrame, Truth
 
@@ -139,11 +141,15 @@ def inside(root: Path, name: object) -> Path:
     return root / name
 
 
-def new_folder(given: str | Path) -> Path:
-    """A folder for a dataset, with folders for the pictures and labels of a split ``test``.
+@contextmanager
+def new_folder(given: str | Path) -> Generator[Path]:
+    """A folder to write a dataset into, with those for pictures and labels of a split ``test``.
+
+    What was written when it fails is removed, so that it can be tried again.
 
     Raises:
         InputError: it holds something already, or cannot be made.
+        StoreError: the machine failed, such as a full disk.
     """
     root = Path(part(given, (str, Path), name="folder", what="the path of a folder"))
     try:
@@ -156,7 +162,13 @@ def new_folder(given: str | Path) -> Path:
     if taken:
         msg = f"{str(root)!r} is not empty; pass a folder of its own"
         raise InputError(msg)
-    return root
+    try:
+        with writing(root, what="the dataset"):
+            yield root
+    except BaseException:
+        for one in root.iterdir():
+            shutil.rmtree(one) if one.is_dir() else one.unlink()
+        raise
 
 
 def text_of(path: Path, *, most_bytes: int) -> str:

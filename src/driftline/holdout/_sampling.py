@@ -170,25 +170,28 @@ class DrawnSample:
         Raises:
             InputError: the folder holds something already, or an id leads out of it.
             MissingExtra: Pillow is not installed (for arrays).
+            StoreError: the machine failed, such as a full disk; nothing of it stays.
         """
         names = names_of(class_names)
-        root = new_folder(folder)
-        pictures = root / "images" / "test"
         frames, tags = {}, {}
-        for frame, own, probability in zip(self.frames, self.tags, self.probabilities, strict=True):
-            path = _write(frame, pictures)
-            name = path.relative_to(root).as_posix()
-            tags[name] = {**frame.tags, **own}
-            frames[name] = Provenance(
-                source=frame.source or frame.camera,
-                taken_at=frame.at,
-                added_at=self.drawn_at,
-                probability=probability,
-                image_sha256=sha256_of(path),
-            )
-        Manifest(class_names=names, frames=frames, tags=tags, drawn=True).save(root)
-        data = root / "data.yaml"
-        write_yaml(data, {"val": "images/test", "test": "images/test"}, names)
+        with new_folder(folder) as root:
+            pictures = root / "images" / "test"
+            for frame, own, probability in zip(
+                self.frames, self.tags, self.probabilities, strict=True
+            ):
+                path = _write(frame, pictures)
+                name = path.relative_to(root).as_posix()
+                tags[name] = {**frame.tags, **own}
+                frames[name] = Provenance(
+                    source=frame.source or frame.camera,
+                    taken_at=frame.at,
+                    added_at=self.drawn_at,
+                    probability=probability,
+                    image_sha256=sha256_of(path),
+                )
+            Manifest(class_names=names, frames=frames, tags=tags, drawn=True).save(root)
+            data = root / "data.yaml"
+            write_yaml(data, {"val": "images/test", "test": "images/test"}, names)
         return data
 
 

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from attrs import evolve, field, frozen
 
+from driftline._files import writing
 from driftline.errors import InputError, MissingExtra, NotFound, StoreBusy
 from driftline.holdout import Holdout, LabelledFrame, LocalModel
 from driftline.holdout._images import sha256_of
@@ -118,6 +119,7 @@ class LocalBackend:
         Raises:
             ContextMismatch: the classes are others than those of the dataset.
             InputError: a split would be empty, or an id is not the SHA-256 of the picture.
+            StoreError: the machine failed, such as a full disk; the same key goes on later.
         """
         with self._alone() as alone:
             if not alone:
@@ -209,6 +211,7 @@ class LocalBackend:
             InputError: the base is no ``.pt`` on this machine, or the key is of another training.
             MissingExtra: ultralytics is not installed.
             ModelError: the child did not start.
+            StoreError: the machine failed, such as a full disk; the same key goes on later.
         """
         if find_spec("ultralytics") is None:
             extra = "yolo"
@@ -274,20 +277,22 @@ class LocalBackend:
     @contextmanager
     def _alone(self) -> Generator[bool]:
         """Whether no other process writes datasets now."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        descriptor = hold(self.folder / "lock")
-        try:
-            yield descriptor is not None
-        finally:
-            if descriptor is not None:
-                os.close(descriptor)
+        with writing(self.folder, what="the dataset"):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            descriptor = hold(self.folder / "lock")
+            try:
+                yield descriptor is not None
+            finally:
+                if descriptor is not None:
+                    os.close(descriptor)
 
     def _ask(self, training: TrainingFolder, request: TrainingRequest) -> None:
         base = _weights(request.base)
         dataset = training.folder.with_name(f".dataset.{token_hex(8)}.part")
         try:
-            self._store.write(self._store.version(request.dataset.digest), dataset)
-            training.ask(self._request(training.folder, request), dataset=dataset, weights=base)
+            with writing(training.folder, what="the training"):
+                self._store.write(self._store.version(request.dataset.digest), dataset)
+                training.ask(self._request(training.folder, request), dataset=dataset, weights=base)
         finally:
             shutil.rmtree(dataset, ignore_errors=True)
 

@@ -22,6 +22,7 @@ from attrs import evolve, field, frozen
 
 from driftline._clock import as_utc
 from driftline._draw import Shown, View
+from driftline._files import writing
 from driftline.errors import InputError, TooLittleData, UnreadableData
 from driftline.holdout import Holdout, LabelledFrame, Provenance, Truth
 from driftline.holdout._dataset import label_lines
@@ -139,6 +140,7 @@ class ReviewBatch:
             InputError: the folder holds something else, two frames are one picture, or a
                 proposed box is of a class without a name.
             UnreadableData: a picture does not open.
+            StoreError: the machine failed, such as a full disk; nothing of it stays.
         """
         root = Path(folder)
         names = dict(
@@ -149,17 +151,18 @@ class ReviewBatch:
         files = tuple(_file_name(rank, one) for rank, one in enumerate(listed, start=1))
         if root.exists() and any(root.iterdir()):
             return cls._same(root, listed)
-        root.parent.mkdir(parents=True, exist_ok=True)
-        part = root.with_name(f".{root.name}.{token_hex(4)}.part")
-        part.mkdir()
-        try:
-            _write(part, files, listed, names)
-            part.replace(root)
-        except BaseException as exc:
-            shutil.rmtree(part, ignore_errors=True)
-            if isinstance(exc, OSError) and root.exists():  # another call was faster
-                return cls._same(root, listed)
-            raise
+        with writing(root, what="the batch"):
+            root.parent.mkdir(parents=True, exist_ok=True)
+            part = root.with_name(f".{root.name}.{token_hex(4)}.part")
+            part.mkdir()
+            try:
+                _write(part, files, listed, names)
+                part.replace(root)
+            except BaseException as exc:
+                shutil.rmtree(part, ignore_errors=True)
+                if isinstance(exc, OSError) and root.exists():  # another call was faster
+                    return cls._same(root, listed)
+                raise
         return cls.open(root)
 
     @classmethod

@@ -96,7 +96,7 @@ class LogSink:
 
         Raises:
             DeliveryFailed: the stream did not take it now (a full disk).
-            DeliveryRefused: the stream is closed.
+            DeliveryRefused: the stream is closed, or was opened for reading only.
         """
         resolved = alert.status is AlertStatus.RESOLVED
         level = logging.INFO if resolved else _LEVELS[alert.severity]
@@ -128,12 +128,12 @@ class LogSink:
             try:
                 self._stream.write(text)
                 self._stream.flush()
+            except ValueError as exc:  # for good, so before OSError: "not writable" is both
+                msg = f"{self.name}: the stream is closed, or not for writing; pass one that stays open"
+                raise DeliveryRefused(msg) from exc
             except OSError as exc:
                 msg = f"{self.name}: the stream did not take the lines: {exc}"
                 raise DeliveryFailed(msg) from exc
-            except ValueError as exc:
-                msg = f"{self.name}: the stream is closed; pass one that stays open"
-                raise DeliveryRefused(msg) from exc
 
     def __repr__(self) -> str:
         """Say where it writes."""
