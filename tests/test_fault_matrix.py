@@ -38,7 +38,7 @@ from driftline.holdout import Holdout, PoolFrame
 from driftline.lake import DetectionLogger
 from driftline.platform import PlatformClient
 from driftline.records import Put, Sample
-from driftline.retrain import ReviewBatch, ReviewFrame
+from driftline.retrain import LocalBackend, ReviewBatch, ReviewFrame
 from driftline.sinks import LogSink
 from driftline.sinks.alertmanager import AlertmanagerSink
 from driftline.sinks.apprise import AppriseSink
@@ -134,10 +134,44 @@ def _named_in(path):
             yield node.name
 
 
+def _glance(text):
+    """The table at the top of the page, as (fault, part, mark), and the reasons by letter."""
+    head = text.partition("## At a glance")[2].partition("\n## ")[0]
+    lines = [line.strip("| ").split(" | ") for line in head.splitlines() if line.startswith("| ")]
+    (_, *parts), *rows = lines
+    cells = [
+        (row[0], part, mark) for row in rows for part, mark in zip(parts, row[1:], strict=True)
+    ]
+    return cells, set(re.findall(r"- \*\*(\w)\*\*: ", head))
+
+
+def test_page_leaves_no_cell_out():
+    """Each fault of each part has a row of its own, or a reason why there is none."""
+    text = PAGE.read_text()
+    cells, reasons = _glance(text)
+    rows = {
+        section.partition("\n")[0]: [
+            line.split(" | ")[0] for line in section.splitlines() if line.startswith("| ")
+        ]
+        for section in text.split("\n## ")
+    }
+    faults = {fault for fault, _, _ in cells}
+    assert {name.replace("_", " ") for name in FAULTS} <= faults | {"redirect"}
+    assert reasons == {mark for _, _, mark in cells} - {"✓"}
+    assert [] == [
+        (fault, part)
+        for fault, part, mark in cells
+        if mark == "✓"
+        for named in [next(row for head, row in rows.items() if head.startswith(part))]
+        if not any(fault in cell for cell in named)
+    ]
+
+
 def test_page_names_tests_that_exist():
     """Each row of the page names a test, and each test that it names is there."""
     text = PAGE.read_text()
-    cells = [line for line in text.splitlines() if re.match(r"\| (?!Fault)", line)]
+    details = text.partition("## At a glance")[2].partition("\n## ")[2]
+    cells = [line for line in details.splitlines() if re.match(r"\| (?!Fault)", line)]
     assert len(cells) > 60
     assert [] == [line for line in cells if "::test_" not in line]
     named: dict[str, set[str]] = {}
@@ -488,6 +522,19 @@ def test_profile_on_a_full_disk(tmp_path):
 
     assert [path] == list(tmp_path.iterdir())
     assert before == path.read_bytes()
+
+
+def test_training_in_a_read_only_folder(open_folder):
+    """A folder that is not yours to write is named; later it works."""
+    data = write_yolo(open_folder / "old", Scenes(seed=5).frames(3), "train")
+    write_yolo(open_folder / "old", Scenes(seed=6).frames(2), "val")
+    backend = LocalBackend(open_folder / "retraining")
+    begun = backend.begin(data)
+    again = {"train": [], "val": [], "class_names": CLASS_NAMES}
+    with read_only(open_folder), pytest.raises(InputError, match="retraining"):
+        backend.dataset_version("november", **again)
+
+    assert begun.digest == backend.dataset_version("november", **again).digest
 
 
 DATASETS = {
