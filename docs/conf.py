@@ -4,11 +4,14 @@ import inspect
 import re
 import sys
 from importlib.metadata import version as _version
+from pathlib import Path
 from types import ModuleType
 
+from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.errors import ExtensionError
 from sphinx.pycode import ModuleAnalyzer
+from sphinx.transforms import SphinxTransform
 
 project = "Driftline"
 author = "The Driftline authors"
@@ -44,6 +47,30 @@ linkcheck_ignore = [r"https?://.*"]
 def setup(app: Sphinx) -> None:
     """Put the constants and type aliases of a module on its page; autodoc finds classes and functions."""
     app.connect("autodoc-process-docstring", _name_the_rest)
+    app.add_transform(DarkTwins)
+
+
+class DarkTwins(SphinxTransform):
+    """Shows ``a-dark.png`` in the dark theme where a page has ``a.png``, and there is such a twin.
+
+    The classes are Furo's own; a reader of the Markdown sees one picture.
+    """
+
+    default_priority = 200
+
+    def apply(self, **_: object) -> None:
+        """Put the twin behind each picture that has one."""
+        page = Path(self.document["source"]).parent
+        for light in list(self.document.findall(nodes.image)):
+            there = Path(light["uri"])
+            twin = there.with_stem(f"{there.stem}-dark")
+            if not (page / twin).is_file():
+                continue
+            dark = light.deepcopy()
+            dark["uri"] = twin.as_posix()
+            light["classes"].append("only-light")
+            dark["classes"].append("only-dark")
+            light.parent.insert(light.parent.index(light) + 1, dark)
 
 
 def _name_the_rest(

@@ -1,24 +1,23 @@
 """Make the pictures of the explanation pages: ``python docs/make_pictures.py [drift accuracy rollout]``.
 
 Each shows what the project's own code said of a world in which the truth is known; the titles are
-put together from the results. It is one draw each, with the first seed and not the nicest: rates
+put together from the results. Each is drawn twice, for the light and for the dark theme. It is one draw each, with the first seed and not the nicest: rates
 over many sites, years and rollouts stand in the pages. Takes about 45 CPU seconds.
 Needs the extras ``plots`` and ``testing``, onnxruntime, and the worlds of the tests.
 """
 
-import io
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
-from make_screenshot import OUT, shrink
+from make_screenshot import draw_pair
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
-from PIL import Image
 
 ROOT = Path(__file__).parent.parent
 sys.path += [str(ROOT / "tests" / room) for room in ("drift", "retrain")]
@@ -27,7 +26,13 @@ import rollout_kit  # noqa: E402
 from sites import profile  # noqa: E402
 from worlds import CALM, SHIFTS, Boxes, Site, World  # noqa: E402
 
-from driftline import DriftDetector, DriftReport, HoldoutValidator, Trend  # noqa: E402
+from driftline import (  # noqa: E402
+    DriftDetector,
+    DriftReport,
+    Evaluation,
+    HoldoutValidator,
+    Trend,
+)
 from driftline._draw import Axis, Dots, Line, Picture, Role, Rule, plot  # noqa: E402
 from driftline.drift import Method  # noqa: E402
 from driftline.retrain import Difference, Guard, Phase, Stage  # noqa: E402
@@ -44,21 +49,19 @@ FRAMES_A_LOOK, MOST_LOOKS = 40, 75
 def main() -> None:
     """Draw those that are named, or all."""
     mpl.use("agg")
-    pictures: dict[str, Callable[[], Figure]] = {
+    pictures: dict[str, Callable[[], Callable[[], Figure]]] = {
         "drift": drift,
         "accuracy": accuracy,
         "rollout": rollout,
     }
     for name in sys.argv[1:] or pictures:
-        drawn = io.BytesIO()
-        pictures[name]().savefig(drawn, dpi=110)
-        shrink(Image.open(drawn), OUT / f"explained-{name}.png", colours=128)
+        draw_pair(pictures[name](), f"explained-{name}", colours=128)
 
 
 # Drift ---------------------------------------------------------------------------------------
 
 
-def drift() -> Figure:
+def drift() -> Callable[[], Figure]:
     """A calm site and then a real shift, as plain KS and as the default see it."""
     world, shift = World(), SHIFTS["confidence -.05"]
     site = Site(world, np.random.default_rng(SEED), REFERENCE_WEEKS)
@@ -80,6 +83,11 @@ def drift() -> Figure:
         f"{sum(block[:CALM_WEEKS])}; it flags a real shift in its week {seen} and confirms it in "
         f"week {confirmed}"
     )
+    return partial(_draw_drift, title, weeks, [ks, block])
+
+
+def _draw_drift(title: str, weeks: list[Boxes], flags: list[list[bool]]) -> Figure:
+    begins, n = REFERENCE_WEEKS + CALM_WEEKS, len(weeks)
     figure, (top, bottom) = plt.subplots(
         2, figsize=(7.5, 5.4), layout="constrained", height_ratios=(3, 1.3)
     )
@@ -101,7 +109,7 @@ def drift() -> Figure:
             title="",
             x=x,
             y=Axis(label="", scale="names", names=("plain KS", "default")),
-            marks=[*_flags([ks, block]), Rule(at=start.at, across="x", role="ink")],
+            marks=[*_flags(flags), Rule(at=start.at, across="x", role="ink")],
         ),
         bottom,
     )
@@ -144,7 +152,7 @@ def _flags(rows: list[list[bool]]) -> list[Dots]:
 # Accuracy ------------------------------------------------------------------------------------
 
 
-def accuracy() -> Figure:
+def accuracy() -> Callable[[], Figure]:
     """A year of a model that nobody touches: its trend, and where the rule of thumb alarms."""
     detector = OnnxDetector(ROOT / "detector" / "shapes.onnx")
     evaluations = [
@@ -163,6 +171,10 @@ def accuracy() -> Figure:
         if Trend.of(seen, rule="three falling weeks").verdict == "falling"
     ]
     ours = [week for week, seen in enumerate(so_far) if Trend.of(seen).verdict == "falling"]
+    return partial(_draw_accuracy, evaluations, thumb, ours)
+
+
+def _draw_accuracy(evaluations: list[Evaluation], thumb: list[int], ours: list[int]) -> Figure:
     points = Trend.of(evaluations).points
     weeks = [week + 1.0 for week in range(YEAR_WEEKS)]
     value = [point.corrected for point in points]
@@ -206,11 +218,15 @@ def _weeks(places: list[int]) -> str:
 # Rollout -------------------------------------------------------------------------------------
 
 
-def rollout() -> Figure:
+def rollout() -> Callable[[], Figure]:
     """Two candidates on half of the traffic, until the guard is sure of each."""
     worse, last = watched(WORSE_FAILS)
     good, _ = watched(INCUMBENT_FAILS)
     assert last is Phase.ROLLED_BACK
+    return partial(_draw_rollout, worse, good)
+
+
+def _draw_rollout(worse: list[Difference], good: list[Difference]) -> Figure:
     needed = worse[-1].needed[0]
     cleared = next(seen.observations for seen in good if seen.is_fine)
     high = 10 * max(needed, good[-1].not_worse)

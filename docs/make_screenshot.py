@@ -2,20 +2,24 @@
 
 The demo's small detector looks at the demo's scenes. After the first month half of the objects
 before camera 2 come as outlines, a variant it has never seen. What Driftline makes of that is drawn:
-``_static/drift-report.png`` is the report's view as a notebook shows it, in headless Chromium.
+``_static/drift-report.png`` is the report's view as a notebook shows it, in headless Chromium; the
+others are drawn for the light and for the dark theme of the site, which shows one of each pair.
 Needs the extras ``plots`` and ``testing``, onnxruntime, and Chromium on the path.
 """
 
+import io
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from pathlib import Path
 
 import matplotlib as mpl
+from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
 from PIL import Image, ImageChops
 
 from driftline import DriftDetector, DriftReport, Evaluation, HoldoutValidator, Profile, Trend
@@ -30,6 +34,8 @@ WEEK = timedelta(weeks=1)
 FRAMES_A_WEEK = 420
 LABELLED_A_WEEK = 120
 REFERENCE_WEEKS = 4
+GROUNDS = {"": "#ffffff", "-dark": "#131416"}
+"""What is appended to the name of a picture, and what it stands on: the grounds of the site."""
 SCALE = 2
 WIDTH, HEIGHT = 960, 1200
 
@@ -47,15 +53,13 @@ def main() -> None:
     OUT.mkdir(exist_ok=True)
     screenshot(reports[-1]._repr_html_(), OUT / "drift-report.png")
     pictures = {
-        "shift": reports[-1].plot(),
-        "effects": reports[-1].plot_effects(),
-        "trend": Trend.of(evaluations).plot(),
-        "precision-recall": evaluations[-1].plot(),
+        "shift": reports[-1].plot,
+        "effects": reports[-1].plot_effects,
+        "trend": Trend.of(evaluations).plot,
+        "precision-recall": evaluations[-1].plot,
     }
-    for name, ax in pictures.items():
-        path = OUT / f"plot-{name}.png"
-        ax.figure.savefig(path, dpi=110)
-        shrink(Image.open(path), path, colours=32)
+    for name, plot in pictures.items():
+        draw_pair(lambda plot=plot: plot().figure, f"plot-{name}", colours=32)
 
 
 def frames(number: int, *, labelled: bool) -> Iterator[Frame]:
@@ -113,6 +117,18 @@ def screenshot(html: str, path: Path) -> None:
         box = ImageChops.difference(image, white).getbbox()
         assert box is not None
         shrink(image.crop((0, 0, image.width, min(image.height, box[3] + 30))), path, colours=64)
+
+
+def draw_pair(draw: Callable[[], Figure], name: str, *, colours: int) -> None:
+    """A picture for each theme of the site; `draw` is called for each, and follows its ground."""
+    for more, ground in GROUNDS.items():
+        style = {"figure.facecolor": ground, "axes.facecolor": ground, "savefig.facecolor": ground}
+        with mpl.rc_context(style):
+            drawn = io.BytesIO()
+            figure = draw()
+            figure.savefig(drawn, dpi=110)
+            plt.close(figure)
+        shrink(Image.open(drawn), OUT / f"{name}{more}.png", colours=colours)
 
 
 def shrink(image: Image.Image, path: Path, *, colours: int) -> None:
