@@ -1,8 +1,9 @@
 """Make the pictures of the explanation pages: ``python docs/make_pictures.py [drift accuracy rollout]``.
 
 Each shows what the project's own code said of a world in which the truth is known; the titles are
-put together from the results. Each is drawn twice, for the light and for the dark theme. It is one draw each, with the first seed and not the nicest: rates
-over many sites, years and rollouts stand in the pages. Takes about 45 CPU seconds.
+put together from the results. It is one draw each, with the first seed and not the nicest: rates
+over many sites, years and rollouts stand in the pages. Each is drawn for the light and for the dark
+theme of the site. Takes about 45 CPU seconds.
 Needs the extras ``plots`` and ``testing``, onnxruntime, and the worlds of the tests.
 """
 

@@ -263,7 +263,7 @@ class Outbox:
         )
         done.dead_letters += [letter(DeadItem(item=i, at=now, reason=reason)) for i in alerts]
         if dropped := len(expired) - len(alerts):
-            message = f"sink {lane.name}: {dropped} lots of numbers were dropped: {reason}"
+            message = f"sink {lane.name}: {dropped} batches of numbers were dropped: {reason}"
             done.problems.append(Problem(deployment="", message=message))
         return {item.id for item in expired}
 

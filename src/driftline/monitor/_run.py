@@ -246,7 +246,7 @@ class Run(Shown):
         alerts = sum(d.status is not None for d in self.delivered)
         if self.delivered:
             numbers = len(self.delivered) - alerts
-            lines.append(f"  delivered: alerts {alerts}, lots of numbers {numbers}")
+            lines.append(f"  delivered: alerts {alerts}, batches of numbers {numbers}")
         lines += [f"  unjudged {gap}" for gap in self.unjudged]
         return "\n".join(lines)
 
