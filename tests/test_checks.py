@@ -138,7 +138,7 @@ HOUR = np.datetime64("2026-11-23T12")
         (lambda: rules.Silence(author=3, reason="x", start=NOW, end=None), "author=3 must not be"),
         (lambda: rules.Threshold(series="a", above=1, runbook="x", where="a"), "where='a' must be"),
         (lambda: Profile.merge(3), r"profiles\[0\]=3 must be a Profile"),
-        (lambda: SqlStore(3), "the URL of a store is text"),
+        (lambda: SqlStore(3), "the URL of a store begins with"),
         (
             lambda: Detections(xyxy=[], confidence=0.5, class_id=[], image_size=(3, 3)),
             r"must be \(n, 4\)",

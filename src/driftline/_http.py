@@ -49,18 +49,31 @@ def _split(url: str) -> SplitResult:
     try:
         parts = urlsplit(url)
         _ = parts.port
-    except ValueError as exc:
-        msg = f"a URL does not parse: {exc}"
+    except ValueError:  # not quoted: what should be a port may be a password
+        msg = "a URL does not parse: it must be such as https://host:8443/path"
         raise InputError(msg) from None
     return parts
+
+
+def shown_url(url: str) -> str:
+    """A URL as a message may quote it: without what stands before an @ or after a question mark.
+
+    >>> shown_url("https://user:word@host/a?token=b"), shown_url("user:word@host")
+    ('https://***@host/a?***', '***@host')
+    """
+    place, mark, _ = url.partition("?")
+    head, at, host = place.rpartition("@")
+    scheme, slashes, _ = head.partition("://")
+    account = f"{scheme}://{MASK}@" if slashes else f"{MASK}@"
+    return f"{account if at else ''}{host}{mark}{MASK if mark else ''}"
 
 
 def checked_base_url(base_url: str, *, credential: bool) -> str:
     """The base URL without a trailing slash.
 
     Raises:
-        InputError: it is no http(s) URL, carries credentials, or would send a credential
-            unencrypted over a network.
+        InputError: it is no http(s) URL, carries credentials, a query or a fragment, or would
+            send a credential unencrypted over a network.
     """
     parts = _split(base_url)
     if parts.username or parts.password:
@@ -69,7 +82,13 @@ def checked_base_url(base_url: str, *, credential: bool) -> str:
         )
         raise InputError(msg)
     if parts.scheme not in {"http", "https"} or not parts.hostname:
-        msg = f"base_url={base_url!r} must begin with https:// (or http:// on loopback) and name a host"
+        msg = (
+            f"the address {shown_url(base_url)!r} must begin with https:// (or http:// on loopback) "
+            "and name a host"
+        )
+        raise InputError(msg)
+    if "?" in base_url or "#" in base_url:
+        msg = f"the address of host {parts.hostname!r} must have no query and no fragment"
         raise InputError(msg)
     if credential and parts.scheme == "http" and parts.hostname not in LOOPBACK:
         msg = f"http://{parts.hostname} would carry the credential unencrypted; use https://"

@@ -164,3 +164,16 @@ def test_every_call_carries_it(face):
     assert f"Bearer {KEY}" == client.calls[0].headers["authorization"]
     assert client.calls[0].headers["user-agent"].startswith("driftline/")
     assert KEY not in client.calls[0].path + str(client.calls[0].query)
+
+
+@pytest.mark.parametrize("kind", FACES)
+@pytest.mark.parametrize(
+    "url",
+    [f"user:{KEY}@host", f"https:/user:{KEY}@host", f"https://host?{KEY}", f"https://host:{KEY}"],
+)
+def test_not_quoted_from_an_address(kind, url):
+    """An address that holds a credential is refused without quoting it."""
+    with pytest.raises(InputError) as caught:
+        kind("ul_other", base_url=url)
+
+    assert KEY not in str(caught.value)

@@ -142,6 +142,7 @@ def test_never_in_a_file(vendors, name):
         lambda: GrafanaSink(irm_url=f"https://irm.example/{BAD}"),
         lambda: GrafanaSink(irm_url=f"https://irm.example/{CANARY}", alerts_url="https://a.b"),
         lambda: AppriseSink(f"nonsense://{CANARY}@host"),
+        lambda: AppriseSink(f"slack://{CANARY}"),
     ],
 )
 def test_bad_credentials(make, caplog):
@@ -151,3 +152,58 @@ def test_bad_credentials(make, caplog):
         make()
 
     assert_hidden(*shown(caught.value), caplog.text)
+
+
+MAKERS = {
+    "datadog": lambda url: DatadogSink("d" * 32, base_url=url),
+    "pagerduty": lambda url: PagerDutySink("p" * 32, events_url=url),
+    "alertmanager": AlertmanagerSink,
+    "alerts": lambda url: GrafanaSink(alerts_url=url),
+    "otlp": lambda url: GrafanaSink(metrics_url=url),
+    "irm": lambda url: GrafanaSink(irm_url=url),
+    "markers": lambda url: GrafanaSink(markers_url=url, markers_token="g" * 32),
+}
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        f"https://user:{CANARY}@acme.grafana.net",
+        f"https://user:{CANARY}@host/api/alertmanager/grafana/{CANARY}",
+        f"https://{CANARY}@host",
+        f"ftp://user:{CANARY}@host/a",
+        f"user:{CANARY}@host",
+        f"https://host:{CANARY}",
+        f"https:user:{CANARY}@host",
+    ],
+)
+@pytest.mark.parametrize("name", sorted(MAKERS))
+def test_credentials_in_addresses(name, url):
+    """An address that carries credentials, however it is written, is refused without quoting it."""
+    with pytest.raises(InputError) as caught:
+        MAKERS[name](url)
+
+    assert_hidden(str(caught.value))
+
+
+@pytest.mark.parametrize("name", sorted(set(MAKERS) - {"irm"}))
+def test_credentials_in_queries(name):
+    """A token in the query of an address would be shown with it: no query is taken."""
+    with pytest.raises(InputError, match="query") as caught:
+        MAKERS[name](f"https://host/a?token={CANARY}")
+
+    assert_hidden(str(caught.value))
+
+
+@pytest.mark.parametrize("name", sorted(set(SINKS) - {"apprise", "pagerduty"}))
+def test_no_proxy_on_the_way_to_loopback(vendors, monkeypatch, name):
+    """What goes to loopback unencrypted is seen by no proxy of the environment."""
+    with LocalVendors() as proxy:
+        monkeypatch.setenv("HTTP_PROXY", proxy.url)
+        monkeypatch.setenv("ALL_PROXY", proxy.url)
+        with SINKS[name](vendors.url) as sink:
+            errors = list(everything(sink))
+
+        assert () == proxy.calls
+    assert vendors.calls
+    assert [] == errors

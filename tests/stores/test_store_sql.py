@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+import traceback
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -21,6 +22,18 @@ from driftline.stores import _migrations as migrations
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
+
+
+def shown_locals(error):
+    """What a tool that shows local variables would show of Driftline's frames."""
+    told = []
+    while error is not None:
+        for frame, _ in traceback.walk_tb(error.__traceback__):
+            if "/tests/" not in frame.f_code.co_filename:
+                values = [v for v in frame.f_locals.values() if isinstance(v, str | bytes | list)]
+                told += map(repr, values)
+        error = error.__cause__ or error.__context__
+    return "".join(told)
 
 
 class TestUrl:
@@ -104,6 +117,11 @@ class TestUrl:
             "postgresql://u:s3cret%zzw0rd@127.0.0.1:9/x",
             "postgresql://u@127.0.0.1:9/x?password=s3cret%zzw0rd",
             "postgresql://u@127.0.0.1:9/x?sslpassword=s3cret%zzw0rd",
+            "postgresql://u@127.0.0.1:9/x?p%61ssword=s3cretw0rd%zz",
+            "postgresql://u@127.0.0.1:9/x?oauth_client_secret=s3cretw0rd&zz=1",
+            "postgresql://u:s3cret?w0rd@127.0.0.1:9/x?zz=1",
+            "postgresql://u:s3cret#w0rd@127.0.0.1:9/x?zz=1",
+            "postgresql://u:%733cretw0rd@127.0.0.1:9/x?zz=1",
         ],
     )
     def test_odd_passwords_are_not_shown(self, url):
@@ -111,9 +129,36 @@ class TestUrl:
         with pytest.raises((InputError, StoreError)) as caught:
             SqlStore(url).get("a", "k")
 
-        assert "s3cret" not in str(caught.value)
-        assert "w0rd" not in str(caught.value)
+        assert "s3cret" not in str(caught.value) + shown_locals(caught.value)
+        assert "w0rd" not in str(caught.value) + shown_locals(caught.value)
         assert "***" in str(caught.value)
+
+    @pytest.mark.parametrize(
+        "url",
+        [
+            "password=s3cretw0rd host=127.0.0.1",
+            "host=127.0.0.1 password=s3cretw0rd",
+            "postgresql:u:s3cretw0rd@127.0.0.1/x",
+            "u:s3cretw0rd@127.0.0.1",
+            "mysql://u:s3cretw0rd@127.0.0.1/x",
+            "s3cretw0rd",
+            b"postgresql://u:s3cretw0rd@127.0.0.1/x",
+        ],
+    )
+    def test_other_spellings_are_not_shown(self, url):
+        """Of what is no URL of a store nothing is quoted that may be a password."""
+        with pytest.raises(InputError, match="begins with sqlite:///") as caught:
+            SqlStore(url)
+
+        assert "s3cret" not in str(caught.value) + shown_locals(caught.value)
+
+    def test_missing_driver_shows_no_password(self, monkeypatch):
+        """Without the driver's package no frame of the error shows the password."""
+        monkeypatch.setitem(sys.modules, "psycopg", None)
+        with pytest.raises(MissingExtra) as caught:
+            SqlStore("postgresql://u:s3cretw0rd@127.0.0.1/x").get("a", "k")
+
+        assert "s3cret" not in shown_locals(caught.value)
 
     def test_characters_that_end_a_password(self):
         """An @ or a / in a password is refused at once, with how to write it."""

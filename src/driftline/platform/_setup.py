@@ -90,10 +90,8 @@ def _user_agent() -> str:
 
 
 def _checked_address(url: object) -> str:
-    if not isinstance(url, str) or "?" in url or "#" in url:
-        msg = (
-            f"base_url={url!r} must be an address without query or fragment, such as {DEFAULT_URL}"
-        )
+    if not isinstance(url, str):
+        msg = f"base_url={url!r} must be an address, such as {DEFAULT_URL}"
         raise InputError(msg)
     return checked_base_url(url, credential=True)
 

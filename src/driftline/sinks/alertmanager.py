@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from driftline._checks import parts, refuse_no_time
 from driftline._clock import Clock, as_clock
+from driftline._http import checked_base_url
 from driftline._wire import Call
 from driftline.errors import DeliveryError, DeliveryFailed, DeliveryRefused, InputError
 from driftline.records import Alert, AlertStatus, Delivery, Receipt
@@ -224,8 +225,9 @@ def alertmanager_url(url: str) -> str:
     """The base URL of an Alertmanager, without the path of its API.
 
     Raises:
-        InputError: it is the address of Grafana itself.
+        InputError: it is no address, carries credentials, or is the address of Grafana itself.
     """
+    url = checked_base_url(url, credential=False)
     base = url.rstrip("/").removesuffix(PATH).removesuffix("/api/v2")
     parts = urlsplit(base)
     host = parts.hostname or ""

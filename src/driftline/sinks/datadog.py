@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 from driftline._checks import parts, refuse_no_time
 from driftline._clock import Clock, as_clock, as_utc
 from driftline._discreet import masked_text
-from driftline._http import checked_base_url
+from driftline._http import LOOPBACK, checked_base_url
 from driftline._retry import retry_after_seconds
 from driftline._secret import Secret
 from driftline._wire import Reply
@@ -487,7 +487,7 @@ def _configuration(
 def _proxy(address: str) -> str | None:
     """The proxy of the environment; the client looks for none, unlike httpx."""
     parts = urlsplit(address)
-    if urllib.request.proxy_bypass(parts.hostname or ""):
+    if parts.hostname in LOOPBACK or urllib.request.proxy_bypass(parts.hostname or ""):
         return None
     return urllib.request.getproxies().get(parts.scheme)
 

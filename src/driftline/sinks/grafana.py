@@ -18,6 +18,7 @@ from attrs import evolve
 
 from driftline._checks import parts
 from driftline._clock import Clock, as_clock, as_utc
+from driftline._http import checked_base_url
 from driftline._secret import Secret
 from driftline._wire import Call
 from driftline.errors import DeliveryError, DeliveryRefused, InputError
@@ -263,6 +264,7 @@ class _Irm:
 
 def _secret_channel(url: Secret, *, timeout_seconds: float, sink: str) -> Channel:
     origin, path = _split_url(url)
+    origin = checked_base_url(origin, credential=True)
     if path is None:
         msg = f"irm_url={origin!r} has no path; copy the integration's whole URL"
         raise InputError(msg)

@@ -12,8 +12,10 @@ import sqlite3
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Final, Protocol, TypeAlias
+from urllib.parse import unquote
 
 from driftline._clock import SystemClock
+from driftline._discreet import masked_text
 from driftline._secret import MASK
 from driftline.errors import InputError, MissingExtra
 
@@ -138,11 +140,46 @@ def _write_ahead(raw: sqlite3.Connection) -> None:
             return
 
 
-_PASSWORDS: Final = (
-    re.compile(r"(password=)([^&]+)", re.IGNORECASE),
-    re.compile(r"(://[^:?]*:)(.+)(?=@)"),
-)
-"""Where a URL holds a password: among the parameters, and before the host."""
+_SHOWN: Final = frozenset(
+    {
+        "application_name", "connect_timeout", "dbname", "host", "hostaddr", "port", "sslmode",
+        "target_session_attrs", "user",
+    }
+)  # fmt: skip
+"""Parameters of a URL whose values may be read; others hold passwords, and names may be encoded."""
+
+
+class _Reading:
+    """A URL of PostgreSQL as it may be shown, and what must not be.
+
+    By libpq's own rules (https://www.postgresql.org/docs/current/libpq-connect.html): user and
+    password end at the first @ before any slash, which may come after a question mark.
+    """
+
+    def __init__(self, url: str) -> None:
+        scheme, _, place = url.partition("://")
+        there = re.match("([^@/]*)@", place)
+        user, colon, password = there[1].partition(":") if there else ("", "", "")
+        server, mark, query = place[there.end() if there else 0 :].partition("?")
+        self.clear = _clear(server)
+        self.secrets = [password] if password else []
+        pairs = [self._pair(pair) for pair in query.split("&")]
+        account = f"{user}{colon}{MASK if password else ''}@" if there else ""
+        self.label = f"{scheme}://{account}{server if self.clear else MASK}{mark}{'&'.join(pairs)}"
+
+    def _pair(self, pair: str) -> str:
+        name, equals, value = pair.partition("=")
+        if name in _SHOWN or not value:
+            return pair
+        self.secrets.append(value)
+        return f"{name}{equals}{MASK}"
+
+
+def _clear(server: str) -> bool:
+    """Whether a server's hosts have ports, if any, and no word that may belong to a password."""
+    hosts = server.partition("/")[0].split(",")
+    ports = [host.rpartition("]")[2].partition(":")[2] for host in hosts]  # [::1] is a host
+    return "@" not in server and all(port.isdigit() for port in ports if port)
 
 
 class Postgres:
@@ -158,12 +195,10 @@ class Postgres:
         Raises:
             InputError: it has an @ or a / where they would be read as the end of the password.
         """
-        self._url = url
-        self.label = url
-        for password in _PASSWORDS:
-            self.label = password.sub(rf"\1{MASK}", self.label)
-        place = url.partition("://")[2].partition("?")[0]
-        if "@" in place.partition("/")[2] or place.count("@") > 1:
+        reading = _Reading(url)
+        self._url, self._secrets, self.label = url, reading.secrets, reading.label
+        del url  # a traceback that shows local variables must not show it
+        if not reading.clear:
             msg = (
                 f"{self.label}: an @ or / in the user's name or password must be written %40 or "
                 '%2F, as urllib.parse.quote(password, safe="") does'
@@ -181,7 +216,7 @@ class Postgres:
         Raises:
             MissingExtra: psycopg is not installed.
         """
-        return _PostgresConnection(self._url)
+        return _PostgresConnection(_psycopg(), self._url)
 
     def lost(self, error: Exception) -> bool:
         """Whether an error means that the connection is of no use any more."""
@@ -189,20 +224,18 @@ class Postgres:
         return isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)
 
     def redact(self, text: str) -> str:
-        """A driver's message without the password, which it may quote."""
-        for password in _PASSWORDS:
-            for found in password.finditer(self._url):
-                text = text.replace(found[2], MASK)
-        return text
+        """A driver's message without the password, which it may quote, decoded or not."""
+        both = {*self._secrets, *map(unquote, self._secrets)}
+        return masked_text(text, sorted(both, key=len, reverse=True))
 
 
 class _PostgresConnection:
-    def __init__(self, url: str) -> None:
+    def __init__(self, driver: Any, url: str) -> None:
         # Autocommit: a transaction begins where `transaction` says so and nowhere else.
         # A server that is gone without a word, or a lock nobody gives back, is an error in half
         # a minute, as it is with SQLite, not a run that never ends.
         gone = {"keepalives_idle": 15, "keepalives_interval": 5, "keepalives_count": 3}
-        self._raw = _psycopg().connect(
+        self._raw = driver.connect(
             url, autocommit=True, connect_timeout=10, tcp_user_timeout=30_000, **gone
         )
         self._raw.execute(f"SET lock_timeout = '{_LOCK_SECONDS:.0f}s'")

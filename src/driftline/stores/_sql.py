@@ -73,7 +73,10 @@ class SqlStore:
         Raises:
             InputError: the URL is neither of SQLite nor of PostgreSQL.
         """
-        self._dialect = _dialect(url)
+        try:
+            self._dialect = _dialect(url)
+        finally:
+            del url  # a traceback that shows local variables must not show its password
         self._watch = SystemClock()
         self._open: Connection | None = None
         self._used = 0.0
@@ -265,18 +268,22 @@ class SqlStore:
 
 
 def _dialect(url: str) -> Dialect:
-    given: object = url
-    if not isinstance(given, str):  # not shown: it may hold a password
-        msg = f"the URL of a store is text, such as sqlite:///driftline.db, got {type(given)}"
-        raise InputError(msg)
-    scheme, _, rest = url.partition("://")
-    if scheme == "sqlite" and rest.startswith("/") and len(rest) > 1:
-        return Sqlite(rest[1:])
-    if scheme in {"postgresql", "postgres"} and rest:
-        return Postgres(url)
+    try:
+        if not isinstance(url, str):
+            got = f"{type(url)}"
+        else:
+            scheme, _, rest = url.partition("://")
+            if scheme == "sqlite" and rest.startswith("/") and len(rest) > 1:
+                return Sqlite(rest[1:])
+            if scheme in {"postgresql", "postgres"} and rest:
+                return Postgres(url)
+            # Of a text without a scheme nothing is shown: any part of it may be a password.
+            got = f"{scheme}://…" if rest and scheme.isalnum() else "another text"
+    finally:
+        url = scheme = rest = ""
     msg = (
-        f"the URL of a store begins with sqlite:/// (a path follows) or postgresql://, got "
-        f"{scheme[:20]!r}; for memory alone use MemoryStore()"
+        f"the URL of a store begins with sqlite:/// (a path follows) or postgresql://, got {got}; "
+        "for memory alone use MemoryStore()"
     )
     raise InputError(msg)
 
