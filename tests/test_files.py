@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from driftline._files import read_whole, write_whole
+from driftline._files import placing, placing_folder, read_whole, write_whole
 from driftline.errors import InputError, StoreError
 from driftline.holdout import Manifest
 from driftline.reports import Exported, WeeklyReport
@@ -74,3 +74,45 @@ def test_a_pipe_takes_what_comes(tmp_path):
 
     assert b"abc" == found
     assert Path(pipe).is_fifo()
+
+
+def test_a_file_that_is_refused_takes_no_name(tmp_path):
+    """What was looked at and found wrong is gone, and the old file stays."""
+    path = tmp_path / "file"
+    path.write_bytes(b"old")
+    with pytest.raises(InputError, match="no picture"), placing(path) as part:
+        part.write_bytes(b"new")
+        raise InputError("no picture")
+
+    assert b"old" == path.read_bytes()
+    assert [path] == list(tmp_path.iterdir())
+
+
+def test_a_folder_is_there_whole_or_not_at_all(tmp_path):
+    """It takes its name at the end, with all that is in it; after an error nothing is left."""
+    path = tmp_path / "above" / "folder"
+    with pytest.raises(OSError, match="No space left"), placing_folder(path) as part:
+        (part / "file").write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    assert [] == list(path.parent.iterdir())
+
+    with placing_folder(path) as part:
+        (part / "file").write_bytes(b"whole")
+
+        assert not path.exists()
+
+    assert b"whole" == (path / "file").read_bytes()
+    assert [path] == list(path.parent.iterdir())
+
+
+def test_the_first_of_two_folders_stays(tmp_path):
+    """Who comes second finds the other's, and leaves nothing beside it."""
+    path = tmp_path / "folder"
+    with placing_folder(path) as second:
+        (second / "file").write_bytes(b"second")
+        with placing_folder(path) as first:
+            (first / "file").write_bytes(b"first")
+
+    assert b"first" == (path / "file").read_bytes()
+    assert [path] == list(tmp_path.iterdir())

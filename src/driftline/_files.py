@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
+import shutil
 import tempfile
 from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
+from secrets import token_hex
 
 from driftline.errors import InputError, StoreError
 
@@ -54,10 +56,11 @@ def write_whole(path: str | os.PathLike[str], content: bytes, *, what: str) -> N
         if device:  # a pipe or a device takes what comes
             target.write_bytes(content)
         else:
-            _replace(whole, content)
+            with placing(whole) as part:
+                part.write_bytes(content)
 
 
-@contextlib.contextmanager
+@contextmanager
 def writing(path: str | os.PathLike[str], *, what: str) -> Generator[None]:
     """Say whose fault it is when the machine refuses to write.
 
@@ -83,20 +86,62 @@ def _refused(path: str | os.PathLike[str], exc: Exception, *, what: str) -> Inpu
     return InputError(msg)
 
 
-def _replace(path: Path, content: bytes) -> None:
-    """Write beside, flush, rename."""
+@contextmanager
+def placing(path: Path) -> Generator[Path]:
+    """A file to write, and to look at, that takes a name when the block ends well.
+
+    Else it is removed, and what was there before stays. Its own name begins with a dot, which is
+    what a process that is killed leaves behind.
+
+    Args:
+        path: the name; its folder must be there.
+    """
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    os.close(handle)
+    part = Path(name)
     try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).chmod(0o666 & ~_umask())
-        Path(name).replace(path)
+        yield part
+        _flush(part)
+        part.chmod(0o666 & ~_umask())
+        part.replace(path)
     except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            Path(name).unlink()
+        part.unlink(missing_ok=True)
         raise
+
+
+@contextmanager
+def placing_folder(path: Path) -> Generator[Path]:
+    """A folder to fill that takes a name when the block ends well; else it is removed.
+
+    Where another process was first, its folder stays: look into it if it may be another one.
+
+    Args:
+        path: the name; folders above it are made.
+    """
+    part = path.with_name(f".{path.name}.{token_hex(4)}.part")
+    part.mkdir(parents=True)
+    try:
+        yield part
+        _take_name(part, path)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def _take_name(part: Path, path: Path) -> None:
+    try:
+        part.replace(path)
+    except OSError:
+        if not path.exists():  # else another process was first
+            raise
+
+
+def _flush(path: Path) -> None:
+    """See that the content is on the disk before the name is, or a power cut could leave it empty."""
+    handle = os.open(path, os.O_RDWR)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _umask() -> int:

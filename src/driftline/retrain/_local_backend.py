@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-from collections.abc import Generator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from secrets import token_hex
 from typing import Any, Final
 
 from attrs import evolve, field, frozen
 
-from driftline._files import writing
+from driftline._files import placing, writing
 from driftline.errors import InputError, MissingExtra, NotFound, StoreBusy
 from driftline.holdout import Holdout, LabelledFrame, LocalModel
 from driftline.holdout._images import sha256_of
 from driftline.platform import TrainArgs
+from driftline.retrain._alone import alone
 from driftline.retrain._backend import (
     DatasetVersion,
     TrainingProgress,
@@ -26,8 +24,7 @@ from driftline.retrain._backend import (
     TrainingStatus,
 )
 from driftline.retrain._local_datasets import DatasetStore, Split, Version, named
-from driftline.retrain._local_training import ATTEMPTS, TrainingFolder
-from driftline.retrain._train_child import hold
+from driftline.retrain._local_training import ATTEMPTS, BASE, DATASET, TrainingFolder
 
 __all__ = ["LocalBackend"]
 
@@ -121,8 +118,8 @@ class LocalBackend:
             InputError: a split would be empty, or an id is not the SHA-256 of the picture.
             StoreError: the machine failed, such as a full disk; the same key goes on later.
         """
-        with self._alone() as alone:
-            if not alone:
+        with writing(self.folder, what="the dataset"), alone(self.folder / "lock") as free:
+            if not free:
                 return None
             if (note := self._store.noted(key)) is None:
                 note = self._make(key, {"train": train, "val": val}, class_names)
@@ -188,15 +185,11 @@ class LocalBackend:
         target = self.folder / "weights" / f"{name}.pt"
         if not target.is_file():
             target.parent.mkdir(parents=True, exist_ok=True)
-            part = target.with_name(f"{token_hex(8)}.part")
-            try:
+            with placing(target) as part:
                 shutil.copyfile(origin, part)
                 if sha256_of(part).removeprefix("sha256:") != name:
                     msg = f"{str(origin)!r} was changed while it was copied; call again"
                     raise InputError(msg)
-                part.replace(target)
-            finally:
-                part.unlink(missing_ok=True)
         return str(target)
 
     # --- trainings --------------------------------------------------------------------------
@@ -274,33 +267,18 @@ class LocalBackend:
     def _training(self, key: str) -> TrainingFolder:
         return TrainingFolder(self.folder / "trainings" / named(key))
 
-    @contextmanager
-    def _alone(self) -> Generator[bool]:
-        """Whether no other process writes datasets now."""
-        with writing(self.folder, what="the dataset"):
-            self.folder.mkdir(parents=True, exist_ok=True)
-            descriptor = hold(self.folder / "lock")
-            try:
-                yield descriptor is not None
-            finally:
-                if descriptor is not None:
-                    os.close(descriptor)
-
     def _ask(self, training: TrainingFolder, request: TrainingRequest) -> None:
-        base = _weights(request.base)
-        dataset = training.folder.with_name(f".dataset.{token_hex(8)}.part")
-        try:
-            with writing(training.folder, what="the training"):
-                self._store.write(self._store.version(request.dataset.digest), dataset)
-                training.ask(self._request(training.folder, request), dataset=dataset, weights=base)
-        finally:
-            shutil.rmtree(dataset, ignore_errors=True)
+        base, version = _weights(request.base), self._store.version(request.dataset.digest)
+        asked = self._request(training.folder, request)
+        with writing(training.folder, what="the training"), training.asking(asked) as folder:
+            shutil.copyfile(base, folder / BASE)
+            self._store.write(version, folder / DATASET)
 
     def _request(self, folder: Path, request: TrainingRequest) -> dict[str, Any]:
         return {
             "asked": _asked(request),
-            "weights": str(folder / "base.pt"),
-            "data": str(folder / "dataset" / "data.yaml"),
+            "weights": str(folder / BASE),
+            "data": str(folder / DATASET / "data.yaml"),
             "settings": {
                 **_QUIET,
                 **_recipe(request.args),

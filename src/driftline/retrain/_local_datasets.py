@@ -7,17 +7,16 @@ however many versions hold them. Nothing is ever overwritten but the name of the
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
-from secrets import token_hex
 from typing import Any, Final, Literal, Self, TypeAlias
 
 from attrs import field, frozen
 
+from driftline._files import placing, write_whole
 from driftline.errors import ContextMismatch, InputError, UnreadableData
 from driftline.holdout import LabelledFrame
 from driftline.holdout._dataset import label_lines
@@ -31,7 +30,6 @@ Split: TypeAlias = Literal["train", "val"]
 SCHEMA: Final = "driftline.dataset/1"
 _MOST_BYTES = 4_000_000_000
 _DIGEST: Final = re.compile("[0-9a-f]{64}")
-_PART = ".part"  # of a file that is being written
 
 
 @frozen(kw_only=True)
@@ -159,8 +157,8 @@ class DatasetStore:
 
     def pictures(self) -> frozenset[str]:
         """SHA-256 of every picture that any version holds."""
-        found = self.folder.glob("pictures/*/*")
-        return frozenset(path.stem for path in found if path.suffix != _PART)
+        found = self.folder.glob("pictures/*/[!.]*")  # with a dot: it is being written
+        return frozenset(path.stem for path in found)
 
     def newest(self) -> Version | None:
         """The version that was made last; None before the first."""
@@ -187,7 +185,7 @@ class DatasetStore:
             self._keep_picture(frame)
         digest = version.digest
         write_once(self.folder / "versions" / f"{digest}.json", version.text())
-        _replace(self.folder / "newest", digest)
+        write_whole(self.folder / "newest", digest.encode(), what="the newest version")
         write_once(self._note(key), json.dumps({"key": key, "digest": digest, **note}))
 
     def write(self, version: Version, folder: Path) -> Path:
@@ -215,15 +213,11 @@ class DatasetStore:
         if target.is_file():
             return
         target.parent.mkdir(parents=True, exist_ok=True)
-        part = target.with_name(f"{token_hex(8)}{_PART}")
-        try:
+        with placing(target) as part:
             shutil.copyfile(origin, part)
             if (digest := sha256_of(part).removeprefix("sha256:")) != frame.id:
                 msg = f"the id of {str(origin)!r} is {frame.id!r}; it must be the file's SHA-256, {digest}"
                 raise InputError(msg)
-            part.replace(target)
-        finally:
-            part.unlink(missing_ok=True)
 
     def _picture(self, name: str, suffix: str) -> Path:
         return self.folder / "pictures" / name[:2] / f"{name}{suffix}"
@@ -242,16 +236,7 @@ def write_once(path: Path, text: str) -> None:
     """Write a file whole or not at all; one that is there already stays."""
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
-        _replace(path, text)
-
-
-def _replace(path: Path, text: str) -> None:
-    part = path.with_name(f"{path.name}.{token_hex(4)}{_PART}")
-    with part.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path)
+        write_whole(path, text.encode(), what="a version of a dataset")
 
 
 def _link(origin: Path, target: Path) -> None:

@@ -9,25 +9,30 @@ from __future__ import annotations
 import csv
 import json
 import os
-import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from secrets import token_hex
 from typing import Any, Final
 
 from attrs import frozen
 
+from driftline._files import placing_folder
 from driftline.errors import ModelError
 from driftline.holdout._local import child_environment
 from driftline.retrain._train_child import hold
 
-__all__ = ["ATTEMPTS", "TrainingFolder"]
+__all__ = ["ATTEMPTS", "BASE", "DATASET", "TrainingFolder"]
 
 ATTEMPTS: Final = 3
 """How often a training is started whose process was killed: what kills it thrice will do so again."""
+
+BASE: Final = "base.pt"
+"""The weights that a training starts from, in its folder."""
+DATASET: Final = "dataset"
+"""The folder of what it learns from, in its folder."""
 
 _CHILD: Final = Path(__file__).with_name("_train_child.py")
 _START_SECONDS = 30.0
@@ -108,28 +113,21 @@ class TrainingFolder:
         text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
         return text[-_TAIL:].strip()
 
-    def ask(self, request: Mapping[str, Any], *, dataset: Path, weights: Path) -> None:
-        """Make the folder, whole or not at all.
+    @contextmanager
+    def asking(self, request: Mapping[str, Any]) -> Generator[Path]:
+        """Make the folder, whole or not at all; where another process was first, its own stays.
 
         Args:
             request: what is asked.
-            dataset: a folder with a dataset, which becomes the training's own.
-            weights: the file to start from, which is copied.
+
+        Yields:
+            The folder in the making, for the weights (`BASE`) and the dataset (`DATASET`).
         """
-        part = self.folder.with_name(f".{self.folder.name}.{token_hex(4)}.part")
-        part.mkdir(parents=True)
-        try:
+        with placing_folder(self.folder) as part:
             for name in ("home", "cwd"):
                 (part / name).mkdir()
-            shutil.copyfile(weights, part / "base.pt")
-            dataset.replace(part / "dataset")
+            yield part
             (part / "request.json").write_text(json.dumps(request), encoding="utf-8")
-            part.replace(self.folder)
-        except OSError:
-            if not self.exists:  # else another process was first
-                raise
-        finally:
-            shutil.rmtree(part, ignore_errors=True)
 
     def start(self) -> None:
         """See that its process lives, unless it is over; there is never a second one.

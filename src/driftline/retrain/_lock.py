@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import shutil
-import uuid
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -12,6 +10,7 @@ from typing import Final
 
 from attrs import evolve
 
+from driftline._files import placing_folder
 from driftline.errors import DeliveryRefused, DriftlineError
 from driftline.holdout import Holdout, Provenance
 from driftline.retrain._loop_frames import LoopFrame
@@ -79,17 +78,9 @@ def _grown(parts: Parts, fresh: Sequence[LoopFrame]) -> Holdout:
 
 def _write(holdout: Holdout, path: Path) -> None:
     """Write it whole or not at all; what is there from an earlier try is the same."""
-    if path.exists():
-        return
-    part = path.with_name(f"holdout-{uuid.uuid4().hex}.part")
-    try:
-        holdout.write_yolo(part)
-        part.replace(path)
-    except OSError:
-        if not path.exists():  # else another call was faster
-            raise
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
+    if not path.exists():
+        with placing_folder(path) as part:
+            holdout.write_yolo(part)
 
 
 def announce(parts: Parts, state: State) -> Answer:

@@ -17,9 +17,10 @@ from driftline.holdout import Holdout
 from driftline.platform import TrainArgs
 from driftline.profiles import Profile, SampledFrame
 from driftline.records import Store
+from driftline.retrain._alone import alone
 from driftline.retrain._backend import RetrainBackend
 from driftline.retrain._decision import Action, Decision
-from driftline.retrain._loop_book import Book, alone
+from driftline.retrain._loop_book import Book
 from driftline.retrain._loop_parts import (
     ApproveFunction,
     Ask,

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Generator, Mapping, Sequence
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from driftline.errors import ConfigError
 from driftline.records import Append, Change, Put, Store
 from driftline.retrain._loop_frames import LoopFrame
 from driftline.retrain._loop_state import State
-from driftline.retrain._train_child import hold
 
 SPACE: Final = "retrain/loop"
 """Where the present retraining of each name is in a store; their history has the same name."""
@@ -20,18 +16,6 @@ PAST: Final = "retrain/loop/past"
 """Where retrainings that another followed are, by id."""
 FRAMES: Final = "retrain/loop/frames"
 """Where the frames of each retraining are, by id."""
-
-
-@contextmanager
-def alone(file: Path) -> Generator[bool]:
-    """Whether nobody else on this machine is at it; a process that is killed lets go."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = hold(file)
-    try:
-        yield descriptor is not None
-    finally:
-        if descriptor is not None:
-            os.close(descriptor)
 
 
 class Book:

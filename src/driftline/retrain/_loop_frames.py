@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any, Final
 import numpy as np
 from attrs import field, frozen
 
+from driftline._files import placing
 from driftline.errors import InputError, UnreadableData
 from driftline.holdout import LabelledFrame, Truth
 from driftline.holdout._images import pixels
@@ -140,14 +140,9 @@ def _kept(one: SampledFrame, content: bytes, folder: Path) -> LoopFrame:
     digest = hashlib.sha256(content).hexdigest()
     file = digest + _suffix(content)
     if not (folder / file).exists():
-        part = folder / f"{uuid.uuid4().hex}.part"  # whole or not at all, also after a kill
-        part.write_bytes(content)
-        try:
-            pixels(part)
-        except UnreadableData:
-            part.unlink()
-            raise
-        part.replace(folder / file)
+        with placing(folder / file) as part:
+            part.write_bytes(content)
+            pixels(part)  # refuses what is no whole picture
     return LoopFrame(
         digest=digest,
         file=file,

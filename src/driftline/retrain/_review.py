@@ -14,7 +14,6 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from secrets import token_hex
 from typing import Any, Final, Self
 
 import numpy as np
@@ -22,7 +21,7 @@ from attrs import evolve, field, frozen
 
 from driftline._clock import as_utc
 from driftline._draw import Shown, View
-from driftline._files import writing
+from driftline._files import placing_folder, write_whole, writing
 from driftline.errors import InputError, TooLittleData, UnreadableData
 from driftline.holdout import Holdout, LabelledFrame, Provenance, Truth
 from driftline.holdout._dataset import label_lines
@@ -151,19 +150,9 @@ class ReviewBatch:
         files = tuple(_file_name(rank, one) for rank, one in enumerate(listed, start=1))
         if root.exists() and any(root.iterdir()):
             return cls._same(root, listed)
-        with writing(root, what="the batch"):
-            root.parent.mkdir(parents=True, exist_ok=True)
-            part = root.with_name(f".{root.name}.{token_hex(4)}.part")
-            part.mkdir()
-            try:
-                _write(part, files, listed, names)
-                part.replace(root)
-            except BaseException as exc:
-                shutil.rmtree(part, ignore_errors=True)
-                if isinstance(exc, OSError) and root.exists():  # another call was faster
-                    return cls._same(root, listed)
-                raise
-        return cls.open(root)
+        with writing(root, what="the batch"), placing_folder(root) as part:
+            _write(part, files, listed, names)
+        return cls._same(root, listed)  # another call may have been faster
 
     @classmethod
     def _same(cls, root: Path, frames: Sequence[ReviewFrame]) -> Self:
@@ -242,9 +231,8 @@ class ReviewBatch:
             raise InputError(msg)
         name = self.files[place]
         path = (self.folder / "labels" / name).with_suffix(".txt")
-        part = path.with_name(path.name + ".part")
-        part.write_text(label_lines(LabelledFrame(truth=truth)), encoding="ascii")
-        part.replace(path)
+        lines = label_lines(LabelledFrame(truth=truth))
+        write_whole(path, lines.encode("ascii"), what="a label file")
         ticked = read_list(self.folder / LIST_NAME, self.files)
         write_list(self.folder / LIST_NAME, _rows(self.files, self.frames, {*ticked, name}))
 

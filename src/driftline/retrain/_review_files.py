@@ -13,6 +13,7 @@ from typing import Any, Final
 import numpy as np
 from attrs import evolve
 
+from driftline._files import write_whole
 from driftline.errors import ContextMismatch, InputError, UnreadableData
 from driftline.holdout import Truth
 from driftline.holdout._coco_format import read_coco
@@ -90,9 +91,7 @@ def write_list(path: Path, rows: Sequence[Mapping[str, object]]) -> None:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(_COLUMNS)
     writer.writerows([row[column] for column in _COLUMNS] for row in rows)
-    part = path.with_name(path.name + ".part")
-    part.write_text(text.getvalue(), encoding="utf-8")
-    part.replace(path)
+    write_whole(path, text.getvalue().encode(), what="the list of frames")
 
 
 def read_list(path: Path, files: Sequence[str]) -> set[str]:

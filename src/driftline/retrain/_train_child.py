@@ -117,7 +117,8 @@ def main(folder: Path, paths: list[str]) -> int:
     _end_when_cancelled(folder)
     request = json.loads((folder / "request.json").read_text(encoding="utf-8"))
     sys.path += [path for path in paths if path not in sys.path]
-    from driftline.holdout._child import (  # noqa: PLC0415 - only now it is found
+    from driftline._files import write_whole  # noqa: PLC0415 - only now it is found
+    from driftline.holdout._child import (  # noqa: PLC0415 - as above
         RefusedError,
         close_network,
         give_font,
@@ -132,9 +133,7 @@ def main(folder: Path, paths: list[str]) -> int:
     except Exception as exc:  # noqa: BLE001 - the border of the process: told to the parent, whatever it is
         traceback.print_exc()
         answer = {"failed": type(exc).__name__, "said": str(exc)}
-    part = folder / "result.part"
-    part.write_text(json.dumps(answer), encoding="utf-8")
-    part.replace(folder / "result.json")
+    write_whole(folder / "result.json", json.dumps(answer).encode(), what="the result")
     return 0
 
 
