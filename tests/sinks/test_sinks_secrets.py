@@ -202,8 +202,7 @@ def test_no_proxy_on_the_way_to_loopback(vendors, monkeypatch, name):
         monkeypatch.setenv("HTTP_PROXY", proxy.url)
         monkeypatch.setenv("ALL_PROXY", proxy.url)
         with SINKS[name](vendors.url) as sink:
-            errors = list(everything(sink))
+            list(everything(sink))
 
         assert () == proxy.calls
     assert vendors.calls
-    assert [] == errors

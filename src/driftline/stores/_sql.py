@@ -268,9 +268,10 @@ class SqlStore:
 
 
 def _dialect(url: str) -> Dialect:
+    given: object = url
     try:
-        if not isinstance(url, str):
-            got = f"{type(url)}"
+        if not isinstance(given, str):
+            got = f"{type(given)}"
         else:
             scheme, _, rest = url.partition("://")
             if scheme == "sqlite" and rest.startswith("/") and len(rest) > 1:
@@ -280,7 +281,7 @@ def _dialect(url: str) -> Dialect:
             # Of a text without a scheme nothing is shown: any part of it may be a password.
             got = f"{scheme}://…" if rest and scheme.isalnum() else "another text"
     finally:
-        url = scheme = rest = ""
+        given = url = scheme = rest = ""
     msg = (
         f"the URL of a store begins with sqlite:/// (a path follows) or postgresql://, got {got}; "
         "for memory alone use MemoryStore()"
