@@ -1,7 +1,6 @@
 """Many cells, one answer: adjusted p-values.
 
-A family-wise error rate is what an alert needs (one person is paged, a few cells are read); a
-false discovery rate is for lists of suspects.
+A family-wise error rate is what an alert needs: one person is paged, a few cells are read.
 """
 
 from __future__ import annotations
@@ -30,20 +29,6 @@ def holm(p_values: npt.ArrayLike) -> FloatArray:
     steps = p[order] * np.arange(len(p), 0, -1)
     result = np.empty_like(p)
     result[order] = np.minimum(np.maximum.accumulate(steps), 1.0)
-    return result
-
-
-def benjamini_hochberg(p_values: npt.ArrayLike) -> FloatArray:
-    """Benjamini and Hochberg's adjusted p-values: the expected share of false ones (1995).
-
-    >>> benjamini_hochberg([0.01, 0.04, 0.03]).round(3).tolist()
-    [0.03, 0.04, 0.04]
-    """
-    p = _checked(p_values)
-    order = np.argsort(p, kind="stable")[::-1]
-    steps = p[order] * len(p) / np.arange(len(p), 0, -1)
-    result = np.empty_like(p)
-    result[order] = np.minimum(np.minimum.accumulate(steps), 1.0)
     return result
 
 

@@ -29,35 +29,6 @@ _RAW_CHUNK = 2**15
 """Raw values that are looked at together: they fit the cache."""
 
 
-@frozen(kw_only=True)
-class BinnedKS:
-    """The two-sample Kolmogorov-Smirnov statistic as far as counts can tell.
-
-    Attributes:
-        statistic: largest distance of the two distribution functions at a bin edge, [0, 1].
-        low: lower end of the certified interval for the statistic of the raw values
-            (the same number as `statistic`).
-        high: upper end; ``high - low`` is at most the largest share that one bin holds.
-        signed: the distance at its largest, current less reference: positive where the current
-            values are smaller.
-        edge: index of the inner bin edge where it is largest.
-        p_value: asymptotic two-sided p-value of `statistic` for independent values.
-        p_low: the same of `high`: no raw values with these counts have a smaller one.
-        n_reference: number of reference values.
-        n_current: number of current values.
-    """
-
-    statistic: float
-    low: float
-    high: float
-    signed: float
-    edge: int
-    p_value: float
-    p_low: float
-    n_reference: int
-    n_current: int
-
-
 def kolmogorov_sf(x: npt.ArrayLike) -> FloatArray:
     """Survival function of the Kolmogorov distribution: P(sup of a Brownian bridge > x).
 
@@ -98,42 +69,20 @@ def ks_p_value(statistic: npt.ArrayLike, n: npt.ArrayLike, m: npt.ArrayLike) -> 
     return kolmogorov_sf((root + 0.12 + 0.11 / root) * np.asarray(statistic, dtype=np.float64))
 
 
-def ks_from_counts(reference: npt.ArrayLike, current: npt.ArrayLike) -> BinnedKS:
-    """KS from two histograms with the same ordered bins.
-
-    With F and G the cumulative shares, the raw statistic lies in [L, U]: L = max |F - G| over
-    the edges, U = max over bins of F(right edge) - G(left edge), either way round: within a bin
-    one sample can at most have arrived in full before the other starts.
-
-    Args:
-        reference: ``(n_bins,)`` counts.
-        current: ``(n_bins,)`` counts.
-
-    Raises:
-        InputError: the shapes differ, a count is negative, or one side is empty.
-
-    >>> ks = ks_from_counts([50, 50, 0], [20, 30, 50])
-    >>> ks.statistic, ks.signed, ks.edge, round(ks.high, 2)
-    (0.5, -0.5, 1, 0.8)
-    """
-    a, b = _pair(reference, current)
-    rows = ks_of_rows(a[None], b[None])
-    return BinnedKS(
-        statistic=float(rows.statistic[0]),
-        low=float(rows.statistic[0]),
-        high=float(rows.high[0]),
-        signed=float(rows.signed[0]),
-        edge=int(rows.edge[0]),
-        p_value=float(rows.p_value[0]),
-        p_low=float(ks_p_value(rows.high[0], a.sum(), b.sum())),
-        n_reference=int(a.sum()),
-        n_current=int(b.sum()),
-    )
-
-
 @frozen(kw_only=True, eq=False)
 class KSRows:
-    """The statistics of many pairs of histograms; each ``(n_rows,)``, as in `BinnedKS`."""
+    """The two-sample Kolmogorov-Smirnov statistics of pairs of histograms, as far as counts tell.
+
+    Attributes:
+        statistic: ``(n_rows,)`` largest distance of the two distribution functions at a bin edge,
+            [0, 1]; that of the raw values is no smaller.
+        high: ``(n_rows,)`` what that of the raw values is at most; ``high - statistic`` is at most
+            the largest share that one bin holds.
+        signed: ``(n_rows,)`` the distance at its largest, current less reference: positive where
+            the current values are smaller.
+        edge: ``(n_rows,)`` index of the inner bin edge where it is largest.
+        p_value: ``(n_rows,)`` asymptotic two-sided p-value of `statistic` for independent values.
+    """
 
     statistic: FloatArray
     high: FloatArray
@@ -143,7 +92,20 @@ class KSRows:
 
 
 def ks_of_rows(reference: FloatArray, current: FloatArray) -> KSRows:
-    """`ks_from_counts` of each row of two tables ``(n_rows, n_bins)``, none of them empty."""
+    """KS from pairs of histograms with the same ordered bins.
+
+    With F and G the cumulative shares, the raw statistic lies in [L, U]: L = max |F - G| over
+    the edges, U = max over bins of F(right edge) - G(left edge), either way round: within a bin
+    one sample can at most have arrived in full before the other starts.
+
+    Args:
+        reference: ``(n_rows, n_bins)`` counts, no row empty.
+        current: ``(n_rows, n_bins)`` counts, no row empty.
+
+    >>> ks = ks_of_rows(np.array([[50, 50, 0]]), np.array([[20, 30, 50]]))
+    >>> ks.statistic.tolist(), ks.signed.tolist(), ks.edge.tolist(), ks.high.round(2).tolist()
+    ([0.5], [-0.5], [1], [0.8])
+    """
     n, m = reference.sum(axis=1), current.sum(axis=1)
     f, g = _distribution(reference, n), _distribution(current, m)
     inner = (g - f)[:, 1:-1] if f.shape[1] > 2 else np.zeros((len(f), 1))  # noqa: PLR2004  one bin
@@ -171,7 +133,7 @@ def _distribution(counts: FloatArray, total: FloatArray) -> FloatArray:
 def ks_of_values(reference: FloatArray, current: FloatArray) -> tuple[float, float]:
     """The KS distance of raw values, without sorting them all, and the value where it is.
 
-    Both sides are counted in equal bins first. By the bounds of `ks_from_counts` only the few
+    Both sides are counted in equal bins first. By the bounds of `ks_of_rows` only the few
     bins around the largest differences can hold it: their values alone are sorted. The shares
     are divided and subtracted as scipy does it, and the first of equals is taken in its order,
     so that the numbers are those of scipy 1.17 to the last bit.
@@ -236,32 +198,23 @@ class _Bins:
         return np.concatenate([part[wanted[self.numbers(part)]] for part in parts])
 
 
-def wasserstein_from_counts(
-    reference: npt.ArrayLike, current: npt.ArrayLike, positions: npt.ArrayLike
-) -> tuple[float, float]:
-    """First Wasserstein distance of two histograms, with a bound for what the bins hide.
+def wasserstein_of_rows(
+    reference: FloatArray, current: FloatArray, positions: FloatArray
+) -> tuple[FloatArray, FloatArray]:
+    """First Wasserstein distances of pairs of histograms, with a bound for what the bins hide.
 
     Every value is moved to the position of its bin. Doing so moves a sample by at most half the
     width of a bin on average, so that the raw distance differs from this one by at most one
     width (two samples, half a width each), open end bins aside.
 
     Args:
-        reference: ``(n_bins,)`` counts.
-        current: ``(n_bins,)`` counts.
+        reference: ``(n_rows, n_bins)`` counts, no row empty.
+        current: ``(n_rows, n_bins)`` counts, no row empty.
         positions: ``(n_bins,)`` middle of each bin, increasing.
 
     Returns:
-        The distance and the bound, both in the unit of `positions`.
+        ``(n_rows,)`` distances and ``(n_rows,)`` bounds, in the unit of `positions`.
     """
-    a, b = _pair(reference, current)
-    distance, bound = wasserstein_of_rows(a[None], b[None], np.asarray(positions, dtype=np.float64))
-    return float(distance[0]), float(bound[0])
-
-
-def wasserstein_of_rows(
-    reference: FloatArray, current: FloatArray, positions: FloatArray
-) -> tuple[FloatArray, FloatArray]:
-    """`wasserstein_from_counts` of each row of two tables ``(n_rows, n_bins)``, none empty."""
     n, m = reference.sum(axis=1), current.sum(axis=1)
     step = np.diff(positions)
     gap = np.abs(_distribution(reference, n) - _distribution(current, m))[:, 1:-1]
@@ -270,14 +223,16 @@ def wasserstein_of_rows(
     return gap @ step, held @ width
 
 
-def standard_deviation(counts: npt.ArrayLike, positions: npt.ArrayLike) -> float:
-    """Standard deviation of a histogram in the unit of `positions`; nan when it is empty."""
-    c, x = np.asarray(counts, dtype=np.float64), np.asarray(positions, dtype=np.float64)
-    return float(standard_deviations(c[None], x)[0])
-
-
 def standard_deviations(counts: FloatArray, positions: FloatArray) -> FloatArray:
-    """`standard_deviation` of each row of a table ``(n_rows, n_bins)``."""
+    """Standard deviations of histograms in the unit of `positions`; nan where one is empty.
+
+    Args:
+        counts: ``(n_rows, n_bins)`` counts.
+        positions: ``(n_bins,)`` middle of each bin.
+
+    Returns:
+        ``(n_rows,)`` deviations.
+    """
     n = counts.sum(axis=1)
     total = np.where(n > 0, n, np.nan)
     mean = counts @ positions / total
