@@ -30,6 +30,7 @@ from driftline.drift._family import (
 from driftline.drift._guard import (
     CLASSES,
     LARGEST_RATIO,
+    LONGEST_HISTORY,
     MEAN_RATIO,
     SUMMARIES,
     TRUE_RATIO,
@@ -309,11 +310,33 @@ class TestHistory:
         assert (0, 3) == history.ratios("confidence", step=7).shape
 
     def test_half_a_year(self):
-        """Only the newest 27 weeks count."""
+        """Only the newest 27 weeks count, and older days cost nothing."""
         means = np.random.default_rng(5).normal(size=(300, 2, 1))
         history = History.of(memory(means[:280]), [week(means[280:287], first=280)])
+        newest = History.of(memory(means[98:280], first=98), [week(means[280:287], first=280)])
 
         assert 26 == len(history.ratios("confidence", step=7))
+        assert LONGEST_HISTORY == len(history.flagged)
+        np.testing.assert_equal(
+            newest.ratios("confidence", step=7), history.ratios("confidence", step=7)
+        )
+
+    def test_days_far_apart(self):
+        """Days thousands of years apart take no more room than half a year does."""
+        means = np.zeros((2, 2, 1))
+        for days in (("0001-01-01", "9999-12-31"), ("2026-01-01", "9999-12-31")):
+            own = Memory(days=days, cameras=("c",), means={"confidence": means})
+            history = History.of(own, [week(np.ones((7, 2, 1)), first=7)])
+
+            assert (LONGEST_HISTORY, 2, 1) == history.means["confidence"].shape
+            assert 1 == np.isfinite(history.means["confidence"][:, -1, 0]).sum()
+
+    def test_no_week_has_days(self):
+        """Where no earlier report has kept its days the reference is the newest."""
+        nothing = SimpleNamespace(memory=Memory(), flagged=True)
+        history = History.of(memory(np.zeros((28, 2, 1))), [nothing])
+
+        assert (0, 28) == (history.newest, len(history.flagged))
 
 
 class TestInflation:

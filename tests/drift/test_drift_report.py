@@ -206,6 +206,16 @@ class TestJson:
         with pytest.raises(UnreadableData):
             DriftReport.from_json(json.dumps(plain))
 
+    @pytest.mark.parametrize("day", ["0001-01-01", "2026-01-31", "2026-02-11", "9999-12-31"])
+    @pytest.mark.parametrize("start", ["2026-02-02T00:00:00+00:00", None])
+    def test_days_of_another_week(self, day, start):
+        """A memory with a day that is not of the report's week is damaged."""
+        days = ["2026-02-02", day] if start else [day]
+        memory = Memory(days=days, cameras=["cam-1"], means={"area": [[[0.1]]] * len(days)})
+        plain = report(memory=memory).to_dict() | {"start": start}
+        with pytest.raises(UnreadableData, match=f"its memory has a day, {day}, that is not"):
+            DriftReport.from_json(json.dumps(plain))
+
     def test_without_memory(self):
         """The memory may be left out where a report is only to be shown."""
         memory = Memory(days=["2026-02-02"], cameras=["cam-1"], means={"area": [[[0.1]]]})

@@ -139,13 +139,14 @@ def _known(counts: IntArray, ids: IntArray, wanted: IntArray) -> IntArray:
 
 @frozen(kw_only=True, eq=False)
 class History:
-    """All days so far, one after the other, and which of them are in flagged weeks.
+    """The newest half year, one day after the other, and which days are in flagged weeks.
 
     Attributes:
         means: feature → ``(n_days, n_cameras + 1, n_summaries)`` float64 over every day of the
-            calendar from the first to the last; nan where nothing was seen.
+            calendar from the first to the last, at most `LONGEST_HISTORY` of them; nan where
+            nothing was seen.
         flagged: ``(n_days,)`` bool.
-        newest: index of the first day of the newest week.
+        newest: index of the first day of the newest week; below 0 where it is older than that.
     """
 
     means: Mapping[str, FloatArray]
@@ -159,21 +160,23 @@ class History:
         days = [
             np.array(memory.days, dtype="datetime64[D]").astype(np.int64) for memory, _ in parts
         ]
-        first, last = min(int(d.min()) for d in days), max(int(d.max()) for d in days)
+        last = max(int(d.max()) for d in days)
+        first = max(min(int(d.min()) for d in days), last - LONGEST_HISTORY + 1)
+        recent = [at >= first for at in days]
         flagged = np.zeros(last - first + 1, dtype=bool)
         means: dict[str, FloatArray] = {}
         for name in own.means:
             shape = np.shape(own.means[name])[1:]
             series = np.full((len(flagged), *shape), np.nan)
-            for at, (memory, _) in zip(days, parts, strict=True):
+            for at, new, (memory, _) in zip(days, recent, parts, strict=True):
                 if np.shape(memory.means.get(name, ()))[1:] == shape:
-                    series[at - first] = np.asarray(memory.means[name], dtype=np.float64)
+                    table = np.asarray(memory.means[name], dtype=np.float64)
+                    series[at[new] - first] = table[new]
             means[name] = _unshared(series)
-        for at, (_, hit) in zip(days, parts, strict=True):
-            flagged[at - first] = hit
-        return cls(
-            means=means, flagged=flagged, newest=int(days[1 if earlier else 0].min()) - first
-        )
+        for at, new, (_, hit) in zip(days, recent, parts, strict=True):
+            flagged[at[new] - first] = hit
+        newest = days[1] if len(days) > 1 else days[0]
+        return cls(means=means, flagged=flagged, newest=int(newest.min()) - first)
 
     def ratios(self, name: str, *, step: int) -> FloatArray:
         """``(n_pairs, n_cameras + 1)`` r of pairs of weeks, the averages over the summaries.
@@ -185,15 +188,13 @@ class History:
             name: feature.
             step: days from one pair to the next; 7 keeps to the newest week's own weekday.
         """
-        series = self.means[name][-LONGEST_HISTORY:]
-        flagged = self.flagged[-LONGEST_HISTORY:]
+        series = self.means[name]
         pair = 2 * DAYS_OF_WEEK
-        first = (self.newest - len(self.flagged) + len(flagged)) % step
-        starts = np.arange(first, len(series) - pair + 1, step)
+        starts = np.arange(self.newest % step, len(series) - pair + 1, step)
         if not len(starts):
             return np.zeros((0, series.shape[1]))
         inside = starts[:, None] + np.arange(pair)
-        hits = flagged[inside]
+        hits = self.flagged[inside]
         windows = series[inside][hits.all(axis=1) | ~hits.any(axis=1)]
         return np.minimum(_ratio(windows), LARGEST_RATIO)
 

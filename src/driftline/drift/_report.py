@@ -320,6 +320,7 @@ class DriftReport(Shown):
                 "before": parts(plain["before"], bool, name="before", what="true or false"),
                 "memory": _memory(plain["memory"]),
             }
+            _refuse_strange_days(plain["memory"], plain["start"], plain["end"])
             refuse_kinds(plain, _REPORT)
             return cls(**plain)
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as exc:
@@ -444,3 +445,13 @@ def _memory(plain: Mapping[str, Any]) -> Memory:
         for feature, days in plain["means"].items()
     }
     return Memory(days=days, cameras=_texts(plain["cameras"]), means=means)
+
+
+def _refuse_strange_days(memory: Memory, start: datetime | None, end: datetime | None) -> None:
+    """Raise unless the days are those of the week; local ones may lie a day outside of it."""
+    of_week = range(0)
+    if start is not None and end is not None:
+        of_week = range(start.toordinal() - 1, end.toordinal() + 2)
+    if strange := [d for d in memory.days if date.fromisoformat(d).toordinal() not in of_week]:
+        msg = f"its memory has a day, {strange[0]}, that is not of its week, {start} to {end}"
+        raise UnreadableData(msg)
