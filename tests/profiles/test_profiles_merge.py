@@ -164,6 +164,23 @@ def test_different_contexts_are_refused():
 
 
 @pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"a": None}, "a=None must be a Profile"),
+        ({"b": "week.driftline"}, "b='week.driftline' must be a Profile"),
+        ({"b": Profile}, r"b=<class .*> is a class"),
+        ({"ignore": 5}, "ignore=5 must be a list"),
+        ({"ignore": [5]}, r"ignore\[0\]=5 must be the name of a setting"),
+    ],
+)
+def test_what_cannot_be_compared(given, message):
+    """Only profiles are compared, and only settings by name are left out of it."""
+    whole = {"a": profile_of(stream(1, 3)), "b": profile_of(stream(2, 3)), **given}
+    with pytest.raises(InputError, match=message):
+        require_comparable(**whole)
+
+
+@pytest.mark.parametrize(
     ("name", "one", "other"),
     [
         ("model", "a", "b"),

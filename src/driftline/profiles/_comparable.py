@@ -3,32 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import TYPE_CHECKING
 
-from driftline.errors import ContextMismatch
-from driftline.profiles._context import refuse_mixed
-
-if TYPE_CHECKING:
-    from driftline.profiles._profile import Profile
-
-
-def refuse_other_shape(a: Profile, b: Profile, *, doing: str) -> None:
-    """Raise `ContextMismatch` unless both count the same features in the same periods."""
-    found = {}
-    if a.calendar.period != b.calendar.period:
-        found["period"] = f"{a.calendar.period} and {b.calendar.period}, coarsen one"
-    if a.calendar.utc_offset != b.calendar.utc_offset:
-        found["utc_offset"] = f"{a.calendar.utc_offset} and {b.calendar.utc_offset}"
-    if a.histograms != b.histograms:
-        found["features"] = f"{_named(a)} and {_named(b)}, select the common ones"
-    if found:
-        said = "; ".join(f"{name}: {both}" for name, both in found.items())
-        msg = f"cannot {doing} profiles that count differently ({said})"
-        raise ContextMismatch(msg, fields=tuple(found))
-
-
-def _named(profile: Profile) -> str:
-    return "[" + ", ".join(f"{f.name} in {f.n_bins} bins" for f in profile.histograms) + "]"
+from driftline._checks import chosen, part
+from driftline.profiles._context import refuse_mixed, refuse_other_shape
+from driftline.profiles._profile import Profile
 
 
 def require_comparable(a: Profile, b: Profile, *, ignore: Collection[str] = ()) -> None:
@@ -42,6 +20,9 @@ def require_comparable(a: Profile, b: Profile, *, ignore: Collection[str] = ()) 
     Raises:
         ContextMismatch: they were made under different settings, count different features or
             have periods of different lengths; `.fields` names what differs.
+        InputError: one is no profile.
     """
-    refuse_other_shape(a, b, doing="compare")
-    refuse_mixed(a.context, b.context, doing="compare", ignore=ignore)
+    first, second = (part(p, Profile, name=n, what="a Profile") for n, p in (("a", a), ("b", b)))
+    ignored = chosen(ignore, str, name="ignore", what="the name of a setting")
+    refuse_other_shape(first, second, doing="compare")
+    refuse_mixed(first.context, second.context, doing="compare", ignore=ignored)

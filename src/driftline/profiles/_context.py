@@ -1,13 +1,17 @@
-"""Settings under which detections were made: what was not recorded on one side fits anything."""
+"""What profiles must have in common; a setting that was not recorded on one side fits anything."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
+from typing import TYPE_CHECKING
 
 from attrs import fields
 
 from driftline.errors import ContextMismatch
 from driftline.records import Context
+
+if TYPE_CHECKING:
+    from driftline.profiles._profile import Profile
 
 
 def differing(a: Context, b: Context) -> tuple[str, ...]:
@@ -42,6 +46,25 @@ def _said(a: Context, b: Context, name: str) -> str:
     shared = sorted(set(a.class_names) & set(b.class_names))
     one = next(i for i in shared if a.class_names[i] != b.class_names[i])
     return f"class {one} is {a.class_names[one]!r} and {b.class_names[one]!r}"
+
+
+def refuse_other_shape(a: Profile, b: Profile, *, doing: str) -> None:
+    """Raise `ContextMismatch` unless both count the same features in the same periods."""
+    found = {}
+    if a.calendar.period != b.calendar.period:
+        found["period"] = f"{a.calendar.period} and {b.calendar.period}, coarsen one"
+    if a.calendar.utc_offset != b.calendar.utc_offset:
+        found["utc_offset"] = f"{a.calendar.utc_offset} and {b.calendar.utc_offset}"
+    if a.histograms != b.histograms:
+        found["features"] = f"{_named(a)} and {_named(b)}, select the common ones"
+    if found:
+        said = "; ".join(f"{name}: {both}" for name, both in found.items())
+        msg = f"cannot {doing} profiles that count differently ({said})"
+        raise ContextMismatch(msg, fields=tuple(found))
+
+
+def _named(profile: Profile) -> str:
+    return "[" + ", ".join(f"{f.name} in {f.n_bins} bins" for f in profile.histograms) + "]"
 
 
 def joined(contexts: Iterable[Context], *, ignore: Collection[str] = ()) -> Context:

@@ -28,8 +28,7 @@ from driftline.profiles._cells import (
     check_names,
 )
 from driftline.profiles._columns import Values
-from driftline.profiles._comparable import refuse_other_shape
-from driftline.profiles._context import joined
+from driftline.profiles._context import joined, refuse_other_shape
 from driftline.profiles._counter import Counter
 from driftline.profiles._features import (
     DEFAULT_FEATURES,
