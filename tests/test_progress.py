@@ -1,6 +1,7 @@
 """A line that says how far it is, for people at a terminal and for nobody else."""
 
 import io
+import os
 import sys
 from datetime import UTC, datetime, timedelta
 
@@ -76,6 +77,48 @@ def test_one_row(text, monkeypatch):
         line.tell(text + " and more that nobody sees")
 
     assert ("\r" + text.replace("\n", " ").replace("\x1b", " ")[:19] + "\n") == screen.getvalue()
+
+
+def test_one_line(monkeypatch):
+    """Who spoke first has the line until it has ended; who waited for it goes on from there."""
+    screen = at_a_terminal(monkeypatch)
+    with _progress.Progress(shown=None) as other:
+        with _progress.Progress(shown=None) as first:
+            first.tell("first 1")
+            other.tell("other 1")
+            first.tell("first 2")
+        other.tell("other 2")
+
+    assert "\rfirst 1\rfirst 2\n\rother 2\n" == screen.getvalue()
+
+
+def test_who_says_nothing_has_no_line(monkeypatch):
+    """Who is never told, or not yet, keeps nobody from the line."""
+    screen = at_a_terminal(monkeypatch)
+    with _progress.Progress(shown=False) as silent, _progress.Progress(shown=None) as line:
+        silent.tell("silent")
+        line.tell("line")
+
+    assert "\rline\n" == screen.getvalue()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_forked_with_a_line(monkeypatch):
+    """A process that was forked while its parent wrote has a line of its own."""
+    screen = at_a_terminal(monkeypatch)
+    reader, writer = os.pipe()
+    with _progress.Progress(shown=None) as parents:
+        parents.tell("parent")
+        if not (child := os.fork()):
+            with _progress.Progress(shown=None) as line:
+                line.tell("child")
+            os.write(writer, screen.getvalue().encode())
+            os._exit(0)
+        os.waitpid(child, 0)
+
+    assert b"\rparent\rchild\n" == os.read(reader, 100)
+    os.close(reader)
+    os.close(writer)
 
 
 def test_backtest(monkeypatch):

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import re
 from datetime import timedelta
 
 import httpx
 import pytest
-from platform_server import Answer, deployment_row
+from platform_server import Answer, Face, deployment_row
 
-from driftline import AsyncPlatformClient, PlatformClient
 from driftline.errors import (
     Conflict,
     InputError,
@@ -129,7 +130,7 @@ def test_timeout(face):
 
 
 def test_told_at_a_terminal(face, monkeypatch):
-    """Who waits at a terminal sees for how long and for what; of many at once nobody does."""
+    """Who waits at a terminal sees for how long and for what."""
     screen = at_a_terminal(monkeypatch)
     client = face(story(state("deploying", **OLD), state("deploying", **OLD), state(**NEW)))
     client.replace("acme/line-3", "line/yolo26s-v4")
@@ -138,7 +139,33 @@ def test_told_at_a_terminal(face, monkeypatch):
     ]
     rows = screen.getvalue().split(", line/yolo26s-v3, us-central1")
 
-    assert {PlatformClient: [*told, "\n"], AsyncPlatformClient: [""]}[type(client.client)] == rows
+    assert [*told, "\n"] == rows
+
+
+def test_many_wait_at_a_terminal(monkeypatch):
+    """Of many who wait at once the first has the line, and the next when it is done."""
+    screen = at_a_terminal(monkeypatch)
+    stories = {
+        f"line-{n}": story(*[state("deploying", **OLD)] * looks, state(**NEW))
+        for n, looks in ((3, 3), (4, 6))
+    }
+    client = Face("async", lambda asked: stories[asked.path.rpartition("/")[2]](asked))
+
+    async def both():
+        return await asyncio.gather(
+            *(client.client.replace(f"acme/{slug}", "line/yolo26s-v4") for slug in stories)
+        )
+
+    with asyncio.Runner() as runner:
+        runner.run(both())
+    client.shut()
+    rows = re.findall("waiting for acme/(line-.),|(\n)", screen.getvalue())
+    told = [slug or end for slug, end in rows]
+    first = told.index("\n")
+
+    assert {"line-3"} == set(told[:first])
+    assert {"line-4"} == set(told[first + 1 : -1])
+    assert "\n" == told[-1]
 
 
 def test_a_bad_minute(face):

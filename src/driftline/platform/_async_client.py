@@ -80,7 +80,6 @@ class AsyncPlatformClient:
             metrics_lag=metrics_lag,
             error_rate_unit=error_rate_unit,
             timeout=timeout,
-            progress=False,  # many may wait at once, and a terminal has one line for it
         )
         self._base_url = parts.base_url
         self._core = parts.core

@@ -101,7 +101,6 @@ class PlatformClient:
             metrics_lag=metrics_lag,
             error_rate_unit=error_rate_unit,
             timeout=timeout,
-            progress=None,
         )
         self._base_url = parts.base_url
         self._core = parts.core

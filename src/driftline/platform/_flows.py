@@ -69,7 +69,6 @@ class Settings:
         retry: how often and how patiently a call is repeated.
         metrics_lag: how late the Platform's metrics are.
         error_rate_unit: unit of its ``errorRate``; None: not known.
-        progress: whether waits are told of, as in `Progress`.
     """
 
     clock: Clock
@@ -77,7 +76,6 @@ class Settings:
     retry: Retry
     metrics_lag: timedelta
     error_rate_unit: ErrorRateUnit | None
-    progress: bool | None
 
 
 class Core:
@@ -170,7 +168,7 @@ class Core:
             TransitionFailed: it took too long.
         """
         seen: T | None = None
-        with Progress(shown=self._settings.progress) as line:
+        with Progress(shown=None) as line:
             while True:
                 trouble: PlatformError | None = None
                 try:

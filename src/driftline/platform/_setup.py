@@ -53,11 +53,8 @@ def set_up(
     metrics_lag: timedelta,
     error_rate_unit: ErrorRateUnit | None,
     timeout: timedelta,
-    progress: bool | None,
 ) -> Parts:
     """Check the arguments of a client and put its parts together.
-
-    `progress` says whether waits are told of at a terminal, as in `Progress`.
 
     Raises:
         InputError: one of them cannot be used.
@@ -73,7 +70,6 @@ def set_up(
         retry=_checked_retry(retry),
         metrics_lag=metrics_lag,
         error_rate_unit=error_rate_unit,
-        progress=progress,
     )
     return Parts(
         base_url=checked,
