@@ -225,7 +225,5 @@ def _trapezoid_areas(hits: FloatArray, seen: FloatArray, n_truth: FloatArray) ->
     envelope = _falling(np.where(seen > 0, hits / seen, 0.0))
     points = np.diff(np.ceil(recall / step - _ROUNDING), axis=0)  # of the grid, up to each recall
     inner = (points * envelope).sum(axis=0)
-    first = (hits > 0).argmax(axis=0)
-    misses = (seen - hits)[first, np.arange(hits.shape[1])]
-    start = np.where(misses > _ROUNDING, envelope[0], 1.0)
-    return np.where(hits[-1] > 0, step * (inner - start / 2), 0.0)
+    # Recall 0 lies on the envelope as well, which begins at 1 where no miss comes first.
+    return np.where(hits[-1] > 0, step * (inner - envelope[0] / 2), 0.0)
