@@ -728,3 +728,21 @@ class TestFamily:
         assert ("" if tested else single) == cells[1].reason
         assert frames == cells[2].reason
         assert [tested] * 2 + [False] * 2 + [tested] * 2 == [not c.reason for c in cells]
+
+    @pytest.mark.parametrize(
+        ("before", "now", "tested"), [(7, 3, True), (6, 7, False), (7, 2, False)]
+    )
+    def test_fewest_days(self, before, now, tested):
+        """Seven days of the reference and three of the week are enough; fewer of either are not."""
+        rng = np.random.default_rng(12)
+        of = {"cameras": ["a"], "class_ids": [0], "rng": rng}
+        # Thursday to Wednesday, so that the first days of the week are of either kind of day.
+        reference = counted(3, np.full((before, 1, 1), 300), **of)
+        week = counted(12, np.full((now, 1, 1), 300), **of)  # from Saturday on
+        day = timedelta(days=1)
+        sides = Sides(
+            reference=Reference.of(reference, features=("confidence",), part=day),
+            week=Days.of(week, part=day),
+        )
+
+        assert [tested] * 4 == [not cell.reason for cell in sides.candidates()]
