@@ -92,17 +92,15 @@ class Reference:
     Attributes:
         days: its counts by day.
         features: names of the features that are compared.
-        part: length of the parts of a day that are compared with each other.
     """
 
     days: Days
     features: tuple[str, ...]
-    part: timedelta
 
     @classmethod
     def of(cls, profile: Profile, *, features: Sequence[str], part: timedelta) -> Reference:
-        """Lay out a profile."""
-        return cls(days=Days.of(profile, part=part), features=tuple(features), part=part)
+        """Lay out a profile; `part` is as `part_length` gives it."""
+        return cls(days=Days.of(profile, part=part), features=tuple(features))
 
     @cached_property
     def cameras(self) -> IntArray:
