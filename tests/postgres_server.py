@@ -96,11 +96,10 @@ def postgres():
         if os.environ.get("CI"):
             pytest.fail(message)
         pytest.skip(message)
-    folder = Path(tempfile.mkdtemp(prefix="driftline-pg-"))
-    server = Server(programs, folder)
-    server.start()
-    try:
-        yield server
-    finally:
-        server.stop()
-        shutil.rmtree(folder, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix="driftline-pg-") as folder:
+        server = Server(programs, Path(folder))
+        try:
+            server.start()
+            yield server
+        finally:
+            server.stop()

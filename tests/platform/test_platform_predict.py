@@ -18,6 +18,7 @@ from driftline.errors import (
     InputError,
     NotAuthorized,
     PlatformBroken,
+    Unreachable,
     UnreadableReply,
 )
 from driftline.platform import _images, encode_png
@@ -306,7 +307,7 @@ def test_not_repeated(face):
     """A prediction is billed: it is not repeated when it may have been made."""
     for failure in (Answer(status=503), httpx.ReadTimeout("slow")):
         client = face(lambda _, failure=failure: failure)
-        with pytest.raises(Exception, match="predict"):
+        with pytest.raises((PlatformBroken, Unreachable), match="predict"):
             client.predict("acme/line-3", FRAME)
         assert 1 == len(client.calls)
 
@@ -377,7 +378,7 @@ def test_direct_address_is_forgotten_on_trouble(face):
         ]
     )
     client = face(lambda asked: service(asked) if asked.method == "GET" else next(answers))
-    with pytest.raises(Exception, match="no reply"):
+    with pytest.raises(Unreachable, match="no reply"):
         client.predict("acme/line-3", FRAME, direct=True)
     client.predict("acme/line-3", FRAME, direct=True)
 

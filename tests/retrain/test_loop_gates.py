@@ -14,6 +14,7 @@ from driftline.errors import (
     DeliveryFailed,
     InputError,
     PlatformError,
+    RefusedInput,
     TransitionFailed,
     UnreadableData,
 )
@@ -672,7 +673,7 @@ def test_broken_part(tmp_path):
         before = drive(loop, local, signs, until=asking("money"))
         loop.approve("money", by="Ana")
         local.fault(400, on="training-start")
-        with pytest.raises(Exception, match="400"):
+        with pytest.raises(RefusedInput, match="400"):
             loop.advance()
         started = loop.advance()
 

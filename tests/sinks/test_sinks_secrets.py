@@ -115,7 +115,7 @@ def test_nowhere_to_read(vendors, caplog, name, trouble):
 def test_never_in_a_file(vendors, name):
     """A sink does not let itself be pickled with its credential."""
     sink = SINKS[name](vendors.url)
-    with pytest.raises(TypeError):
+    with pytest.raises(TypeError, match="a Secret cannot be pickled"):
         pickle.dumps(sink)
 
 
