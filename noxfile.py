@@ -62,7 +62,7 @@ def _pytest(session: nox.Session, *options: str) -> None:
     session.run(
         *("pytest", "--numprocesses=auto", "--dist=loadfile", *options),
         *session.posargs,
-        env=ONE_THREAD,
+        env=ONE_THREAD | {"PYTHONDONTWRITEBYTECODE": ""},  # else every process compiles it all anew
     )
 
 
