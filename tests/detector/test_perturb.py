@@ -199,7 +199,8 @@ def test_zoom_out_does_not_alias():
 
 def test_hollow_takes_a_share():
     """The chosen share of the objects comes hollow, and a larger share includes a smaller one."""
-    lots = [SCENES.frame(i) for i in range(300)]
+    small = Scenes(seed=11, empty=0.0, size=32, clutter=0)
+    lots = [small.frame(i) for i in range(300)]
 
     def hollowed(fraction):
         return np.concatenate([hollow(fraction)(f).scene.hollow for f in lots])

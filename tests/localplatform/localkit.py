@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import time
 
 import httpx
 import numpy as np
@@ -35,3 +36,11 @@ def encoded(height: int = 48, width: int = 64, *, kind: str = "PNG", grey: int =
 def client_of(local: LocalPlatform, **options) -> httpx.Client:
     key = {"Authorization": f"Bearer {local.api_key}"}
     return httpx.Client(base_url=local.url, headers=key, **{"timeout": 60, **options})
+
+
+def wait_for_a_call(local: LocalPlatform) -> None:
+    """Until the platform has read one: a client that hurries may give up before that."""
+    until = time.monotonic() + 60
+    while not local.calls:
+        assert time.monotonic() < until
+        time.sleep(0.005)

@@ -9,7 +9,7 @@ from contextlib import ExitStack
 
 import httpx
 import pytest
-from localkit import LINE, client_of
+from localkit import LINE, client_of, wait_for_a_call
 
 from driftline.errors import InputError
 from driftline.testing import LocalPlatform
@@ -36,6 +36,7 @@ def test_hang(local, http):
     with pytest.raises(httpx.ReadTimeout):
         http.get(METRICS, timeout=0.2)
 
+    wait_for_a_call(local)  # else the next one may be the one that hangs
     assert 200 == http.get(METRICS).status_code
 
 
@@ -65,8 +66,7 @@ def test_closing_ends_a_hang():
         local.fault("hang")
         client = threading.Thread(target=ask, args=(local.url, local.api_key))
         client.start()
-        while not local.calls:
-            time.sleep(0.005)
+        wait_for_a_call(local)
     client.join()
 
     # Not a time-out: the platform let go, not the client.

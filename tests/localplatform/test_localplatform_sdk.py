@@ -9,7 +9,7 @@ from datetime import timedelta
 
 import pytest
 import ultralytics_platform.types as vendor
-from localkit import two_boxes
+from localkit import two_boxes, wait_for_a_call
 from ultralytics_platform import APIConnectionError, APIError, AsyncPlatform, Platform
 
 from driftline.testing import LocalPlatform
@@ -216,6 +216,7 @@ def test_trouble_on_the_wire(sdk, local, kind):
     with pytest.raises(APIConnectionError):
         sdk.deployments.list("acme", timeout=0.3)
 
+    wait_for_a_call(local)  # else the next one may be the one in trouble
     assert 2 == sdk.deployments.list("acme")["total"]
 
 
