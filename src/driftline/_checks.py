@@ -156,6 +156,18 @@ def a(kind: Any, what: str) -> Check:
     return check
 
 
+def refuse_no_text(name: str, value: str) -> None:
+    """Raise unless a value is text with something in it."""
+    if not part(value, str, name=name, what="text"):
+        msg = f"{name}={value!r} is empty"
+        raise InputError(msg)
+
+
+def some_text(_instance: object, attribute: Attribute[Any], value: str) -> None:
+    """A validator: `refuse_no_text` for a field."""
+    refuse_no_text(attribute.name, value)
+
+
 def parts(values: Iterable[T], kind: Any, *, name: str, what: str) -> tuple[T, ...]:
     """`values`, each as in `part`.
 

@@ -46,6 +46,10 @@ _MACHINE = SystemClock()  # bytes on a real wire take the machine's time, whatev
 
 
 def _split(url: str) -> SplitResult:
+    given: object = url
+    if not isinstance(given, str):  # not shown: it may hold a credential
+        msg = f"a URL is text, such as https://host.example, got a {type(given).__name__}"
+        raise InputError(msg)
     try:
         parts = urlsplit(url)
         _ = parts.port

@@ -349,7 +349,7 @@ def test_cannot_be_written():
     """An unknown engine, a feature of one's own, and a period that cuts no day are refused at birth."""
     own = Feature.uniform("own", level="box", bins_per_unit=1, first_edge=0, n_bins=2)
     for wrong, message in (
-        ({"dialect": "oracle"}, "must be one of duckdb"),
+        ({"dialect": "oracle"}, "must be one of 'duckdb'"),
         ({"features": (*DEFAULT_FEATURES, own)}, r"\['own'\] have no SQL"),
         ({"period": timedelta(hours=5)}, "divide a day"),
     ):

@@ -70,7 +70,9 @@ class Truth:
     crowd: BoolArray | None = field(default=None, converter=_optional_bools)
     ignore: BoolArray | None = field(default=None, converter=_optional_bools)
     area: FloatArray | None = field(default=None, converter=_optional_floats)
-    class_names: Mapping[int, str] = field(factory=dict)
+    class_names: Mapping[int, str] = field(
+        factory=dict, validator=a(Mapping, 'names by index, such as {0: "person"}')
+    )
 
     def __attrs_post_init__(self) -> None:
         """Refuse arrays that do not fit each other, and boxes that are none."""

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from attrs import frozen
+from attrs import field, frozen
+from attrs.validators import optional
+
+from driftline._checks import a, some_text
 
 
 @frozen(kw_only=True)
@@ -28,16 +31,16 @@ class LogColumns:
         normalized: boxes are shares of the frame's width and height, not px.
     """
 
-    timestamp: str = "timestamp"
-    camera: str = "camera"
-    frame_id: str = "frame_id"
-    class_id: str = "class_id"
-    confidence: str = "confidence"
-    x1: str = "x1"
-    y1: str = "y1"
-    x2: str = "x2"
-    y2: str = "y2"
-    width: str = "width"
-    height: str = "height"
-    context: str | None = None
-    normalized: bool = False
+    timestamp: str = field(default="timestamp", validator=some_text)
+    camera: str = field(default="camera", validator=some_text)
+    frame_id: str = field(default="frame_id", validator=some_text)
+    class_id: str = field(default="class_id", validator=some_text)
+    confidence: str = field(default="confidence", validator=some_text)
+    x1: str = field(default="x1", validator=some_text)
+    y1: str = field(default="y1", validator=some_text)
+    x2: str = field(default="x2", validator=some_text)
+    y2: str = field(default="y2", validator=some_text)
+    width: str = field(default="width", validator=some_text)
+    height: str = field(default="height", validator=some_text)
+    context: str | None = field(default=None, validator=optional(some_text))
+    normalized: bool = field(default=False, validator=a(bool, "True or False"))

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any
 
+from driftline._checks import part, refuse_no_text, refuse_number
 from driftline._clock import as_optional_utc
 from driftline._progress import Progress, bar
 from driftline.errors import InputError, MissingExtra, UnreadableData
@@ -65,6 +66,11 @@ def profile_from_log(
     place = Location.of(log, storage_options)
     del storage_options  # no traceback through here shows it
     start, end = as_optional_utc(start, name="start"), as_optional_utc(end, name="end")
+    part(columns, LogColumns, name="columns", what="a driftline.lake.LogColumns(…)")
+    refuse_no_text("memory", memory)
+    if threads is not None:
+        what = f"1 to {_MOST_THREADS}, or None for one a core"
+        refuse_number("threads", threads, what, least=1, most=_MOST_THREADS, whole=True)
     query = LogQuery(
         table=_table(columns.timestamp, start, end),
         columns=columns,
@@ -92,6 +98,7 @@ def profile_from_log(
     return profile
 
 
+_MOST_THREADS = 1024
 _LIST = "SELECT list(file ORDER BY file) FROM glob({})"
 _SIZE = "SELECT coalesce(len(getvariable('files')), 0)"
 

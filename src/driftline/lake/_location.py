@@ -43,10 +43,12 @@ class Location:
         """From what the user says.
 
         Raises:
-            InputError: fsspec knows no such place, or lacks the package for it, which it names.
+            InputError: it is no place, or the options are none; or fsspec knows no such place, or
+                lacks the package for it, which it names.
             MissingExtra: fsspec is not installed.
         """
-        text = os.fspath(place)
+        text = _text(place)
+        _refuse_no_options(storage_options)
         if "://" not in text:
             return cls(path=text)
         secrets = tuple(_texts(storage_options or {}))
@@ -136,6 +138,24 @@ def _day(name: str) -> date | None:
         return date.fromisoformat(name.removeprefix("day=")) if name.startswith("day=") else None
     except ValueError:
         return None
+
+
+def _text(place: str | os.PathLike[str]) -> str:
+    """The place as text; what is shown of another thing is its type, for it may hold a password."""
+    given: object = place
+    text = os.fspath(given) if isinstance(given, str | os.PathLike) else given
+    if not isinstance(text, str) or not text:
+        what = "an empty text" if isinstance(text, str) else f"a {type(given).__name__}"
+        msg = f"the place of a log is a path or a URL, such as s3://bucket/log, got {what}"
+        raise InputError(msg)
+    return text
+
+
+def _refuse_no_options(options: Mapping[str, Any] | None) -> None:
+    given: object = options
+    if not (given is None or isinstance(given, Mapping)):
+        msg = f"storage_options are a dict of what fsspec takes, got a {type(given).__name__}"
+        raise InputError(msg)
 
 
 def _texts(value: object) -> Iterator[str]:

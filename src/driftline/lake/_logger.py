@@ -18,7 +18,8 @@ from urllib.parse import quote
 import numpy as np
 from attrs import asdict, frozen
 
-from driftline._clock import Clock, as_clock, as_duration, as_utc
+from driftline._checks import part, refuse_no_time, refuse_number
+from driftline._clock import Clock, as_clock, as_utc
 from driftline._files import write_whole
 from driftline._fork import begin_anew_after_fork
 from driftline.errors import InputError, MissingExtra, StoreError
@@ -77,15 +78,19 @@ class DetectionLogger:
         storage_options: Mapping[str, Any] | None = None,
         clock: Clock | None = None,
     ) -> None:
-        """Store and check; nothing is written yet."""
-        if not 1 <= max_rows <= _MAX_ROWS:
-            msg = f"max_rows={max_rows!r} must be 1 to {_MAX_ROWS:,}"
-            raise InputError(msg)
-        if as_duration(max_age, name="max_age") <= timedelta(0):
-            msg = f"max_age={max_age} must be above 0"
-            raise InputError(msg)
+        """Store and check; nothing is written yet.
+
+        Raises:
+            InputError: an argument cannot be used.
+            MissingExtra: the folder is a URL, and fsspec is not installed.
+        """
         self._place = Location.of(folder, storage_options)
         del storage_options  # no traceback through here shows it
+        what = f"1 to {_MAX_ROWS:,}"
+        refuse_number("max_rows", max_rows, what, least=1, most=_MAX_ROWS, whole=True)
+        refuse_no_time("max_age", max_age)
+        if context is not None:
+            part(context, Context, name="context", what="a driftline.records.Context(…)")
         self._max_rows, self._max_age = max_rows, max_age.total_seconds()
         self._clock = as_clock(clock)
         self._context = context or Context()

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from attrs import field, frozen
 
+from driftline._checks import a, one_of, part, parts, some_text
 from driftline.errors import InputError, UnreadableData
 from driftline.lake._columns import LogColumns
 from driftline.lake._dialects import SPELLINGS, Dialect
@@ -42,7 +43,7 @@ _MICROSECOND = timedelta(microseconds=1)
 
 
 def _features(value: Iterable[Feature]) -> tuple[Feature, ...]:
-    return tuple(value)
+    return parts(value, Feature, name="features", what="a Feature, such as driftline.profiles.AREA")
 
 
 @frozen(kw_only=True)
@@ -62,18 +63,15 @@ class LogQuery:
         utc_offset: as in `Calendar`.
     """
 
-    table: str
-    dialect: Dialect = "duckdb"
-    columns: LogColumns = field(factory=LogColumns)
+    table: str = field(validator=some_text)
+    dialect: Dialect = field(default="duckdb", validator=one_of(*SPELLINGS))
+    columns: LogColumns = field(factory=LogColumns, validator=a(LogColumns, "a LogColumns(…)"))
     features: tuple[Feature, ...] = field(default=DEFAULT_FEATURES, converter=_features)
     period: timedelta = timedelta(days=1)
     utc_offset: timedelta = timedelta(0)
 
     def __attrs_post_init__(self) -> None:
         """Refuse what cannot be written in SQL."""
-        if self.dialect not in SPELLINGS:
-            msg = f"dialect={self.dialect!r} must be one of {', '.join(SPELLINGS)}"
-            raise InputError(msg)
         if strange := [f.name for f in self.features if f not in DEFAULT_FEATURES]:
             msg = f"features {strange} have no SQL; count them with Profile.from_arrays"
             raise InputError(msg)
@@ -107,6 +105,12 @@ class LogQuery:
             ContextMismatch: the log was made under several settings.
         """
         counts = counted(invalid)
+        if context is not None:
+            part(context, Context, name="context", what="a driftline.records.Context(…)")
+        given: object = execute
+        if not callable(given):
+            msg = f"execute={execute!r} must be a function that runs a statement and gives its rows"
+            raise InputError(msg)
         profile = Profile.from_rows(
             **self._rows(execute),
             features=self.features,

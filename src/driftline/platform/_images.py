@@ -13,6 +13,7 @@ from typing import Final, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from driftline._checks import part
 from driftline._wire import Upload
 from driftline.errors import InputError
 
@@ -115,6 +116,7 @@ def encode_png(image: npt.NDArray[np.uint8]) -> bytes:
     >>> encode_png(np.zeros((2, 3, 3), np.uint8))[:8]
     b'\x89PNG\r\n\x1a\n'
     """
+    part(image, np.ndarray, name="image", what="an array of pixels")
     pixels = image[..., None] if image.ndim == 2 else image  # noqa: PLR2004 - grey has no channel axis
     if image.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] not in _PNG_COLOUR:  # noqa: PLR2004
         msg = (

@@ -62,6 +62,8 @@ _RANGES: Final[Mapping[str, tuple[float, float]]] = {
     "freeze": (0, 100),
 }
 """What the Platform takes (contract 0.1.9)."""
+_OPTIONAL: Final = frozenset({"lr0", "freeze"})
+"""Those of which None says something."""
 
 
 @frozen(kw_only=True)
@@ -104,7 +106,11 @@ class TrainArgs:
             )
             raise InputError(msg)
         for name, (low, high) in _RANGES.items():
-            within(name, getattr(self, name), low, high, whole=name != "lr0")
+            value = getattr(self, name)
+            if value is None and name not in _OPTIONAL:
+                msg = f"{name}=None must be a whole number from {low:g} to {high:g}"
+                raise InputError(msg)
+            within(name, value, low, high, whole=name != "lr0")
         part(self.more, Mapping, name="more", what="arguments by their names")
         if twice := {*self.more} & {"model", "data", *self.wire()}:
             msg = f"more={sorted(twice)} have parameters of their own"

@@ -522,12 +522,13 @@ def within(
     """
     start, end = as_optional_utc(start, name="start"), as_optional_utc(end, name="end")
     of_name = {feature.name: feature for feature in check_names(features)}
+    wanted = parts(regions, Region, name="regions", what="a Region")
     return [
         frame
         for frame in parts(frames, SampledFrame, name="frames", what="a SampledFrame")
         if (start is None or frame.at >= start)
         and (end is None or frame.at < end)
-        and (not regions or any(_in(frame, region, of_name) for region in regions))
+        and (not wanted or any(_in(frame, region, of_name) for region in wanted))
     ]
 
 

@@ -8,8 +8,9 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 from attrs import field, frozen
+from attrs.validators import optional
 
-from driftline._checks import is_size, numbers
+from driftline._checks import a, is_size, number, numbers
 from driftline._draw import Shown, View
 from driftline.errors import InputError
 from driftline.records import _adapters, _views
@@ -17,6 +18,9 @@ from driftline.records._adapters import BoxFormat
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
+
+_NAMES = a(Mapping, 'names by index, such as {0: "person"}')
+_SHARE = number("a number from 0 to 1", least=0, most=1)
 
 
 def _boxes(value: npt.ArrayLike) -> FloatArray:
@@ -64,7 +68,7 @@ class Detections(Shown):
     confidence: FloatArray = field(converter=_floats)
     class_id: IntArray = field(converter=_ints)
     image_size: tuple[int, int]
-    class_names: Mapping[int, str] = field(factory=dict)
+    class_names: Mapping[int, str] = field(factory=dict, validator=_NAMES)
 
     def __attrs_post_init__(self) -> None:
         """Refuse arrays that do not fit each other; values are judged where they are used."""
@@ -272,11 +276,11 @@ class Context:
 
     model: str | None = None
     weights_digest: str | None = None
-    conf: float | None = None
-    iou: float | None = None
+    conf: float | None = field(default=None, validator=optional(_SHARE))
+    iou: float | None = field(default=None, validator=optional(_SHARE))
     imgsz: int | None = None
     ultralytics: str | None = None
-    class_names: Mapping[int, str] = field(factory=dict)
+    class_names: Mapping[int, str] = field(factory=dict, validator=_NAMES)
 
 
 class Predictor(Protocol):

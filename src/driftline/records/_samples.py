@@ -12,8 +12,8 @@ import numpy.typing as npt
 from attrs import field, frozen
 from attrs.converters import optional
 
-from driftline._checks import a, not_negative
-from driftline._clock import as_utc
+from driftline._checks import a, not_negative, part
+from driftline._clock import as_duration, as_utc
 from driftline._draw import Shown, View, plot
 from driftline.errors import InputError
 from driftline.records import _views
@@ -23,6 +23,11 @@ if TYPE_CHECKING:
 
 Times = npt.NDArray[np.datetime64]
 Values = npt.NDArray[np.float64]
+
+
+_METRIC = a(str, "a dotted name")
+_WHOSE = a(str, 'text, "" where it belongs to none')
+_LABELS = a(Mapping, 'labels such as {"camera": "cam-1"}')
 
 
 def _utc(value: datetime) -> datetime:
@@ -83,12 +88,12 @@ class Sample:
         labels: further dimensions, such as ``{"camera": "cam-1"}``.
     """
 
-    metric: str = field(validator=a(str, "a dotted name"))
+    metric: str = field(validator=_METRIC)
     value: float = field(converter=_number, validator=_finite)
     at: datetime = field(converter=_utc)
     width: timedelta = field(default=timedelta(0), validator=not_negative)
-    deployment: str = ""
-    labels: Mapping[str, str] = field(factory=dict)
+    deployment: str = field(default="", validator=_WHOSE)
+    labels: Mapping[str, str] = field(factory=dict, validator=_LABELS)
 
 
 @frozen(kw_only=True, eq=False, repr=False)
@@ -106,12 +111,12 @@ class Series(Shown):
             None when all are settled.
     """
 
-    metric: str
+    metric: str = field(validator=_METRIC)
     times: Times = field(converter=_times)
     values: Values = field(converter=_values)
     width: timedelta = field(default=timedelta(0), validator=not_negative)
-    deployment: str = ""
-    labels: Mapping[str, str] = field(factory=dict)
+    deployment: str = field(default="", validator=_WHOSE)
+    labels: Mapping[str, str] = field(factory=dict, validator=_LABELS)
     settled_until: datetime | None = field(default=None, converter=optional(_utc))
 
     def __attrs_post_init__(self) -> None:
@@ -184,6 +189,7 @@ def as_datetime64(value: datetime) -> np.datetime64:
 
 def as_datetime(value: np.datetime64) -> datetime:
     """A datetime64 (UTC) as an aware time."""
+    part(value, np.datetime64, name="value", what="a time of numpy, datetime64 in UTC")
     plain = value.astype("datetime64[us]").item()
     if not isinstance(plain, datetime):
         msg = f"{value!r} is not a time"
@@ -193,4 +199,4 @@ def as_datetime(value: np.datetime64) -> datetime:
 
 def as_timedelta64(value: timedelta) -> np.timedelta64:
     """A duration as timedelta64[us]."""
-    return np.timedelta64(value, "us")
+    return np.timedelta64(as_duration(value, name="value"), "us")

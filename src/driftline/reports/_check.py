@@ -14,7 +14,8 @@ from typing import Final
 
 from attrs import field, frozen
 
-from driftline._clock import SystemClock, as_utc
+from driftline._checks import part
+from driftline._clock import SystemClock, as_optional_utc, as_utc
 from driftline._draw import Shown, Table, View
 from driftline.errors import DriftlineError
 from driftline.monitor import Monitor
@@ -145,7 +146,15 @@ def check(
         policy: what decides on a retraining; else one with the defaults.
         evaluated: when the last holdout run was; left out, it is told from the newest accuracy
             the monitor has judged.
+
+    Raises:
+        InputError: an argument is of another kind.
     """
+    if monitor is not None:
+        part(monitor, Monitor, name="monitor", what="a driftline.Monitor(…)")
+    if policy is not None:
+        part(policy, RetrainPolicy, name="policy", what="a driftline.RetrainPolicy(…)")
+    evaluated = as_optional_utc(evaluated, name="evaluated")
     findings = [*_installed(), *_credentials(probe=monitor is None)]
     if monitor is not None:
         now = monitor.clock.now()

@@ -10,11 +10,12 @@ from typing import Any, Final
 
 from attrs import frozen
 
+from driftline._checks import part, refuse_negative, refuse_no_text
 from driftline.records import Metric, Severity
 from driftline.reports._exported import Exported, as_json
 from driftline.reports._panels import Limit, Panel, panels
 from driftline.reports._prometheus import LATE
-from driftline.reports._promql import MINUTE, condition
+from driftline.reports._promql import MINUTE, checked, condition
 from driftline.rules import (
     DetectionVolume,
     EndpointHealth,
@@ -85,12 +86,15 @@ def datadog_monitors(
         notify: who is told, such as ``"@pagerduty-line-3"``; the end of each message.
         late: how long numbers take to arrive, as in `prometheus_rules`.
     """
-    found = {rule.name: _query(rule) for rule in rules}
+    part(notify, str, name="notify", what="text")
+    refuse_negative("late", late)
+    given = checked(rules)
+    found = {rule.name: _query(rule) for rule in given}
     return Exported(
         text=as_json(
             [
                 _monitor(rule, query, notify, late)
-                for rule in rules
+                for rule in given
                 if not isinstance(query := found[rule.name], str)
             ]
         ),
@@ -291,6 +295,7 @@ def datadog_dashboard(rules: Sequence[Rule], *, title: str = "Driftline") -> Exp
         rules: such as ``monitor.rules``.
         title: of the dashboard.
     """
+    refuse_no_text("title", title)
     board = {
         "title": title,
         "description": "Made by driftline.reports.datadog_dashboard from the rules of a monitor.",

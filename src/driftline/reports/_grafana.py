@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any, Final
 
+from driftline._checks import refuse_negative, refuse_no_text
 from driftline.reports._exported import Exported, as_json
 from driftline.reports._panels import Limit, Panel, panels
 from driftline.reports._prometheus import LATE, VALUE, alerting
-from driftline.reports._promql import STANDS, duration
+from driftline.reports._promql import STANDS, checked, duration
 from driftline.rules import Rule
 from driftline.sinks._names import NAMESPACE, prometheus_name
 
@@ -30,6 +31,7 @@ def grafana_dashboard(rules: Sequence[Rule], *, title: str = "Driftline") -> Exp
         rules: such as ``monitor.rules``.
         title: of the dashboard; its uid is made of it.
     """
+    refuse_no_text("title", title)
     found = [_panel(number, panel) for number, panel in enumerate(panels(rules))]
     return Exported(
         text=as_json(
@@ -158,7 +160,10 @@ def grafana_alert_rules(
         folder: folder of the rules.
         late: as in `prometheus_rules`.
     """
-    found = {rule.name: alerting(rule, late, recovery=False) for rule in rules}
+    refuse_no_text("datasource_uid", datasource_uid)
+    refuse_no_text("folder", folder)
+    refuse_negative("late", late)
+    found = {rule.name: alerting(rule, late, recovery=False) for rule in checked(rules)}
     group = {
         "orgId": 1,
         "name": "driftline",

@@ -9,7 +9,7 @@ from attrs import evolve, frozen
 
 from driftline.monitor._tick import HEARTBEAT, OPEN_ALERTS
 from driftline.records import Metric
-from driftline.reports._promql import condition
+from driftline.reports._promql import checked, condition
 from driftline.rules import NoData, Rule, Threshold
 from driftline.sinks._intake import STANDING
 
@@ -92,13 +92,18 @@ ALWAYS: Final = (
 
 
 def panels(rules: Sequence[Rule]) -> tuple[Panel, ...]:
-    """The pictures for some rules: what is always shown with their limits, and their own numbers."""
+    """The pictures for some rules: what is always shown with their limits, and their own numbers.
+
+    Raises:
+        InputError: one is no rule.
+    """
+    given = checked(rules)
     shown = {metric for panel in ALWAYS for metric in panel.metrics}
     own = dict.fromkeys(
-        rule.metric for rule in rules if rule.metric not in shown and not isinstance(rule, NoData)
+        rule.metric for rule in given if rule.metric not in shown and not isinstance(rule, NoData)
     )
     found = (*ALWAYS, *(Panel(title=metric, metrics=(metric,)) for metric in own))
-    return tuple(evolve(panel, limits=_limits(panel, rules)) for panel in found)
+    return tuple(evolve(panel, limits=_limits(panel, given)) for panel in found)
 
 
 def _limits(panel: Panel, rules: Sequence[Rule]) -> tuple[Limit, ...]:

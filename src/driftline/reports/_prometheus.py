@@ -9,8 +9,17 @@ from typing import Any, Final
 
 from attrs import evolve
 
+from driftline._checks import refuse_negative
 from driftline.reports._exported import Exported, as_yaml
-from driftline.reports._promql import MINUTE, Condition, condition, duration, quoted, window
+from driftline.reports._promql import (
+    MINUTE,
+    Condition,
+    checked,
+    condition,
+    duration,
+    quoted,
+    window,
+)
 from driftline.rules import Rule
 from driftline.sinks._names import prometheus_name
 
@@ -32,7 +41,8 @@ def prometheus_rules(rules: Sequence[Rule], *, late: timedelta = LATE) -> Export
         late: how long numbers take to arrive: the Platform's two minutes and the time between
             two runs. An earlier look would judge windows that are half empty.
     """
-    found = {rule.name: alerting(rule, late) for rule in rules}
+    refuse_negative("late", late)
+    found = {rule.name: alerting(rule, late) for rule in checked(rules)}
     alerts = [alert for alert in found.values() if not isinstance(alert, str)]
     group = {"name": "driftline", "interval": "1m", "rules": alerts}
     return Exported(

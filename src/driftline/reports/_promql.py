@@ -10,12 +10,13 @@ short, leaves out the one before.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, Final
 
 from attrs import frozen
 
+from driftline._checks import parts
 from driftline.monitor._tick import HEARTBEAT
 from driftline.records import Metric
 from driftline.rules import (
@@ -273,3 +274,12 @@ _SAID: Final[Mapping[type[Rule], Callable[[Any], Condition | str]]] = {
     NoData: _silence,
     Threshold: _threshold,
 }
+
+
+def checked(rules: Sequence[Rule]) -> tuple[Rule, ...]:
+    """The rules.
+
+    Raises:
+        InputError: one is none.
+    """
+    return parts(rules, Rule, name="rules", what="a rule, such as rules.LatencyBudget(…)")

@@ -9,7 +9,7 @@ from typing import Final
 
 from attrs import evolve, field, frozen
 
-from driftline._checks import part
+from driftline._checks import part, parts, refuse_no_text
 from driftline._clock import SystemClock, as_utc
 from driftline._draw import DARK, LIGHT, STYLE, Shown, Table, Tone, View, body, escaped
 from driftline._files import write_whole
@@ -172,9 +172,27 @@ def weekly(
         deployment: ``"owner/deployment"`` to name in the heading.
         at: the time of the page, now unless given.
         title: its heading.
+
+    Raises:
+        InputError: a part is of another kind.
     """
     now = as_utc(at, name="at") if at is not None else SystemClock().now()
-    shown = tuple(frames)[:FRAMES]
+    given = {
+        "decision": decision,
+        "drift": drift,
+        "accuracy": accuracy,
+        "evaluation": evaluation,
+        "progress": progress,
+    }
+    for name, (kind, what) in _PARTS.items():
+        if given[name] is not None:
+            part(given[name], kind, name=name, what=f"{what}, or None")
+    if alerts is not None:
+        what = "a Transition, as monitor.transitions() gives them"
+        alerts = parts(alerts, Transition, name="alerts", what=what)
+    part(deployment, str, name="deployment", what="text")
+    refuse_no_text("title", title)
+    shown = parts(frames, SampledFrame, name="frames", what="a SampledFrame")[:FRAMES]
     wanted = () if decision is None or not decision.collect else (_wanted(decision),)
     return WeeklyReport(
         title=title,
@@ -209,6 +227,15 @@ def weekly(
             ),
         ),
     )
+
+
+_PARTS: Final = {
+    "decision": (Decision, "a Decision, as RetrainPolicy().decide(…) gives it"),
+    "drift": (DriftReport, "a DriftReport, as detector.compare(…) gives it"),
+    "accuracy": (Trend, "a Trend, as Trend.of(…) gives it"),
+    "evaluation": (Evaluation, "an Evaluation, as validator.validate() gives it"),
+    "progress": ((RolloutStatus, LoopStatus), "the status of a rollout or of a retraining"),
+}
 
 
 def _left_out(what: str) -> str:

@@ -10,8 +10,9 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 from attrs import define, field, frozen
+from attrs.validators import optional
 
-from driftline._checks import refuse_number
+from driftline._checks import a, number, refuse_number
 from driftline.errors import InputError
 from driftline.records import Detections
 
@@ -62,15 +63,13 @@ class Outcome:
         detections: what was found; None where there was no answer or it is not to be compared.
     """
 
-    ok: bool = True
-    latency_ms: float | None = None
-    detections: Detections | None = None
-
-    def __attrs_post_init__(self) -> None:
-        """Refuse a latency that is none."""
-        if self.latency_ms is not None and not 0 <= self.latency_ms < math.inf:
-            msg = f"latency_ms={self.latency_ms!r} must be 0 or more milliseconds"
-            raise InputError(msg)
+    ok: bool = field(default=True, validator=a((bool, np.bool_), "True or False"))
+    latency_ms: float | None = field(
+        default=None, validator=optional(number("0 or more milliseconds", least=0, below=math.inf))
+    )
+    detections: Detections | None = field(
+        default=None, validator=optional(a(Detections, "Detections; see its from_… methods"))
+    )
 
 
 @frozen(kw_only=True)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 from attrs import asdict, evolve, field, fields_dict, frozen
 
-from driftline._checks import parts, refuse_other
+from driftline._checks import part, parts, refuse_other
 from driftline._draw import Axis, Dots, Picture, Shown, Table, View, days, plot
 from driftline._progress import Progress, bar
 from driftline.errors import InputError
@@ -300,6 +300,7 @@ def _past(history: Iterable[Evidence | Entry]) -> Past:
 
 def _refuse_unknown(policy: RetrainPolicy, thresholds: Mapping[str, Sequence[Threshold]]) -> None:
     known = [name for name in fields_dict(type(policy)) if name != "clauses"]
+    part(thresholds, Mapping, name="thresholds", what='such as {"minimum_gain": [0.01, 0.02]}')
     for name, values in thresholds.items():
         refuse_other("threshold", name, known)
         given: object = values

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from attrs import evolve, field, frozen
 
+from driftline._checks import part
 from driftline._files import placing, writing
 from driftline.errors import InputError, MissingExtra, NotFound, StoreBusy
 from driftline.holdout import Holdout, LabelledFrame, LocalModel
@@ -39,7 +40,7 @@ _WARMUP: Final = 0.0
 
 
 def _folder(value: str | Path) -> Path:
-    return Path(value).resolve()
+    return Path(part(value, (str, Path), name="folder", what="the path of a folder")).resolve()
 
 
 @frozen(eq=False)

@@ -11,6 +11,7 @@ from typing import Final
 
 from attrs import evolve
 
+from driftline._checks import part, parts, refuse_no_text, refuse_no_time, refuse_number
 from driftline._clock import Clock, SystemClock
 from driftline.errors import ConfigError, DriftlineError, InputError, StoreConflict
 from driftline.holdout import Holdout
@@ -115,12 +116,12 @@ class RetrainLoop:
         Raises:
             InputError: an argument cannot be used.
         """
-        if not name or baseline_days < 1 or patience <= timedelta(0):
-            msg = (
-                f"name={name!r} must not be empty, baseline_days={baseline_days} at least 1 and "
-                f"patience={patience} above 0"
-            )
-            raise InputError(msg)
+        refuse_no_text("name", name)
+        refuse_number("baseline_days", baseline_days, "1 or more", least=1, whole=True)
+        refuse_no_time("patience", patience)
+        part(store, Store, name="store", what='a store, such as SqlStore("sqlite:///driftline.db")')
+        part(args, TrainArgs, name="args", what="a driftline.platform.TrainArgs(…)")
+        part(folder, (str, Path), name="folder", what="the path of a folder")
         self._name, self._book = name, Book(store, name)
         self._clock = SystemClock() if clock is None else clock
         self._parts = Parts(
@@ -136,7 +137,7 @@ class RetrainLoop:
             rule=rule,
             baseline=baseline,
             baseline_days=baseline_days,
-            sinks=tuple(sinks),
+            sinks=parts(sinks, object, name="sinks", what="a sink"),
             approve=approve,
             folder=Path(folder),
             clock=self._clock,

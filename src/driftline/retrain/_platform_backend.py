@@ -10,10 +10,11 @@ from datetime import timedelta
 from hashlib import sha256
 from itertools import accumulate
 from pathlib import Path
-from typing import Final
+from typing import Final, get_args
 
 import numpy as np
 
+from driftline._checks import part, refuse_no_text, refuse_number, refuse_other
 from driftline.errors import (
     ConfigError,
     Conflict,
@@ -107,12 +108,17 @@ class PlatformBackend:
         Raises:
             InputError: the two deployments are one, or the budget is none.
         """
-        if deployment == canary or not budget_cents > 0:
-            msg = (
-                f"deployment={deployment!r} and canary={canary!r} must be two, and "
-                f"budget_cents={budget_cents!r} above 0"
-            )
+        names = {"dataset": dataset, "project": project, "deployment": deployment, "canary": canary}
+        for name, value in names.items():
+            refuse_no_text(name, value)
+        if deployment == canary:
+            msg = f"deployment={deployment!r} and canary={canary!r} must be two"
             raise InputError(msg)
+        part(platform, PlatformClient, name="platform", what="a driftline.PlatformClient(…)")
+        part(store, Store, name="store", what='a store, such as SqlStore("sqlite:///driftline.db")')
+        refuse_number("budget_cents", budget_cents, "cents, above 0", above=0)
+        refuse_other("gpu", gpu, get_args(Gpu))
+        part(direct, bool, name="direct", what="True or False")
         self._platform, self._store = platform, store
         self._dataset, self._project = dataset, project
         self._deployment, self._canary = deployment, canary

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from attrs import evolve, field, frozen
 
+from driftline._checks import number, parts
 from driftline.errors import InputError
 from driftline.profiles import (
     DEFAULT_FEATURES,
@@ -36,7 +37,7 @@ FloatArray = npt.NDArray[np.float64]
 
 
 def _frames(value: Iterable[SampledFrame]) -> tuple[SampledFrame, ...]:
-    return tuple(value)
+    return parts(value, SampledFrame, name="frames", what="a SampledFrame")
 
 
 @frozen(kw_only=True, eq=False, repr=False)
@@ -54,7 +55,7 @@ class Selection:
     """
 
     frames: tuple[SampledFrame, ...] = field(converter=_frames)
-    budget: int
+    budget: int = field(validator=number("0 or more", least=0, whole=True))
 
     @classmethod
     def of(

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from attrs import evolve, field, frozen
 
-from driftline._checks import not_negative, number
+from driftline._checks import not_negative, number, parts
 from driftline._clock import as_utc
 from driftline.errors import InputError, StoreError
 from driftline.retrain._arms import PAIRED, Arm, Counts
@@ -101,7 +101,9 @@ def checked_stages(stages: Iterable[Stage | float]) -> tuple[Stage, ...]:
     Raises:
         InputError: there is none, shares do not grow, or no stage compares the two models.
     """
-    made = tuple(s if isinstance(s, Stage) else Stage(share=_number(s)) for s in stages)
+    what = "a Stage or a share from 0 to 1"
+    given = parts(stages, (Stage, int, float), name="stages", what=what)
+    made = tuple(s if isinstance(s, Stage) else Stage(share=_number(s)) for s in given)
     if not made:
         msg = "stages is empty; pass shares such as (0.05, 0.25, 0.5, 1.0)"
         raise InputError(msg)

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 
 import numpy as np
 
+from driftline._checks import part, refuse_no_time
 from driftline.records import Metric, Series, as_datetime64, as_timedelta64
 from driftline.rules._rule import Rule
 
@@ -33,7 +34,13 @@ def constant(
     """One series a metric, each constant, for as long as the rule needs to make up its mind.
 
     Buckets are `width` long; with `moments` they are measurements that far apart.
+
+    Raises:
+        InputError: an argument is of another kind.
     """
+    part(rule, Rule, name="rule", what="a rule")
+    part(values, Mapping, name="values", what="the value of each metric")
+    refuse_no_time("width", width)
     buckets = -(-lasting(rule, breach=breach, width=width) // width)
     times = as_datetime64(start) + np.arange(buckets) * as_timedelta64(width)
     return tuple(

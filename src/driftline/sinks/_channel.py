@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from attrs import evolve, frozen
 
-from driftline._checks import refuse_number
+from driftline._checks import part, parts, refuse_number
 from driftline._discreet import discreet, masked_text
 from driftline._http import LOGGERS, Transport, checked_base_url
 from driftline._retry import retry_after_seconds
@@ -60,8 +60,8 @@ def credential(auth: Auth | Credential) -> Credential | None:
     """The credential as the ``Authorization`` header wants it (RFC 7617, 6750).
 
     Raises:
-        InputError: a token that is none, or a user name with a colon, which basic
-            authentication cannot carry.
+        InputError: neither a token nor a pair, a token that is none, or a user name with a
+            colon, which basic authentication cannot carry.
     """
     try:
         if auth is None or isinstance(auth, Credential):
@@ -70,12 +70,31 @@ def credential(auth: Auth | Credential) -> Credential | None:
             return Credential(auth)
         if isinstance(auth, str):
             return Credential(Secret(auth))
-        if ":" not in auth[0]:
-            return _basic(*auth)
-        user = auth[0]
+        user, password = _pair(auth)
+        if ":" not in user:
+            return _basic(user, password)
     finally:
         del auth
+        password = ""
     msg = f"the user name {user!r} must not contain a colon"
+    raise InputError(msg)
+
+
+def _pair(auth: object) -> tuple[str, str | Secret]:
+    """User and password.
+
+    Raises:
+        InputError: it is no such pair; what it is instead is not shown, for it may be a secret.
+    """
+    try:
+        match auth:
+            case (str(user), str() | Secret() as password):
+                return user, password
+        kind = type(auth).__name__
+    finally:
+        del auth
+        password = ""
+    msg = f"a credential is a token or (user, password), all of it text; got a {kind}"
     raise InputError(msg)
 
 
@@ -101,6 +120,19 @@ def _maskable(plain: str) -> Secret | None:
         return Secret(plain)
     finally:
         del plain
+
+
+def checked_labels(labels: Mapping[str, str] | None) -> dict[str, str]:
+    """Labels of your own.
+
+    Raises:
+        InputError: they are no mapping of text to text.
+    """
+    if labels is None:
+        return {}
+    found = dict(part(labels, Mapping, name="labels", what='labels such as {"env": "prod"}'))
+    parts((*found, *found.values()), str, name="labels", what="text, the names and the values")
+    return found
 
 
 def checked_timeout(seconds: float) -> float:

@@ -13,13 +13,21 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from driftline._checks import parts, refuse_no_time
+from driftline._checks import part, parts, refuse_no_text, refuse_no_time
 from driftline._clock import Clock, as_clock
 from driftline._http import checked_base_url
 from driftline._wire import Call
 from driftline.errors import DeliveryError, DeliveryFailed, DeliveryRefused, InputError
 from driftline.records import Alert, AlertStatus, Delivery, Receipt
-from driftline.sinks._channel import TIMEOUT_SECONDS, Auth, Channel, Closing, Credential, credential
+from driftline.sinks._channel import (
+    TIMEOUT_SECONDS,
+    Auth,
+    Channel,
+    Closing,
+    Credential,
+    checked_labels,
+    credential,
+)
 from driftline.sinks._text import (
     clip,
     clip_bytes,
@@ -111,6 +119,8 @@ class AlertmanagerSink(Closing):
             held = credential(auth)
         finally:
             del auth
+        refuse_no_text("name", name)
+        part(tenant, str, name="tenant", what="text")
         refuse_no_time("interval", interval)
         urls = [url] if isinstance(url, str) else parts(url, str, name="url", what="an address")
         if not urls:
@@ -134,7 +144,7 @@ class AlertmanagerSink(Closing):
             time_to_live=LIFETIME_IN_INTERVALS * interval,
         )
         self._lifetime = LIFETIME_IN_INTERVALS * interval
-        self._labels = dict(labels or {})
+        self._labels = checked_labels(labels)
         self._clock = as_clock(clock)
         self._open: dict[str, Mapping[str, str]] = {}
         self._closes(*(member.close for member in self._members))

@@ -16,7 +16,7 @@ from urllib.parse import unquote, urlsplit
 
 from attrs import evolve
 
-from driftline._checks import parts
+from driftline._checks import part, parts, refuse_no_text
 from driftline._clock import Clock, as_clock, as_utc
 from driftline._http import checked_base_url
 from driftline._secret import Secret
@@ -104,6 +104,11 @@ class GrafanaSink(Closing):
             markers = _token(markers_token) if markers_url is not None else None
         finally:
             del alerts_auth, metrics_auth, irm_url, markers_token
+        refuse_no_text("name", name)
+        part(tenant, str, name="tenant", what="text")
+        part(namespace, str, name="namespace", what="text")
+        if metrics_url is not None:
+            refuse_no_text("metrics_url", metrics_url)
         self.name = name
         if alerts_url is not None and irm is not None:
             msg = "alerts_url and irm_url repeat differently: make one GrafanaSink for each"
@@ -221,9 +226,9 @@ class GrafanaSink(Closing):
         """
         told: list[str] = []
         errors: list[DeliveryError] = []
-        for what, part in self._parts.items():
+        for what, one in self._parts.items():
             try:
-                told.append(f"{what}: {part.check().detail}")
+                told.append(f"{what}: {one.check().detail}")
             except DeliveryError as error:
                 errors.append(error)
                 told.append(f"{what}: {error}")

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Sequence
 from typing import TextIO
 
+from driftline._checks import part, refuse_no_text
 from driftline.errors import DeliveryFailed, DeliveryRefused, InputError
 from driftline.records import Alert, AlertStatus, Receipt, Sample, Severity
 from driftline.sinks._text import clean, facts, headline, iso, log_line, one_line, sample_line
@@ -81,11 +82,18 @@ class LogSink:
         """Keep where to write; a stream is flushed after each alert and never closed.
 
         Raises:
-            InputError: both a logger and a stream were passed.
+            InputError: both a logger and a stream were passed, or one that is none.
         """
         if logger is not None and stream is not None:
             msg = f"logger={logger!r} and stream={stream!r}: pass one of them, or make two sinks"
             raise InputError(msg)
+        if logger is not None:
+            what = 'a logger, such as logging.getLogger("my.alerts")'
+            part(logger, logging.Logger, name="logger", what=what)
+        if stream is not None and not callable(getattr(stream, "write", None)):
+            msg = f"stream={stream!r} must be an open text file, such as sys.stderr"
+            raise InputError(msg)
+        refuse_no_text("name", name)
         self.name = name
         self._stream = stream
         self._logger = logger if logger is not None else logging.getLogger("driftline.alerts")

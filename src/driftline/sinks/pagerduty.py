@@ -11,12 +11,13 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, Literal, TypeVar
 
+from driftline._checks import refuse_no_text, refuse_other
 from driftline._clock import as_utc
 from driftline._http import checked_base_url
 from driftline._retry import retry_after_seconds
 from driftline._secret import Secret
 from driftline._wire import Reply
-from driftline.errors import DeliveryError, InputError, MissingExtra
+from driftline.errors import DeliveryError, MissingExtra
 from driftline.records import Alert, AlertStatus, Link, Receipt
 from driftline.sinks._channel import (
     SUCCESS,
@@ -131,9 +132,8 @@ class PagerDutySink(Closing):
             )
         finally:
             del routing_key
-        if region not in REGIONS:
-            msg = f"region={region!r} must be one of {sorted(REGIONS)}"
-            raise InputError(msg)
+        refuse_other("region", region, sorted(REGIONS))
+        refuse_no_text("name", name)
         self.name = name
         self._base_url = checked_base_url(events_url or REGIONS[region], credential=True)
         self._client = _Client(
