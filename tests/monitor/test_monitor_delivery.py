@@ -338,14 +338,19 @@ class TestGivenUp:
         assert [("latency-budget", "resolved")] == pages(sink)
 
     def test_too_old(self, make, table, clock):
-        """An alert that a sink can use for an hour only is given up after it, loudly."""
+        """An alert that a sink can use for an hour only is given up after it, loudly, not tried."""
         sink = RecordingSink(delivery=Delivery(time_to_live=timedelta(hours=1)))
         sink.fail(DOWN, times=None)
         table.bad_between(-60, 600)
         make(sinks=[sink], forward=False).run_once()
         clock.advance(61 * MINUTE)
-        run = make(sinks=[sink], forward=False).run_once()
-        assert "too old" in run.dead_letters[0].reason
+        monitor = make(sinks=[sink], forward=False)
+        (dead,) = monitor.run_once().dead_letters
+
+        assert "too old" in dead.reason
+        assert clock.now() == dead.at
+        assert (dead,) == monitor.dead_letters()
+        assert 1 == len(sink.attempts)
 
     def test_unexpected_errors_are_tried_again(self, make, table, clock):
         """A bug in a sink is reported by its name and loses nothing."""
@@ -429,8 +434,10 @@ class TestHanging:
         assert [] == hanging.got
         assert "no answer within 0.4 s" in run.failed[0].error
 
+        (alert,) = run.alerts
         run = monitor.run_once()  # still hanging: it is left alone
         assert "has not come back" in str(run.problems[0])
+        assert [("hanging", alert.key, 1)] == [(f.sink, f.key, f.attempts) for f in run.failed]
 
         hanging.gate.set()
         ended("driftline-hanging")
@@ -545,7 +552,8 @@ class TestRepeating:
         make(sinks=[am], forward=False).run_once()
         am.fail(DOWN, times=1)
         clock.advance(5 * MINUTE)
-        assert 1 == len(make(sinks=[am], forward=False).run_once().failed)
+        (failed,) = make(sinks=[am], forward=False).run_once().failed
+        assert (am.alerts[0].key, 1, clock.now()) == (failed.key, failed.attempts, failed.next_at)
         assert {} == make(sinks=[am])._store.queues()
 
 
@@ -559,6 +567,22 @@ class TestHeldBack:
             clock.advance(5 * MINUTE)
         assert [] == sink.attempts
         assert ["pending", "firing", "resolved"] == [t.change.value for t in monitor.transitions()]
+
+    def test_two_at_once(self, make, table, clock, sink):
+        """Each alert that is over by then is not told, however many there are."""
+        table.bad_between(-60, 8)
+        table.errors = lambda minute: 6.0 if minute < 8 else 0.0
+        monitor = make(wait=30 * MINUTE, forward=False)
+        for _ in range(10):
+            monitor.run_once()
+            clock.advance(5 * MINUTE)
+        assert [] == sink.attempts
+        assert 2 == [t.change.value for t in monitor.transitions()].count("resolved")
+
+    def test_a_drill_does_not_wait(self, make, sink):
+        """A drill tries the way to people, not their patience."""
+        assert make(wait=30 * MINUTE, rules=[latency()]).drill().ok
+        assert ["firing", "resolved"] == [status for _, status in pages(sink)]
 
     def test_told_after_the_wait(self, make, table, clock, sink):
         """One that lasts is told when the wait is over."""
