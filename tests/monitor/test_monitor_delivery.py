@@ -396,6 +396,24 @@ class TestGivenUp:
         run = make(sinks=[], forward=False).run_once()
         assert "1 items wait for sink 'recording/alerts'" in str(run.problems[0])
 
+    def test_a_sink_that_takes_alerts_no_more(self, make, table, sink):
+        """So are alerts for a sink whose successor of the same name takes numbers alone."""
+
+        class Numbers:
+            name = "recording"
+
+            def push(self, samples):
+                return Receipt(sink=self.name, count=len(samples))
+
+        sink.fail(DOWN, times=None)
+        table.bad_between(-60, 60)
+        make().run_once()
+        run = make(sinks=[Numbers()]).run_once()
+
+        assert ["1 items wait for sink 'recording/alerts', which this monitor does not have"] == [
+            str(problem) for problem in run.problems
+        ]
+
 
 class TestHanging:
     class Hangs(AlertsOnly):

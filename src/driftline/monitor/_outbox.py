@@ -459,9 +459,8 @@ class Outbox:
         ]
 
     def _report_strangers(self, done: Deliveries) -> None:
-        known = {
-            q for lane in self._lanes for q in (self.alerts_queue(lane), self.metrics_queue(lane))
-        }
+        known = {self.alerts_queue(lane) for lane in self._lanes if lane.alerts}
+        known |= {self.metrics_queue(lane) for lane in self._lanes if lane.metrics}
         for name, count in self._store.queues(f"{self._space}/").items():
             if name not in known:
                 sink = name.removeprefix(f"{self._space}/")
