@@ -81,11 +81,14 @@ def test_world_is_as_described():
     """One frame in twenty is empty, the others hold 1 to 5 objects of 14 to 40 px, evenly mixed.
 
     2000 frames: a share of 0.05 has a standard error of 0.005; the classes, one of 0.006.
+    They are drawn at a quarter of the size.
     """
-    scenes = [frame.scene for frame in map(Scenes(seed=8).frame, range(2000))]
+    scenes = [frame.scene for frame in map(Scenes(seed=8, size=32).frame, range(2000))]
     counts = np.array([len(scene.class_id) for scene in scenes])
     classes = np.concatenate([scene.class_id for scene in scenes])
-    nominal = np.concatenate([2 * s.radius / np.array([1.0, 1.2, 1.3])[s.class_id] for s in scenes])
+    nominal = 4 * np.concatenate(
+        [2 * s.radius / np.array([1.0, 1.2, 1.3])[s.class_id] for s in scenes]
+    )
 
     assert abs((counts == 0).mean() - 0.05) < 4 * 0.005
     assert counts.max() == 5

@@ -166,6 +166,8 @@ def make(platform, folder, store, week, **options):
         canary=CANARY,
         budget_cents=500,
     )
+    if "holdout" not in options:  # takes a second to draw
+        options["holdout"] = golden()
     return RetrainLoop(
         backend,
         store,
@@ -173,7 +175,6 @@ def make(platform, folder, store, week, **options):
         **{
             "incumbent": backend.incumbent,
             "sample": (lambda: ()) if week is None else week.select,
-            "holdout": golden(),
             "args": ARGS,
             "deploy": rolling_out(platform, store, platform.clock),
             "folder": folder,
