@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from attrs import evolve
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from local_kit import put_ultralytics
@@ -262,11 +263,20 @@ def no_room_beyond(size):
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
+CROWD = Truth(xyxy=[[1, 1, 9, 9]] * 9000, class_id=[0] * 9000, image_size=(128, 128))
+
+
 def test_a_full_disk(backend, fresh):
     """What found no room is added once there is some, under the same key."""
     newest = backend.dataset_version("before", train=[], val=[], class_names=CLASS_NAMES)
-    with no_room_beyond(64), pytest.raises(StoreError, match="File too large"):
-        add(backend, "k", fresh[:2])
+    before = sorted(path for path in backend.folder.rglob("*") if path.is_file())
+    largest = max(path.stat().st_size for path in before if path.suffix == ".png")
+    for room in (64, 2 * largest):  # for no picture; for all, and not for the list of a version
+        crowd = evolve(fresh[0], truth=CROWD) if room > 64 else fresh[0]
+        with no_room_beyond(room), pytest.raises(StoreError, match="File too large"):
+            add(backend, "k", [crowd])
+        left = {path for path in backend.folder.rglob("*") if path.is_file()} - set(before)
+        assert {".png"} >= {path.suffix for path in left}
 
     assert newest.digest == add(backend, "again", []).digest
     assert 2 == add(backend, "k", fresh[:2]).added

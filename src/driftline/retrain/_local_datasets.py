@@ -185,7 +185,7 @@ class DatasetStore:
             self._keep_picture(frame)
         digest = version.digest
         write_once(self.folder / "versions" / f"{digest}.json", version.text())
-        write_whole(self.folder / "newest", digest.encode(), what="the newest version")
+        write_whole(self.folder / "newest", digest.encode(), what="the dataset")
         write_once(self._note(key), json.dumps({"key": key, "digest": digest, **note}))
 
     def write(self, version: Version, folder: Path) -> Path:
@@ -236,7 +236,7 @@ def write_once(path: Path, text: str) -> None:
     """Write a file whole or not at all; one that is there already stays."""
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path, text.encode(), what="a version of a dataset")
+        write_whole(path, text.encode(), what="the dataset")
 
 
 def _link(origin: Path, target: Path) -> None:
