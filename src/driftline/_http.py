@@ -14,10 +14,11 @@ import json
 import sys
 import threading
 from collections.abc import Callable, Generator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, AsyncExitStack, ExitStack, contextmanager
 from types import TracebackType
 from typing import Any, Self, TypeAlias, TypeVar
 from urllib.parse import SplitResult, urlsplit
+from weakref import WeakKeyDictionary
 
 import httpx
 
@@ -181,6 +182,22 @@ class _ReplyTooMuchError(Exception):
     """The reply is longer, or takes longer, than it may."""
 
 
+class _ClosedError(Exception):
+    """The connections were closed before the call was sent."""
+
+
+@contextmanager
+def _still_open(client: httpx.Client | httpx.AsyncClient) -> Generator[None]:
+    """Around the start of a call: another thread or task may have closed the client just now."""
+    try:
+        yield
+    except RuntimeError:
+        if not client.is_closed:
+            raise
+        msg = "the connections were closed before it was sent"
+        raise _ClosedError(msg) from None
+
+
 class _Body:
     """Collects the bytes of a reply, within bounds of size and time."""
 
@@ -209,6 +226,7 @@ _FAILURES = (
     httpx.DecodingError,
     httpx.InvalidURL,
     _ReplyTooMuchError,
+    _ClosedError,
 )
 
 
@@ -319,7 +337,8 @@ class _Edge:
             | httpx.PoolTimeout
             | httpx.ProxyError
             | httpx.UnsupportedProtocol
-            | httpx.InvalidURL,
+            | httpx.InvalidURL
+            | _ClosedError,
         )
         return error
 
@@ -336,6 +355,40 @@ class _Edge:
     def __repr__(self) -> str:
         """Say where it leads; never the credential."""
         return f"{type(self).__name__}({self.base_url!r})"
+
+
+class _Lent:
+    """A client and how many calls are under way over it; the last one closes it once it is retired.
+
+    A connection that is closed under a thread that waits for its reply leaves it waiting until its
+    time is over, so that nobody's connection is closed under him.
+    """
+
+    def __init__(self, client: httpx.Client) -> None:
+        self.client = client
+        self._lock = threading.Lock()
+        self._users = 0
+        self._retired = False
+
+    @contextmanager
+    def used(self) -> Generator[httpx.Client]:
+        with self._lock:
+            self._users += 1
+        try:
+            yield self.client
+        finally:
+            self._left(users=1)
+
+    def retire(self) -> None:
+        self._left(users=0, retired=True)
+
+    def _left(self, *, users: int, retired: bool = False) -> None:
+        with self._lock:
+            self._users -= users
+            self._retired |= retired
+            over = self._retired and not self._users
+        if over:
+            self.client.close()
 
 
 class Transport(_Edge):
@@ -366,16 +419,14 @@ class Transport(_Edge):
             pace=pace,
             timeout_seconds=timeout_seconds,
         )
-        self._owned = client is None
-        self._client = client
+        self._given = client
         self._begin_anew()
         begin_anew_after_fork(self)
 
     def _begin_anew(self) -> None:
         """At birth, and in a forked process: two must not read replies from one connection."""
         self._opening = threading.Lock()
-        if self._owned:
-            self._client = None
+        self._lent: _Lent | None = None
 
     def send(self, call: Call) -> Reply:
         """Wait as long as the call asks, send it, read the whole reply.
@@ -401,23 +452,29 @@ class Transport(_Edge):
         raise error
 
     def _exchange(self, call: Call) -> Reply:
-        with self._opened().stream(**self._request(call)) as response:
+        with ExitStack() as exchange:
+            client = self._opened(exchange)
+            with _still_open(client):
+                response = exchange.enter_context(client.stream(**self._request(call)))
             body = _Body(self._timeout_of(call))
             for part in response.iter_bytes():
                 body.feed(part)
             return self._reply(response, body)
 
-    def _opened(self) -> httpx.Client:
+    def _opened(self, exchange: ExitStack) -> httpx.Client:
+        if self._given is not None:
+            return self._given
         with self._opening:
-            if self._client is None:
-                self._client = _open(httpx.Client)
-            return self._client
+            if self._lent is None:
+                self._lent = _Lent(_open(httpx.Client))
+            return exchange.enter_context(self._lent.used())
 
     def close(self) -> None:
-        """Close the connections it opened itself."""
-        if self._owned and self._client is not None:
-            self._client.close()
-            self._client = None
+        """Close the connections it opened itself, as soon as the calls under way are over."""
+        with self._opening:
+            lent, self._lent = self._lent, None
+        if lent is not None:
+            lent.retire()
 
     def __enter__(self) -> Self:
         """Use it as a context that closes it."""
@@ -458,15 +515,16 @@ class AsyncTransport(_Edge):
             pace=pace,
             timeout_seconds=timeout_seconds,
         )
-        self._owned = client is None
-        self._client = client
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._given = client
+        self._begin_anew()
         begin_anew_after_fork(self)
 
     def _begin_anew(self) -> None:
-        """In a forked process: two must not read replies from one connection."""
-        if self._owned:
-            self._client = None
+        """At birth, and in a forked process: two must not read replies from one connection."""
+        # Connections belong to the event loop that opened them, and loops may run side by side.
+        self._clients: WeakKeyDictionary[asyncio.AbstractEventLoop, httpx.AsyncClient] = (
+            WeakKeyDictionary()
+        )
 
     async def send(self, call: Call) -> Reply:
         """Wait as long as the call asks, send it, read the whole reply.
@@ -490,25 +548,29 @@ class AsyncTransport(_Edge):
         raise error
 
     async def _exchange(self, call: Call) -> Reply:
-        async with self._opened().stream(**self._request(call)) as response:
+        client = self._opened()
+        async with AsyncExitStack() as exchange:
+            with _still_open(client):
+                stream = client.stream(**self._request(call))
+                response = await exchange.enter_async_context(stream)
             body = _Body(self._timeout_of(call))
             async for part in response.aiter_bytes():
                 body.feed(part)
             return self._reply(response, body)
 
     def _opened(self) -> httpx.AsyncClient:
-        # Connections belong to the event loop that opened them: `asyncio.run` twice over one
-        # transport must not find those of a loop that is closed.
+        if self._given is not None:
+            return self._given
         loop = asyncio.get_running_loop()
-        if self._client is None or (self._owned and self._loop is not loop):
-            self._client, self._loop = _open(httpx.AsyncClient), loop
-        return self._client
+        if loop not in self._clients:
+            self._clients[loop] = _open(httpx.AsyncClient)
+        return self._clients[loop]
 
     async def aclose(self) -> None:
-        """Close the connections it opened itself."""
-        if self._owned and self._client is not None:
-            await self._client.aclose()
-            self._client = None
+        """Close the connections it opened itself, in the event loop that it is called from."""
+        client = self._clients.pop(asyncio.get_running_loop(), None)
+        if client is not None:
+            await client.aclose()
 
     async def __aenter__(self) -> Self:
         """Use it as a context that closes it."""

@@ -10,6 +10,7 @@ import threading
 import time
 import traceback
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
@@ -510,6 +511,65 @@ def test_two_event_loops():
 
         assert 200 == asyncio.run(once(close=False))
         assert 200 == asyncio.run(once(close=True))
+
+
+def test_event_loops_side_by_side():
+    """Loops in several threads share a transport: none waits on a connection of another's."""
+
+    async def many(transport):
+        call = Call(method="GET", path="/a")
+        for _ in range(3):
+            await asyncio.gather(*(transport.send(call) for _ in range(5)))
+        await transport.aclose()
+
+    with ScriptedServer(lambda _: Answer(json={})) as server:
+        transport = AsyncTransport(server.url, authorization=Secret(KEY))
+        with ThreadPoolExecutor(4) as pool:
+            done = [pool.submit(asyncio.run, many(transport)) for _ in range(4)]
+            assert [None] * 4 == [one.result(timeout=60) for one in done]
+
+    assert 60 == len(server.asked)
+
+
+def test_closed_in_use():
+    """Calls under way go on while another thread closes the transport, and later ones open it anew."""
+    over = threading.Event()
+
+    def close():
+        while not over.is_set():
+            transport.close()
+            time.sleep(0.05)
+
+    def use():
+        return [transport.send(Call(method="GET", path="/a")).status for _ in range(10)]
+
+    with ScriptedServer(lambda _: Answer(json={})) as server:
+        transport = Transport(server.url, authorization=Secret(KEY))
+        closer = threading.Thread(target=close)
+        closer.start()
+        with ThreadPoolExecutor(4) as pool:
+            done = [pool.submit(use) for _ in range(4)]
+            assert [[200] * 10] * 4 == [one.result(timeout=60) for one in done]
+        over.set()
+        closer.join()
+
+    assert 40 == len(server.asked)
+
+
+@pytest.mark.parametrize("client", [httpx.Client, httpx.AsyncClient])
+def test_closed_before(client):
+    """A call over a client that its owner has closed is refused as never sent."""
+    given = client()
+    call = Call(method="GET", path="/a")
+    with pytest.raises(Unreachable, match="closed") as caught:
+        if isinstance(given, httpx.Client):
+            given.close()
+            Transport("https://platform.example", client=given).send(call)
+        else:
+            asyncio.run(given.aclose())
+            asyncio.run(AsyncTransport("https://platform.example", client=given).send(call))
+
+    assert not caught.value.sent
 
 
 def test_injected_client_stays_open(send):
