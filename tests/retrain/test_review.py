@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from attrs import evolve
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -96,6 +97,16 @@ def test_the_order_of_the_queue_is_the_order_of_the_files(batch):
     assert [*batch.files] == sorted(path.name for path in (batch.folder / "images").iterdir())
     assert "00001-hall_3_north-20261102T080000Z.png" == batch.files[0]
     assert [4.0, 3.0, 2.0, 1.0] == [one.score for one in batch.frames]
+
+
+@pytest.mark.parametrize("camera", ['=HYPERLINK("http://x","y")', "+1", "-2+3", "@SUM(A1)", "\t=1"])
+def test_no_formula_in_the_list(tmp_path, frames, camera):
+    """The name of a camera is no formula when a spreadsheet opens the list."""
+    made = ReviewBatch.write(tmp_path / "b", [evolve(one, camera=camera) for one in frames], NAMES)
+    rows = [*csv.DictReader((made.folder / "review.csv").read_text().splitlines())]
+
+    assert {f"'{camera}"} == {row["camera"] for row in rows}
+    assert not any(cell.startswith(("=", "+", "-", "@")) for row in rows for cell in row.values())
 
 
 def test_the_list_tells_why_a_frame_is_there(batch):

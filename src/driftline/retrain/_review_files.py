@@ -37,6 +37,7 @@ _COLUMNS: Final = (
     "rank", "file", "camera", "taken_at", "score_bits", "why", "proposed_boxes", "reviewed",
 )  # fmt: skip
 _MOST_LIST_BYTES = 64_000_000
+_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 _YES: Final = frozenset({"yes", "y", "x", "1", "true", "ja", "done"})
 _NO: Final = frozenset({"", "no", "n", "0", "false"})
 _NOT_LABELS: Final = frozenset({"classes", "train", "val", "test", "readme", "license", "obj"})
@@ -90,8 +91,13 @@ def write_list(path: Path, rows: Sequence[Mapping[str, object]]) -> None:
     text = StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(_COLUMNS)
-    writer.writerows([row[column] for column in _COLUMNS] for row in rows)
+    writer.writerows([_cell(row[column]) for column in _COLUMNS] for row in rows)
     write_whole(path, text.getvalue().encode(), what="the list of frames")
+
+
+def _cell(value: object) -> object:
+    """A value that no spreadsheet takes for a formula (https://owasp.org/www-community/attacks/CSV_Injection)."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
 
 
 def read_list(path: Path, files: Sequence[str]) -> set[str]:
