@@ -15,6 +15,7 @@ from PIL import Image
 from driftline.errors import InputError, UnreadableData
 from driftline.holdout import Holdout, HoldoutValidator
 from driftline.holdout._yolo_format import label_line
+from driftline.holdout._images import image_size, pixels
 from driftline.testing import CLASS_NAMES, Scenes, write_yolo
 
 
@@ -506,6 +507,41 @@ def test_export_names_stay_in_the_folder(data, tmp_path, name):
     with pytest.raises(InputError, match=r"leads out of the folder|no name of a file"):
         Holdout.open(file, fetch=lambda _: b"")
     assert not (tmp_path / "x.png").exists()
+
+
+@pytest.mark.parametrize("name", ["link/x.png", "dangling.png"])
+def test_export_links_stay_in_the_folder(data, tmp_path, name):
+    """A picture that is fetched is not written through a link that came with the export."""
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    images = tmp_path / "images"
+    images.mkdir()
+    (images / "link").symlink_to(outside)
+    (images / "dangling.png").symlink_to(outside / "x.png")
+    file = ndjson(data, tmp_path, change=record(file=name))
+
+    with pytest.raises(InputError, match="by a link"):
+        Holdout.open(file, images=images, fetch=lambda _: b"anything")
+    assert [] == [*outside.iterdir()]
+
+
+EPS = b"""%!PS-Adobe-3.0 EPSF-3.0
+%%BoundingBox: 0 0 8 8
+%%EndComments
+(a program) show
+%%EOF
+"""
+
+
+def test_no_program_is_run_for_a_picture(tmp_path):
+    """A picture that is PostScript, which Pillow has Ghostscript run, is none, whatever its name."""
+    path = tmp_path / "frame.png"
+    path.write_bytes(EPS)
+
+    with pytest.raises(UnreadableData, match="does not open"):
+        pixels(path)
+    with pytest.raises(UnreadableData, match="does not open"):
+        image_size(path)
 
 
 @pytest.mark.parametrize("url", ["file:///etc/passwd", "http://storage.example/x", None, 7])

@@ -206,6 +206,21 @@ def test_frames_alike(week, kept):
     assert "04:00:10 UTC" in made.html
 
 
+def test_broken_frames(week):
+    """A frame whose picture is damaged, wherever, leaves a page all the same."""
+    whole = bytes(week.frames[1].frame)
+    rng = np.random.default_rng(0)
+    for _ in range(60):
+        torn = bytearray(whole[: rng.integers(8, len(whole))])
+        for place in rng.integers(8, len(torn), 6):
+            torn[place] = rng.integers(0, 256)
+        assert weekly(frames=[attrs.evolve(week.frames[1], frame=bytes(torn))]).html
+
+    for content in (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n", b"\x89PNG\r\n\x1a\n"):
+        page = weekly(frames=[attrs.evolve(week.frames[1], frame=content)]).html
+        assert "<image" not in page
+
+
 def test_frame_upright(week):
     """A camera that was held sideways says so in its file; boxes are of the upright picture."""
     import base64

@@ -35,6 +35,9 @@ IMAGE_SUFFIXES: Final = frozenset(
 )
 """What is taken for an image in a folder: what Ultralytics takes and Pillow opens."""
 
+_FORMATS: Final = ("AVIF", "BMP", "JPEG", "JPEG2000", "PNG", "TIFF", "WEBP")
+"""What is opened, whatever the name says: Pillow knows forty more, and runs Ghostscript for one."""
+
 MOST_PIXELS: Final = 150_000_000
 """Larger pictures are refused unread: a small file can unfold to gigabytes. The largest sensors of
 cameras have about 150 megapixels."""
@@ -62,11 +65,11 @@ def image_size(path: Path) -> tuple[int, int]:
         UnreadableData: there is no such file, or it is no picture.
         MissingExtra: Pillow is not installed.
     """
-    with _quiet(), _opened(path) as picture:
+    with quiet(), _opened(path) as picture:
         width, height = picture.size
         try:
             lying = picture.format in _ROTATED_FORMATS and picture.getexif().get(_ORIENTATION)
-        except _broken() as exc:
+        except broken() as exc:
             raise _unreadable(path, exc) from exc
     return (width, height) if lying in _LYING else (height, width)
 
@@ -74,10 +77,10 @@ def image_size(path: Path) -> tuple[int, int]:
 def pixels(path: Path) -> Image:
     """``(height, width, 3)`` uint8 RGB, turned as its EXIF says; errors as in `image_size`."""
     turned = import_module("PIL.ImageOps").exif_transpose
-    with _quiet(), _opened(path) as picture:
+    with quiet(), _opened(path) as picture:
         try:
             return np.asarray(turned(picture).convert("RGB"))
-        except _broken() as exc:
+        except broken() as exc:
             raise _unreadable(path, exc) from exc
 
 
@@ -111,6 +114,13 @@ def sha256_of(path: Path) -> str:
     return f"sha256:{whole.hexdigest()}"
 
 
+def known_formats() -> list[str]:
+    """Those of our formats that this Pillow can open."""
+    picture = _pillow()
+    picture.init()
+    return [name for name in _FORMATS if name in picture.OPEN]
+
+
 def _pillow() -> Any:
     try:
         return import_module("PIL.Image")
@@ -120,7 +130,7 @@ def _pillow() -> Any:
 
 
 @contextmanager
-def _quiet() -> Generator[None]:
+def quiet() -> Generator[None]:
     """Pillow warns of size, for which the limit is ours, and of metadata nobody asked for."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -133,8 +143,8 @@ def _opened(path: Path) -> Any:
         if not path.is_file():
             msg = f"no image at {str(path)!r}"
             raise UnreadableData(msg)
-        opened = picture.open(path)
-    except _broken() as exc:
+        opened = picture.open(path, formats=known_formats())
+    except broken() as exc:
         raise _unreadable(path, exc) from exc
     width, height = opened.size
     if width * height > MOST_PIXELS:
@@ -144,7 +154,7 @@ def _opened(path: Path) -> Any:
     return opened
 
 
-def _broken() -> tuple[type[Exception], ...]:
+def broken() -> tuple[type[Exception], ...]:
     """What Pillow raises on files that are not what they claim; its decoders know no base class."""
     return (
         OSError,

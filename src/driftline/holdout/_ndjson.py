@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
+from driftline._files import write_whole
 from driftline.errors import InputError, UnreadableData
 from driftline.holdout._frames import LabelledFrame, Truth
 from driftline.holdout._images import image_size
@@ -128,7 +129,7 @@ def _frame(
 ) -> LabelledFrame:
     file = inside(root, record.get("file"))
     if fetch is not None and not file.is_file():
-        _fetch(record.get("url"), file, fetch)
+        _fetch(record.get("url"), _landing(file, root), fetch)
     there = file.is_file()
     size = image_size(file) if there else _claimed(record)
     return LabelledFrame(
@@ -153,6 +154,19 @@ def _claimed(record: Mapping[str, Any]) -> tuple[int, int]:
     raise UnreadableData(msg)
 
 
+def _landing(file: Path, root: Path) -> Path:
+    """Where a picture is written: below its folder also when links are followed.
+
+    Raises:
+        InputError: a link leads out of the folder.
+    """
+    place = file.resolve()
+    if not place.is_relative_to(root.resolve()):
+        msg = f"{str(file)!r} leads out of {str(root)!r} by a link; nothing is written there"
+        raise InputError(msg)
+    return place
+
+
 def _fetch(url: object, file: Path, fetch: Fetch) -> None:
     parts = urlsplit(url) if isinstance(url, str) else urlsplit("")
     local = parts.hostname in ("127.0.0.1", "localhost", "::1")
@@ -164,9 +178,7 @@ def _fetch(url: object, file: Path, fetch: Fetch) -> None:
         msg = f"{file.name!r} has {len(content)} bytes; at most {_MOST_IMAGE_BYTES} are kept"
         raise UnreadableData(msg)
     file.parent.mkdir(parents=True, exist_ok=True)
-    part = file.with_name(file.name + ".part")
-    part.write_bytes(content)
-    part.replace(file)  # a stop in between leaves no half picture under the name
+    write_whole(file, content, what="an image")
 
 
 def _truth(annotations: object, size: tuple[int, int], names: Mapping[int, str]) -> Truth:

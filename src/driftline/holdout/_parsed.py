@@ -45,7 +45,7 @@ MALFORMED: Final = (
 TOLERANCE: Final = 0.01
 """Shares of the frame may lie this far outside [0, 1] and are cut off (Ultralytics' own rule)."""
 
-_LONGEST_NAME = 240  # bytes; file systems take 255, and a download has ".part" at its end
+_LONGEST_NAME = 240  # bytes; file systems take 255, and what is written beside has a longer one
 _SHOWN = 5
 _KEPT = 100
 

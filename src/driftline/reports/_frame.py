@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from driftline._draw import escaped
+from driftline.holdout._images import MOST_PIXELS, broken, known_formats, quiet
 from driftline.profiles import SampledFrame
 
 SIDE: Final = 640
@@ -103,14 +104,16 @@ def _content(frame: SampledFrame) -> bytes:
 
 def _smaller(content: bytes) -> bytes:
     """The picture as a small JPEG, upright as detectors read it; b"" where it is none."""
-    from PIL import Image, ImageOps, UnidentifiedImageError  # noqa: PLC0415 - of an extra, for pictures only
+    from PIL import Image, ImageOps  # noqa: PLC0415 - of an extra, for pictures only
 
     try:
-        with Image.open(io.BytesIO(content)) as opened:
+        with quiet(), Image.open(io.BytesIO(content), formats=known_formats()) as opened:
+            if opened.width * opened.height > MOST_PIXELS:
+                return b""
             upright = ImageOps.exif_transpose(opened)
             upright.thumbnail((SIDE, SIDE))
             small = upright.convert("RGB")
-    except (UnidentifiedImageError, OSError, ValueError, Image.DecompressionBombError):
+    except broken():
         return b""
     written = io.BytesIO()
     small.save(written, "JPEG", quality=80)
