@@ -13,6 +13,7 @@ import pytest
 from driftline import PlatformClient
 from driftline.errors import ContextMismatch, ModelError, PlatformBroken, TooLittleData
 from driftline.holdout import Holdout, HoldoutValidator, LocalModel, evaluate
+from driftline.holdout._images import sha256_of
 from driftline.testing import CLASS_NAMES, LocalPlatform, OnnxDetector, Scenes, write_yolo
 
 pytestmark = pytest.mark.yolo
@@ -318,3 +319,16 @@ def test_a_checkpoint_runs_no_code(tmp_path, data):
         HoldoutValidator(data, tmp_path / "best.pt").validate()
 
     assert not mark.exists()
+
+
+def test_weights_replaced_meanwhile(tmp_path):
+    """A score of weights that were written over while they were validated is nobody's."""
+    weights = tmp_path / "best.pt"
+    weights.write_bytes(PT.read_bytes())
+    model = LocalModel(weights)
+    digest = sha256_of(weights)
+    model._require_same(digest)
+
+    weights.write_bytes(PT.read_bytes() + b"0")
+    with pytest.raises(ModelError, match="changed while they were validated"):
+        model._require_same(digest)

@@ -89,7 +89,7 @@ def load_model(request: dict[str, Any]) -> Any:
     """The model of a request's ``weights``, loaded as a pickle only where ``safe`` is not asked for."""
     from ultralytics import YOLO, settings  # noqa: PLC0415 - only now is the house in order
 
-    if request["safe"] and Path(request["weights"]).suffix == ".pt" and not _loads_safely():
+    if request["safe"] and Path(request["weights"]).suffix.lower() == ".pt" and not _loads_safely():
         kind = "unsafe"
         raise RefusedError(kind, version=version("torch"))
     known = {name: False for name in _SILENT if name in settings}

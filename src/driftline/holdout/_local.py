@@ -131,7 +131,7 @@ class LocalModel:
             InputError: there are no such weights, or a frame has no picture.
             ContextMismatch: the model names or numbers its classes otherwise.
             MissingExtra: ultralytics is not installed.
-            ModelError: it failed, or did not end in time.
+            ModelError: it failed, did not end in time, or the weights changed meanwhile.
             UnreadableData: ultralytics left out a picture.
             StoreError: the disk of temporary files is full, or fails.
         """
@@ -146,6 +146,7 @@ class LocalModel:
                 )
             _run_child(folder, self, progress=progress)
             answer = _answer(folder, self, class_names)
+            self._require_same(digest)
             found = _predictions(folder, frames, answer)
         names = {int(key): name for key, name in answer["names"].items()}
         numbers = class_numbers(class_names, names, class_mapping)
@@ -183,6 +184,15 @@ class LocalModel:
         if not sys.executable:
             msg = "this interpreter does not know its own path, so that no child can be started"
             raise ConfigError(msg)
+
+    def _require_same(self, digest: str) -> None:
+        """Refuse a score of which nobody knows whose it is: the child loads by name, and later."""
+        if not self.weights.exists() or sha256_of(self.weights) != digest:
+            msg = (
+                f"the weights {str(self.weights)!r} changed while they were validated; pass a copy "
+                "that nobody writes to"
+            )
+            raise ModelError(msg)
 
     def _write_request(
         self, folder: Path, frames: int, class_names: Mapping[int, str] | None
