@@ -14,8 +14,8 @@ from PIL import Image
 
 from driftline.errors import InputError, UnreadableData
 from driftline.holdout import Holdout, HoldoutValidator
-from driftline.holdout._yolo_format import label_line
 from driftline.holdout._images import image_size, pixels
+from driftline.holdout._yolo_format import label_line
 from driftline.testing import CLASS_NAMES, Scenes, write_yolo
 
 
