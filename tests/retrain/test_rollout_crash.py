@@ -18,7 +18,7 @@ from driftline.retrain import Guard, Outcome, Phase, Stage
 from driftline.stores import MemoryStore
 from driftline.testing import LocalPlatform
 
-NO_TIME = timedelta(0)
+NO_TIME, LAG = timedelta(0), timedelta(seconds=20)
 QUICK = {
     "stages": (
         Stage(share=0.5, dwell=NO_TIME, frames=50),
@@ -252,10 +252,7 @@ def test_two_schedulers_at_once():
     store = MemoryStore()
     with rolling() as (local, plain):
         first = make(local, plain._platform, store, Fuse())
-        first.advance()
-        serve(first)
-        first.advance()
-        serve(first)
+        to_the_replace(first)
         failures = []
 
         def work():
@@ -276,25 +273,36 @@ def test_two_schedulers_at_once():
         assert [("line-3", 202)] == replaces(local)
 
 
+class Far:
+    """A Platform far away: the reply to a replace may be lost, and what it shows may be old."""
+
+    def __init__(self, real, clock, *, heard=False, lag=NO_TIME):
+        self.real, self.clock, self.heard, self.lag = real, clock, heard, lag
+        self.old, self.until = None, clock.now()
+
+    def deployment(self, ref):
+        late = ref == MAIN and self.clock.now() < self.until
+        return self.old if late else self.real.deployment(ref)
+
+    def replace(self, ref, model, *, wait=True):
+        self.old, self.until = self.real.deployment(ref), self.clock.now() + self.lag
+        self.real.replace(ref, model, wait=wait)
+        if not self.heard:
+            raise Unreachable("the reply was lost")
+
+
+def to_the_replace(rollout):
+    """All stages; the next call replaces the main deployment."""
+    for _ in QUICK["stages"]:
+        rollout.advance()
+        serve(rollout)
+
+
 def test_reply_is_lost():
     """A replace whose reply never came is looked for before it is sent again."""
     with rolling(**QUICK) as (local, rollout):
-        real = rollout._platform
-
-        class Deaf:
-            deployment = staticmethod(real.deployment)
-
-            @staticmethod
-            def replace(ref, model, *, wait=True):
-                real.replace(ref, model, wait=wait)
-                rollout._platform = real
-                raise Unreachable("the reply was lost")
-
-        rollout.advance()
-        serve(rollout)
-        rollout.advance()
-        serve(rollout)
-        rollout._platform = Deaf()
+        rollout._platform = Far(rollout._platform, local.clock)
+        to_the_replace(rollout)
         with pytest.raises(Unreachable):
             rollout.advance()
 
@@ -305,28 +313,8 @@ def test_reply_is_lost():
 def test_platform_shows_the_state_before():
     """What is read just after a replace may be old: it is looked at again, not sent again."""
     with rolling(**QUICK) as (local, rollout):
-        real = rollout._platform
-        sent = []
-
-        class Lagging:
-            @staticmethod
-            def replace(ref, model, *, wait=True):
-                old = real.deployment(ref)
-                real.replace(ref, model, wait=wait)
-                sent.append((local.clock.now(), old))
-                raise Unreachable("the reply was lost")
-
-            @staticmethod
-            def deployment(ref):
-                if ref == MAIN and sent and local.clock.now() < sent[-1][0] + timedelta(seconds=20):
-                    return sent[-1][1]
-                return real.deployment(ref)
-
-        rollout._platform = Lagging()
-        rollout.advance()
-        serve(rollout)
-        rollout.advance()
-        serve(rollout)
+        rollout._platform = Far(rollout._platform, local.clock, lag=LAG)
+        to_the_replace(rollout)
         with pytest.raises(Unreachable):
             rollout.advance()
 
@@ -338,29 +326,8 @@ def test_platform_shows_the_state_before():
 def test_called_off_while_a_replace_is_on_its_way(heard):
     """A rollback just after a replace, of which nothing is to be seen yet, outlasts it."""
     with rolling(**QUICK) as (local, rollout):
-        real = rollout._platform
-        sent = []
-
-        class Lagging:
-            @staticmethod
-            def replace(ref, model, *, wait=True):
-                old = real.deployment(ref)
-                real.replace(ref, model, wait=wait)
-                sent.append((local.clock.now(), old))
-                if not heard:
-                    raise Unreachable("the reply was lost")
-
-            @staticmethod
-            def deployment(ref):
-                if ref == MAIN and sent and local.clock.now() < sent[-1][0] + timedelta(seconds=20):
-                    return sent[-1][1]
-                return real.deployment(ref)
-
-        rollout._platform = Lagging()
-        rollout.advance()
-        serve(rollout)
-        rollout.advance()
-        serve(rollout)
+        rollout._platform = Far(rollout._platform, local.clock, lag=LAG, heard=heard)
+        to_the_replace(rollout)
         with suppress(Unreachable):
             rollout.advance(wait=False)
         assert Phase.PROMOTING is rollout.status().phase

@@ -96,8 +96,26 @@ def test_processes(tmp_path):
         assert abs(share - 0.5) < 5 * math.sqrt(0.25 / 900)
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
-@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
+def forks(test):
+    """A test that forks this process, in which other threads may run."""
+    warned = pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
+    needed = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+    return needed(warned(test))
+
+
+def status_of_child(work):
+    """How a child ended that did this and no more."""
+    child = os.fork()
+    if child == 0:
+        try:
+            work()
+            os._exit(0)
+        finally:
+            os._exit(1)
+    return os.waitpid(child, 0)[1]
+
+
+@forks
 def test_fork(tmp_path):
     """A forked worker does not hand in what its parent saw."""
     url = f"sqlite:///{tmp_path}/rollout.db"
@@ -105,24 +123,18 @@ def test_fork(tmp_path):
         rollout.advance()
         with RolloutRouter(store, MAIN, sync_every=None) as worker:
             observe(worker, 100, "parent")
-            child = os.fork()
-            if child == 0:
-                try:
-                    observe(worker, 10, "child")
-                    worker.sync()
-                    os._exit(0)
-                finally:
-                    os._exit(1)
-            _, status = os.waitpid(child, 0)
 
-            assert 0 == status
+            def work():
+                observe(worker, 10, "child")
+                worker.sync()
+
+            assert 0 == status_of_child(work)
             assert 10 == seen(rollout)
 
         assert 110 == seen(rollout)
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
-@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
+@forks
 def test_fork_before_a_frame_is_run(tmp_path):
     """The first frame that a forked worker runs, when a hand-in is due, is all it hands in."""
     url = f"sqlite:///{tmp_path}/rollout.db"
@@ -132,17 +144,12 @@ def test_fork_before_a_frame_is_run(tmp_path):
         with RolloutRouter(store, MAIN, sync_every=hour, clock=local.clock) as worker:
             observe(worker, 100, "parent")
             local.clock.advance(2 * hour)
-            child = os.fork()
-            if child == 0:
-                try:
-                    worker.run("child", lambda _deployment: found(1))
-                    worker.sync()
-                    os._exit(0)
-                finally:
-                    os._exit(1)
-            _, status = os.waitpid(child, 0)
 
-            assert 0 == status
+            def work():
+                worker.run("child", lambda _deployment: found(1))
+                worker.sync()
+
+            assert 0 == status_of_child(work)
             assert 1 == seen(rollout)
 
         assert 101 == seen(rollout)
