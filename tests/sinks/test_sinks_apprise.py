@@ -7,7 +7,7 @@ import pytest
 
 from driftline._secret import Secret
 from driftline.errors import DeliveryFailed, InputError, MissingCredential
-from driftline.records import AlertStatus, Severity
+from driftline.records import AlertStatus, LogLine, Severity
 from driftline.sinks.apprise import AppriseSink
 from driftline.testing import VendorReply, example_alert
 
@@ -55,6 +55,24 @@ def test_resolve(vendors, url):
 
     assert "success" == vendors.calls[0].json["type"]
     assert vendors.calls[0].json["title"].startswith("Resolved: acme/line-3")
+
+
+def test_calls_nobody(vendors, monkeypatch):
+    """A log line that calls everyone in a chat, as Discord reads it, calls nobody."""
+    AppriseSink("json://localhost")  # the services are imported by now
+    from apprise.plugins.discord import NotifyDiscord
+
+    monkeypatch.setattr(NotifyDiscord, "notify_url", vendors.url)
+    words = "@everyone x@here <@123> <@&4> <!channel> @jane, ask jane@host.example"
+    line = LogLine(at=example_alert().at, severity="ERROR", message=words)
+    AppriseSink(f"discord://1234567890/{TOKEN}{TOKEN}").send(
+        example_alert(summary=words, logs=(line,))
+    )
+
+    text = vendors.calls[0].json["content"]
+    assert 2 == text.count("jane@host.example")
+    for call in ("@everyone", "@here", "<@", "<!", "@jane"):
+        assert call not in text
 
 
 def test_no_pause(vendors, url, monkeypatch):

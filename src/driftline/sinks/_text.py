@@ -45,6 +45,20 @@ def one_line(text: str) -> str:
     return clean(" ".join(text.split()))
 
 
+_CALLS: Final = re.compile(
+    r"@(?=everyone|here|channel|room|all\b)|(?<![\w/])@(?=\w)|<(?=[@!#&])", re.IGNORECASE
+)
+
+
+def uncalled(text: str) -> str:
+    """`text` that calls nobody in a chat: names and log lines come from whoever uses the endpoint.
+
+    >>> uncalled("@everyone <!channel> a@b.example") == "@\u200beveryone <\u200b!channel> a@b.example"
+    True
+    """
+    return _CALLS.sub("\\g<0>\u200b", text)
+
+
 def clip(text: str, limit: int) -> str:
     """At most `limit` characters of `text`; a mark stands where it was cut.
 

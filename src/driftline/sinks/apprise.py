@@ -16,7 +16,7 @@ from driftline._discreet import discreet
 from driftline._secret import Secret
 from driftline.errors import DeliveryFailed, InputError, MissingExtra
 from driftline.records import Alert, AlertStatus, Receipt, Severity
-from driftline.sinks._text import clip, headline, paragraphs
+from driftline.sinks._text import clip, headline, paragraphs, uncalled
 
 try:
     from apprise import Apprise, AppriseAsset, NotifyFormat, NotifyType
@@ -83,6 +83,9 @@ class AppriseSink:
     def send(self, alert: Alert) -> Receipt:
         """Send one message; what the service does not take is cut, with a mark.
 
+        ``@name`` and the like in an alert call nobody; whom to call belongs into the address
+        (such as ``discord://…?ping=…``).
+
         Raises:
             DeliveryFailed: the service did not take it. Apprise does not say why or for how
                 long, so that it is always tried again.
@@ -141,10 +144,10 @@ def _fitted(alert: Alert, service: Any) -> tuple[str, str]:
     """Title and body within what the service takes; left alone, Apprise sends them as they are."""
     longest = int(getattr(service, "body_maxlen", 0)) or 4000
     longest_title = int(getattr(service, "title_maxlen", 0)) or TITLE_LIMIT
-    title = clip(headline(alert), min(TITLE_LIMIT, longest_title, longest // 2))
+    title = clip(uncalled(headline(alert)), min(TITLE_LIMIT, longest_title, longest // 2))
     _, _, rest = paragraphs(alert).partition("\n")
     # Where a service has no title, Apprise puts it before the body: room for both.
-    return title, clip(rest, longest - len(title) - 2)
+    return title, clip(uncalled(rest), longest - len(title) - 2)
 
 
 def _secrets_of(url: Secret) -> list[str]:
