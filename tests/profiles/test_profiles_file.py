@@ -5,6 +5,7 @@ import json
 import os
 import stat
 import threading
+import tracemalloc
 import zipfile
 from datetime import timedelta
 
@@ -360,6 +361,31 @@ def test_parquet_and_back(tmp_path, week):
     assert week == Profile.from_parquet(tmp_path / "week.parquet")
     assert ["camera", "period", "class_id", "feature", "bin", "count"] == table.column_names
     assert ["week.parquet"] == [p.name for p in tmp_path.iterdir()]
+
+
+def test_parquet_bomb(tmp_path, week):
+    """A small file is refused that would unpack to gigabytes, by its rows or by long names in them."""
+    pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    week.to_parquet(tmp_path / "week.parquet")
+    honest = pq.read_table(tmp_path / "week.parquet")
+    path = tmp_path / "bomb.parquet"
+    rows = 400_000
+    name = pa.DictionaryArray.from_arrays(pa.repeat(pa.scalar(0, pa.int32()), rows), ["c" * 9_000])
+    first = honest.take(pa.repeat(0, rows))
+    pq.write_table(first.set_column(0, "camera", name), path, compression="zstd")
+    tracemalloc.start()
+    with pytest.raises((InputError, UnreadableData)):  # 400,000 times one count; 3.6 GB as texts
+        Profile.from_parquet(path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+
+    assert path.stat().st_size < 1_000_000
+    assert peak < 500_000_000
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("driftline.profiles._parquet.MAX_BYTES", 1000)
+        with pytest.raises(UnreadableData, match="unpacks to"):
+            Profile.from_parquet(tmp_path / "week.parquet")
 
 
 def test_parquet_of_nothing(tmp_path):

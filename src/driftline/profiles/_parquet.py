@@ -11,13 +11,16 @@ import numpy as np
 
 from driftline._files import read_whole, write_whole
 from driftline.errors import MissingExtra, UnreadableData
-from driftline.profiles._file import header, parse_header
+from driftline.profiles._file import MAX_BYTES, header, parse_header
 
 if TYPE_CHECKING:
     from driftline.profiles._profile import Profile
 
 KEY = b"driftline.profile"
 """Key of the header in the file's metadata."""
+_NAMES = ("camera", "feature")
+_BYTES_A_ROW = 10
+"""As little as a row can take in memory with its time; a profile file has as many cells."""
 COLUMNS = ("camera", "period", "class_id", "feature", "bin", "count")
 
 
@@ -61,19 +64,42 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], Mapping[str, Any
     pa, pq = _pyarrow()
     content = read_whole(path, what="the profile")
     try:
-        table = pq.read_table(pa.BufferReader(content))
+        # Names stay in dictionaries: written out a row, a long one would fill the memory.
+        file = pq.ParquetFile(pa.BufferReader(content), read_dictionary=list(_NAMES))
+        _refuse_large(file.metadata, path)
+        table = file.read(columns=list(COLUMNS))
         said = (table.schema.metadata or {}).get(KEY)
         columns = {name: table.column(name) for name in COLUMNS}
         rows = {
-            name: column.combine_chunks().cast(pa.string()).to_numpy(zero_copy_only=False)
-            if name in ("camera", "feature")
-            else column.to_numpy()
+            name: _names(column) if name in _NAMES else column.to_numpy()
             for name, column in columns.items()
         }
-    except (pa.ArrowException, KeyError, OSError, ValueError) as exc:
+    except UnreadableData:
+        raise
+    except (pa.ArrowException, AttributeError, KeyError, IndexError, OSError, ValueError) as exc:
         msg = f"{path} is not a profile in Parquet: {type(exc).__name__}: {exc}"
         raise UnreadableData(msg) from exc
     if said is None:
         msg = f"{path} has no {KEY.decode()!r} in its metadata; make a profile of such rows with Profile.from_rows"
         raise UnreadableData(msg)
     return parse_header(said), rows | {"period": np.asarray(rows["period"], dtype="datetime64[us]")}
+
+
+def _refuse_large(metadata: Any, path: str | os.PathLike[str]) -> None:
+    """Refuse a file that unpacks to more than a profile file may."""
+    packed = sum(metadata.row_group(i).total_byte_size for i in range(metadata.num_row_groups))
+    unpacked = max(packed, metadata.num_rows * _BYTES_A_ROW)
+    if unpacked > MAX_BYTES:
+        msg = f"{path} unpacks to {unpacked:,} bytes; at most {MAX_BYTES:,} are read"
+        raise UnreadableData(msg)
+
+
+def _names(column: Any) -> Any:
+    """A column of names as an array in which equal ones are one object."""
+    whole = column.unify_dictionaries().combine_chunks()
+    chunks = whole.chunks if hasattr(whole, "chunks") else [whole]
+    parts = [
+        one.dictionary.to_numpy(zero_copy_only=False)[one.indices.to_numpy(zero_copy_only=False)]
+        for one in chunks
+    ]
+    return np.concatenate([np.zeros(0, dtype=np.object_), *parts])
