@@ -156,7 +156,6 @@ CASES = [
     (lambda **how: AlertmanagerSink(ALERTS, **how), "labels", {"env": 1}, "text, the names and"),
     (lambda **how: AlertmanagerSink(ALERTS, **how), "tenant", 7, "text"),
     (lambda **how: AlertmanagerSink(ALERTS, **how), "name", "", "is empty"),
-    (GrafanaSink, "metrics_url", 4318, "text"),
     (lambda **how: GrafanaSink(alerts_url=ALERTS, **how), "namespace", None, "text"),
     (lambda **how: PagerDutySink("R" * 32, **how), "region", ["us"], "one of 'eu', 'us'"),
     (lambda **how: PagerDutySink("R" * 32, **how), "name", None, "text"),
@@ -229,6 +228,22 @@ def test_credentials_that_are_none(auth):
     """A credential is a token or a pair; what else was passed is not shown."""
     with pytest.raises(InputError, match="a token or \\(user, password\\)") as caught:
         AlertmanagerSink(ALERTS, auth=auth)
+
+    assert "s3cr3t" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda url: GrafanaSink(metrics_url=url),
+        lambda url: PagerDutySink("R" * 32, events_url=url),
+        lambda url: PlatformClient("ul_" + 40 * "a", url),
+    ],
+)
+def test_addresses_that_are_none(make):
+    """An address is text; what else was passed is not shown."""
+    with pytest.raises(InputError, match=r"a URL is text, .* got a list") as caught:
+        make(["https://user:s3cr3t@host.example"])
 
     assert "s3cr3t" not in str(caught.value)
 

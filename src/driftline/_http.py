@@ -46,13 +46,22 @@ _Opened = TypeVar("_Opened")
 _MACHINE = SystemClock()  # bytes on a real wire take the machine's time, whatever clock was given
 
 
-def _split(url: str) -> SplitResult:
+def as_url(url: str) -> str:
+    """`url`, which is text.
+
+    Raises:
+        InputError: it is none; what it is instead is not shown, for it may hold a credential.
+    """
     given: object = url
-    if not isinstance(given, str):  # not shown: it may hold a credential
+    if not isinstance(given, str):
         msg = f"a URL is text, such as https://host.example, got a {type(given).__name__}"
         raise InputError(msg)
+    return url
+
+
+def _split(url: str) -> SplitResult:
     try:
-        parts = urlsplit(url)
+        parts = urlsplit(as_url(url))
         _ = parts.port
     except ValueError:  # not quoted: what should be a port may be a password
         msg = "a URL does not parse: it must be such as https://host:8443/path"

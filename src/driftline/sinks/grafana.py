@@ -18,7 +18,7 @@ from attrs import evolve
 
 from driftline._checks import part, parts, refuse_no_text
 from driftline._clock import Clock, as_clock, as_utc
-from driftline._http import checked_base_url
+from driftline._http import as_url, checked_base_url
 from driftline._secret import Secret
 from driftline._wire import Call
 from driftline.errors import DeliveryError, DeliveryRefused, InputError
@@ -107,8 +107,6 @@ class GrafanaSink(Closing):
         refuse_no_text("name", name)
         part(tenant, str, name="tenant", what="text")
         part(namespace, str, name="namespace", what="text")
-        if metrics_url is not None:
-            refuse_no_text("metrics_url", metrics_url)
         self.name = name
         if alerts_url is not None and irm is not None:
             msg = "alerts_url and irm_url repeat differently: make one GrafanaSink for each"
@@ -367,7 +365,7 @@ def _metrics_channel(
     url: str, held: Credential | None, *, tenant: str, timeout_seconds: float, sink: str
 ) -> Channel:
     return Channel(
-        url.rstrip("/").removesuffix("/v1/metrics"),
+        as_url(url).rstrip("/").removesuffix("/v1/metrics"),
         sink=sink,
         auth=held if held is not None else _otel_credential(url),
         headers={"X-Scope-OrgID": tenant} if tenant else {},
