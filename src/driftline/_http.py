@@ -60,8 +60,9 @@ def as_url(url: str) -> str:
 
 
 def _split(url: str) -> SplitResult:
+    text = as_url(url)
     try:
-        parts = urlsplit(as_url(url))
+        parts = urlsplit(text)
         _ = parts.port
     except ValueError:  # not quoted: what should be a port may be a password
         msg = "a URL does not parse: it must be such as https://host:8443/path"

@@ -60,7 +60,7 @@ def set_up(
         InputError: one of them cannot be used.
     """
     url = base_url if base_url is not None else os.environ.get(URL_VARIABLE) or DEFAULT_URL
-    checked = _checked_address(url)
+    checked = checked_base_url(url, credential=True)
     _check(rate_limits or {}, metrics_lag, error_rate_unit, timeout)
     timer = as_clock(clock)
     pace = Pace(shared_pacer(checked, key, timer), {**PER_MINUTE, **(rate_limits or {})})
@@ -83,13 +83,6 @@ def set_up(
 @cache
 def _user_agent() -> str:
     return f"driftline/{version('driftline')}"
-
-
-def _checked_address(url: object) -> str:
-    if not isinstance(url, str):
-        msg = f"base_url={url!r} must be an address, such as {DEFAULT_URL}"
-        raise InputError(msg)
-    return checked_base_url(url, credential=True)
 
 
 def _checked_retry(retry: Retry | None) -> Retry:
