@@ -18,7 +18,6 @@ from contextlib import AbstractContextManager, AsyncExitStack, ExitStack, contex
 from types import TracebackType
 from typing import Any, Self, TypeAlias, TypeVar
 from urllib.parse import SplitResult, urlsplit
-from weakref import WeakKeyDictionary
 
 import httpx
 
@@ -532,9 +531,7 @@ class AsyncTransport(_Edge):
     def _begin_anew(self) -> None:
         """At birth, and in a forked process: two must not read replies from one connection."""
         # Connections belong to the event loop that opened them, and loops may run side by side.
-        self._clients: WeakKeyDictionary[asyncio.AbstractEventLoop, httpx.AsyncClient] = (
-            WeakKeyDictionary()
-        )
+        self._clients: dict[asyncio.AbstractEventLoop, httpx.AsyncClient] = {}
 
     async def send(self, call: Call) -> Reply:
         """Wait as long as the call asks, send it, read the whole reply.
@@ -573,6 +570,8 @@ class AsyncTransport(_Edge):
             return self._given
         loop = asyncio.get_running_loop()
         if loop not in self._clients:
+            for ended in [one for one in list(self._clients) if one.is_closed()]:
+                self._clients.pop(ended, None)  # nobody can close its connections any more
             self._clients[loop] = _open(httpx.AsyncClient)
         return self._clients[loop]
 

@@ -10,6 +10,7 @@ import threading
 import time
 import traceback
 import warnings
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
@@ -502,7 +503,10 @@ def test_two_event_loops():
         warnings.simplefilter("ignore", ResourceWarning)  # the first loop took its sockets along
         transport = AsyncTransport(server.url, authorization=Secret(KEY))
 
+        loops = []
+
         async def once(*, close):
+            loops.append(weakref.ref(asyncio.get_running_loop()))
             reply = await transport.send(Call(method="GET", path="/a"))
             if close:
                 await transport.aclose()
@@ -511,6 +515,7 @@ def test_two_event_loops():
 
         assert 200 == asyncio.run(once(close=False))
         assert 200 == asyncio.run(once(close=True))
+        assert loops[0]() is None
 
 
 def test_event_loops_side_by_side():
@@ -552,6 +557,7 @@ def test_closed_in_use():
             assert [[200] * 10] * 4 == [one.result(timeout=60) for one in done]
         over.set()
         closer.join()
+        transport.close()
 
     assert 40 == len(server.asked)
 
