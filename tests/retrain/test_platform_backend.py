@@ -406,8 +406,10 @@ def test_canary_that_sleeps():
         assert local.deployment("line-3-next").model == OLD
 
 
-@pytest.mark.parametrize("wrong", [{"canary": MAIN}, {"budget_cents": 0}])
-def test_refused(wrong):
+@pytest.mark.parametrize(
+    ("wrong", "said"), [({"canary": MAIN}, "must be two"), ({"budget_cents": 0}, "above 0")]
+)
+def test_refused(wrong, said):
     """One deployment for both, or no budget, is refused when it is made."""
-    with backend() as (_local, made), pytest.raises(InputError, match="must be two"):
+    with backend() as (_local, made), pytest.raises(InputError, match=said):
         make(made._platform, **wrong)

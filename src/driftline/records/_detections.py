@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from numbers import Real
 from typing import Any, Protocol
 
 import numpy as np
@@ -10,7 +11,7 @@ import numpy.typing as npt
 from attrs import field, frozen
 from attrs.validators import optional
 
-from driftline._checks import a, is_size, number, numbers
+from driftline._checks import a, is_size, numbers
 from driftline._draw import Shown, View
 from driftline.errors import InputError
 from driftline.records import _adapters, _views
@@ -20,7 +21,7 @@ FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
 _NAMES = a(Mapping, 'names by index, such as {0: "person"}')
-_SHARE = number("a number from 0 to 1", least=0, most=1)
+_SHARE = a(Real, "a number from 0 to 1")
 
 
 def _boxes(value: npt.ArrayLike) -> FloatArray:

@@ -9,7 +9,7 @@ from typing import Final
 
 from attrs import evolve, field, frozen
 
-from driftline._checks import part, parts, refuse_no_text
+from driftline._checks import part, parts
 from driftline._clock import SystemClock, as_utc
 from driftline._draw import DARK, LIGHT, STYLE, Shown, Table, Tone, View, body, escaped
 from driftline._files import write_whole
@@ -191,7 +191,7 @@ def weekly(
         what = "a Transition, as monitor.transitions() gives them"
         alerts = parts(alerts, Transition, name="alerts", what=what)
     part(deployment, str, name="deployment", what="text")
-    refuse_no_text("title", title)
+    part(title, str, name="title", what="text")
     shown = parts(frames, SampledFrame, name="frames", what="a SampledFrame")[:FRAMES]
     wanted = () if decision is None or not decision.collect else (_wanted(decision),)
     return WeeklyReport(

@@ -101,8 +101,7 @@ def checked_stages(stages: Iterable[Stage | float]) -> tuple[Stage, ...]:
     Raises:
         InputError: there is none, shares do not grow, or no stage compares the two models.
     """
-    what = "a Stage or a share from 0 to 1"
-    given = parts(stages, (Stage, int, float), name="stages", what=what)
+    given = parts(stages, object, name="stages", what="a Stage or a share from 0 to 1")
     made = tuple(s if isinstance(s, Stage) else Stage(share=_number(s)) for s in given)
     if not made:
         msg = "stages is empty; pass shares such as (0.05, 0.25, 0.5, 1.0)"
