@@ -8,17 +8,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from attrs import evolve
+from attrs import asdict, evolve
 
 from driftline.errors import ConfigError
 from driftline.holdout import Evaluation, LabelledFrame
 from driftline.records import Detections
 from driftline.retrain import _lock
-from driftline.retrain._backend import (
-    DatasetVersion,
-    TrainingRun,
-    TrainingStatus,
-)
+from driftline.retrain._backend import TrainingRun, TrainingStatus
 from driftline.retrain._loop_asks import request_of, require_incumbent
 from driftline.retrain._loop_detect import Found, NotYet, score, show
 from driftline.retrain._loop_frames import LoopFrame, keep
@@ -155,14 +151,7 @@ def freeze(parts: Parts, state: State) -> Answer:
             "forgets the rest; put the frames that the incumbent was trained on into it"
         )
         raise ConfigError(msg)
-    return Done(said=str(version), facts={"dataset": _plain(version)})
-
-
-def _plain(version: DatasetVersion) -> dict[str, str | int]:
-    return {name: getattr(version, name) for name in _VERSION}
-
-
-_VERSION: Final = ("ref", "version", "digest", "added", "replayed")
+    return Done(said=str(version), facts={"dataset": asdict(version)})
 
 
 def start(parts: Parts, state: State) -> Answer:
