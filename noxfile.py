@@ -211,10 +211,13 @@ def _mutation_folder(folder: Path, area: str) -> Path:
 
 @nox.session
 def mutation(session: nox.Session) -> None:
-    """Do the tests notice? `-- stats`, rules, drift or retrain; a tenth: `'*__mutmut_*3'`."""
-    if not session.posargs:
-        session.error("name an area of [tool.mutation]: -- stats, rules, drift or retrain")
-    area, *mutants = session.posargs
+    """Do the tests notice? `-- <area>`, as `[tool.mutation]` has them; a tenth: `'*__mutmut_*3'`."""
+    areas = [
+        name for name, value in PYPROJECT["tool"]["mutation"].items() if isinstance(value, dict)
+    ]
+    area, *mutants = session.posargs or [""]
+    if area not in areas:
+        session.error(f"name an area of [tool.mutation] in pyproject.toml: -- {' or '.join(areas)}")
     _install(session, "mutation")
     session.chdir(_mutation_folder(session.cache_dir / "mutation" / area, area))
     session.run("mutmut", "run", "--max-children", "1", *mutants, env=ONE_THREAD)
