@@ -87,19 +87,25 @@ def test_retry_after_waits_in_simulated_time(local, client):
     assert (local.calls[1].at - local.calls[0].at) >= timedelta(seconds=40)
 
 
-def test_impatient_client(local):
-    """A client that does not pace itself meets the limit."""
-    with PlatformClient(
-        base_url=local.url,
-        api_key=local.api_key,
-        clock=local.clock,
-        rate_limits={"default": 1000},
-        retry=None,
-    ) as client:
-        for _ in range(120):
+def test_impatient_client():
+    """A client that does not pace itself meets the limit, and waits as it is told.
+
+    The limit counts real seconds as well: a small one is met on the busiest machine.
+    """
+    with (
+        LocalPlatform(deployments=["line-3"], rate_limits={"default": 3}) as local,
+        PlatformClient(
+            base_url=local.url,
+            api_key=local.api_key,
+            clock=local.clock,
+            rate_limits={"default": 1000},
+            retry=None,
+        ) as client,
+    ):
+        for _ in range(4):
             client.deployment("acme/line-3")
 
-    assert 429 in {call.status for call in local.calls}
+    assert [200, 200, 200, 429, 200] == [call.status for call in local.calls]
 
 
 def test_replace_is_polled_in_simulated_time(local, client):
