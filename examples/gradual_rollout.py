@@ -58,7 +58,7 @@ def plan(platform: PlatformClient, local: LocalPlatform, candidate: str) -> Roll
         canary=NEXT,
         candidate=candidate,
         stages=[shadow, *shares],
-        guard=Guard(errors=0.1, slow=None, boxes=1.0, confidence=0.1, block=timedelta(0)),
+        guard=Guard(errors=0.1, slow=None, boxes=2.0, confidence=0.2, block=timedelta(0)),
         approve=ask,
         clock=local.clock,
     )
