@@ -16,6 +16,9 @@ import pytest
 from hypothesis import HealthCheck, Phase, settings
 
 from driftline._secret import Secret
+from postgres_server import postgres
+
+__all__ = ["postgres"]  # here, so that a process starts one server for all areas
 
 settings.register_profile(
     "unhurried", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow]

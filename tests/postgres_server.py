@@ -9,7 +9,6 @@ import tempfile
 import time
 from pathlib import Path
 
-import psycopg
 import pytest
 
 from reserved_port import reserved_port
@@ -82,6 +81,8 @@ class Server:
 
     def new_schema(self, name: str) -> str:
         """The URL of an empty schema: what a database is to a client, at a tenth of the cost."""
+        import psycopg  # every test loads this file, also where no test needs a database
+
         with psycopg.connect(self.url(), autocommit=True) as connection:
             connection.execute(f"CREATE SCHEMA {name}")
         return f"{self.url()}?options=-csearch_path%3D{name}"

@@ -55,9 +55,6 @@ from driftline.testing import (
     example_alert,
     write_yolo,
 )
-from postgres_server import postgres
-
-__all__ = ["postgres"]
 from faults.fault_server import FaultServer, self_signed
 from monitor.monitor_support import LINE, MINUTE, START, Table, latency, told
 from monitor.mortal import fork

@@ -1,11 +1,7 @@
-"""Spark in this machine, once a session; PostgreSQL is shared with the stores."""
+"""Spark in this machine, once a session."""
 
 import pytest
 from lake_kit import java, missing
-
-from postgres_server import postgres
-
-__all__ = ["postgres"]
 
 
 @pytest.fixture(scope="session")

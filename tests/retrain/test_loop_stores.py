@@ -13,7 +13,7 @@ SPEC = importlib.util.spec_from_file_location(
 )
 STORES = importlib.util.module_from_spec(SPEC)
 SPEC.loader.exec_module(STORES)
-postgres, store = STORES.postgres, STORES.store
+store = STORES.store
 
 
 def test_same_end(tmp_path, store):

@@ -14,9 +14,6 @@ from test_rollout_workers import HALF, observe, seen
 from driftline.retrain import RolloutRouter
 from driftline.stores import SqlStore
 from driftline.testing import LocalPlatform
-from postgres_server import postgres
-
-__all__ = ["postgres"]
 
 
 def test_workers_race(postgres):

@@ -3,9 +3,6 @@
 import pytest
 
 from driftline.stores import MemoryStore, SqlStore
-from postgres_server import postgres
-
-__all__ = ["postgres"]
 
 _numbers = iter(range(1_000_000))
 

@@ -90,7 +90,8 @@ def _pair(auth: object) -> tuple[str, str | Secret]:
         match auth:
             case (str(user), str() | Secret() as password):
                 return user, password
-        kind = type(auth).__name__
+            case _:
+                kind = type(auth).__name__
     finally:
         del auth
         password = ""
