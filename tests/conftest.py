@@ -1,16 +1,19 @@
 """Every credential that any test makes is a canary: it must be found in no log, error or file.
 
 `Secret` is where credentials enter Driftline, so its values are collected as tests make them.
-Each log record, each error that a test expects (with its causes), what a test prints, and each
-file below `tmp_path` after it is searched for all of them. A test that needs its credential in a
+Each log record, each error that a test expects (with its causes, notes and attributes), what a test
+prints, and each file below `tmp_path` after it is searched for all of them, also in the encodings
+that they travel in. A test that needs its credential in a
 file says so with the mark ``writes_secret``.
 
 Hypothesis does not measure time either: an example may take long on a busy machine.
 """
 
+import base64
+import json
 import logging
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
@@ -54,11 +57,26 @@ class Listener(logging.Handler):
         search(self.format(record), where=f"the log of {record.name}")
 
 
+def forms(value):
+    """A credential as it is, as URLs write it, as JSON does, and inside base64 at any offset."""
+    yield value
+    yield quote(value, safe="")
+    yield json.dumps(value)[1:-1]
+    for before in range(3):
+        inside = base64.b64encode(bytes(before) + value.encode()).decode().rstrip("=")
+        yield inside[-(-before * 8 // 6) : -1]
+
+
 def chain(error):
-    """The error and all that a traceback would show before it."""
-    while error is not None:
-        yield error
-        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    """The error and all that leads to it, whether a traceback would show it or not."""
+    todo, seen = [error], set()
+    while todo:
+        one = todo.pop()
+        if one is None or id(one) in seen:
+            continue
+        seen.add(id(one))
+        yield one
+        todo += [one.__cause__, one.__context__, *getattr(one, "exceptions", ())]
 
 
 def pytest_configure(config):
@@ -69,11 +87,12 @@ def pytest_configure(config):
         keep(self, value)
         telling = len(value) >= SHORTEST and len(set(value)) >= FEWEST_CHARACTERS
         if telling and urlsplit(value).path not in ("", "/"):
-            CANARIES.add(value)
+            CANARIES.update(forms(value))
 
     def inspect(self, kind, error, traceback):
         for one in chain(error):
-            search(f"{one} {one!r}", where=f"the text of {type(one).__name__}")
+            told = [one, repr(one), *vars(one).values(), *getattr(one, "__notes__", ())]
+            search(" ".join(map(str, told)), where=f"the text of {type(one).__name__}")
         return leave(self, kind, error, traceback)
 
     Secret.__init__ = collect
