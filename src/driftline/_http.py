@@ -63,10 +63,12 @@ def _split(url: str) -> SplitResult:
     try:
         parts = urlsplit(text)
         _ = parts.port
-    except ValueError:  # not quoted: what should be a port may be a password
-        msg = "a URL does not parse: it must be such as https://host:8443/path"
-        raise InputError(msg) from None
-    return parts
+    except ValueError:  # not quoted, nor kept as context: what should be a port may be a password
+        pass
+    else:
+        return parts
+    msg = "a URL does not parse: it must be such as https://host:8443/path"
+    raise InputError(msg)
 
 
 def shown_url(url: str) -> str:
