@@ -1,5 +1,6 @@
 """A real PostgreSQL on loopback, started for the tests and ended by its pid."""
 
+import itertools
 import os
 import pwd
 import shutil
@@ -39,7 +40,7 @@ class Server:
 
     def __init__(self, programs: Path, folder: Path) -> None:
         self.programs, self.folder, self.as_user = programs, folder, _unprivileged()
-        self.port = reserved_port()
+        self.port, self.numbers = reserved_port(), itertools.count()
         self.process: subprocess.Popen | None = None
         if self.as_user:
             os.chown(folder, self.as_user["user"], self.as_user["group"])
@@ -79,10 +80,11 @@ class Server:
     def url(self, database: str = "postgres") -> str:
         return f"postgresql://driftline@127.0.0.1:{self.port}/{database}"
 
-    def new_schema(self, name: str) -> str:
+    def new_schema(self) -> str:
         """The URL of an empty schema: what a database is to a client, at a tenth of the cost."""
         import psycopg  # every test loads this file, also where no test needs a database
 
+        name = f"schema{next(self.numbers)}"
         with psycopg.connect(self.url(), autocommit=True) as connection:
             connection.execute(f"CREATE SCHEMA {name}")
         return f"{self.url()}?options=-csearch_path%3D{name}"

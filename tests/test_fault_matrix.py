@@ -320,7 +320,7 @@ def test_sqlite_that_was_cut_off(tmp_path):
 
 def test_postgres_locked(postgres):
     """A lock that nobody gives back is a store error, not a hang; once it is free, it works."""
-    with SqlStore(postgres.new_schema("locked")) as store:
+    with SqlStore(postgres.new_schema()) as store:
         store.write([Put(space="a", key="before", value={})])
         raw = store._open._raw
         assert ("30s",) == raw.execute("SHOW lock_timeout").fetchone()
@@ -337,7 +337,7 @@ def test_postgres_locked(postgres):
 
 def test_postgres_read_only(postgres):
     """A replica, which cannot be written, is a store error; nothing is written."""
-    url = postgres.new_schema("replica")
+    url = postgres.new_schema()
     with SqlStore(url) as store:
         store.write([Put(space="a", key="before", value={})])
         with SqlStore(f"{url}%20-cdefault_transaction_read_only%3Don") as replica:

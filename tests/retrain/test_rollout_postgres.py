@@ -18,7 +18,7 @@ from driftline.testing import LocalPlatform
 
 def test_workers_race(postgres):
     """Four workers, each with a connection of its own: every frame is counted once."""
-    url = postgres.new_schema("rollout_race")
+    url = postgres.new_schema()
     with SqlStore(url) as store, rolling(store, stages=HALF) as (_, rollout):
         rollout.advance()
 
@@ -40,7 +40,7 @@ def test_workers_race(postgres):
 
 def test_kill_9(postgres):
     """Processes killed by the system, one after another, make one rollout and one replace."""
-    url = postgres.new_schema("rollout_killed")
+    url = postgres.new_schema()
     with LocalPlatform(deployments=[], deploy_seconds=0, rate_limits=None) as local:
         local.add_deployment("line-3", model=OLD)
         local.add_deployment("line-3-next", model=NEW)

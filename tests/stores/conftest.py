@@ -4,15 +4,13 @@ import pytest
 
 from driftline.stores import MemoryStore, SqlStore
 
-_numbers = iter(range(1_000_000))
-
 
 @pytest.fixture(params=["sqlite", "postgres"])
 def url(request, tmp_path) -> str:
     """The URL of an empty database."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path}/d.db"
-    return request.getfixturevalue("postgres").new_schema(f"d{next(_numbers)}")
+    return request.getfixturevalue("postgres").new_schema()
 
 
 @pytest.fixture(params=["memory", "sqlite", "postgres"])
@@ -24,6 +22,6 @@ def store(request, tmp_path):
     if request.param == "sqlite":
         found = f"sqlite:///{tmp_path}/d.db"
     else:
-        found = request.getfixturevalue("postgres").new_schema(f"d{next(_numbers)}")
+        found = request.getfixturevalue("postgres").new_schema()
     with SqlStore(found) as opened:
         yield opened

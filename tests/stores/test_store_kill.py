@@ -89,7 +89,7 @@ def test_sqlite(tmp_path):
 
 def test_postgres(postgres, tmp_path):
     """60 runs on PostgreSQL."""
-    check(postgres.new_schema("killed"), tmp_path, 60, 2)
+    check(postgres.new_schema(), tmp_path, 60, 2)
 
 
 @pytest.mark.slow
@@ -102,4 +102,4 @@ def test_hundreds_of_runs(tmp_path, seed):
 @pytest.mark.slow
 def test_hundreds_of_runs_on_postgres(postgres, tmp_path):
     """400 runs on PostgreSQL."""
-    print(check(postgres.new_schema("killed_slow"), tmp_path, 400, 7))
+    print(check(postgres.new_schema(), tmp_path, 400, 7))

@@ -351,7 +351,7 @@ def open_two(request, tmp_path):
         name = f"machine{next(_numbers)}"
         url = f"sqlite:///{tmp_path}/{name}.db"
         if request.param == "postgres":
-            url = request.getfixturevalue("postgres").new_schema(name)
+            url = request.getfixturevalue("postgres").new_schema()
         return [SqlStore(url), SqlStore(url)]
 
     return two

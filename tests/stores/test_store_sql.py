@@ -369,7 +369,7 @@ class TestConnections:
 
     def test_the_server_restarts(self, postgres):
         """A run after the server restarted works; one during it fails as a store error."""
-        store = SqlStore(postgres.new_schema("restarted"))
+        store = SqlStore(postgres.new_schema())
         store.write([Put(space="a", key="k", value={"x": 1})])
         postgres.stop()
         try:
@@ -382,7 +382,7 @@ class TestConnections:
 
     def test_a_connection_that_died_at_rest(self, postgres, monkeypatch):
         """A connection that rested is asked whether it lives before it is trusted."""
-        store = SqlStore(postgres.new_schema("rested"))
+        store = SqlStore(postgres.new_schema())
         store.write([Put(space="a", key="k", value={"x": 1})])
         postgres.stop()
         postgres.start()

@@ -81,7 +81,7 @@ def check(url, folder, ticks, seed):
 
 def test_postgres(postgres, tmp_path):
     """Fourteen ticks on PostgreSQL."""
-    check(postgres.new_schema("workers"), tmp_path, 14, 3)
+    check(postgres.new_schema(), tmp_path, 14, 3)
 
 
 def test_sqlite(tmp_path):
@@ -93,4 +93,4 @@ def test_sqlite(tmp_path):
 @pytest.mark.parametrize("seed", range(3))
 def test_many(postgres, tmp_path, seed):
     """Two hundred ticks, three times."""
-    print(check(postgres.new_schema(f"workers{seed}"), tmp_path, 200, 50 + seed))
+    print(check(postgres.new_schema(), tmp_path, 200, 50 + seed))
