@@ -361,7 +361,7 @@ def test_postgres_on_a_full_disk(postgres):
         command = ["prlimit", f"--pid={pid}", f"--fsize={size}:"]
         subprocess.run(command, check=True, timeout=60, **postgres.as_user)
 
-    with SqlStore(postgres.new_schema("full_disk")) as store:
+    with SqlStore(postgres.new_schema()) as store:
         store.write([Put(space="a", key="before", value={})])
         server = store._open._raw.info.backend_pid
         # More than a segment of the server's log: where that finds no room the server ends.
@@ -381,7 +381,7 @@ def test_postgres_on_a_full_disk(postgres):
 
 def test_postgres_slow(postgres):
     """What a server does not finish in the time that its role has for it is a store error."""
-    url = postgres.new_schema("slow")
+    url = postgres.new_schema()
     with SqlStore(url) as store, SqlStore(f"{url}%20-cstatement_timeout%3D100ms") as hurried:
         store.write([Put(space="a", key="before", value={})])
         assert hurried.get("a", "before")
@@ -396,7 +396,7 @@ def test_postgres_slow(postgres):
 
 def test_postgres_frozen(postgres):
     """A call that a frozen server holds up ends well when the server goes on."""
-    with SqlStore(postgres.new_schema("frozen")) as store:
+    with SqlStore(postgres.new_schema()) as store:
         store.write([Put(space="a", key="before", value={})])
         server = store._open._raw.info.backend_pid
         writing = threading.Thread(
@@ -657,7 +657,7 @@ def test_killed_while_the_clock_was_ahead(database, place, cadence, tmp_path, re
     """What a run held that was killed a day ahead is free as soon as the clock is right."""
     url = f"sqlite:///{tmp_path}/d.db"
     if database == "postgres":
-        url = request.getfixturevalue("postgres").new_schema(f"ahead_{place}_{bool(cadence)}")
+        url = request.getfixturevalue("postgres").new_schema()
     theirs, ours = FrozenClock(START), FrozenClock(START + DAY)
     table, sink = Table(theirs), RecordingSink()
     table.bad_between(-60, 60)
