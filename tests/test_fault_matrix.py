@@ -3,7 +3,6 @@
 import ast
 import os
 import re
-import resource
 import shutil
 import signal
 import socket
@@ -56,6 +55,7 @@ from driftline.testing import (
     write_yolo,
 )
 from faults.fault_server import FaultServer, self_signed
+from faults.full_disk import no_room_beyond
 from monitor.monitor_support import LINE, MINUTE, START, Table, latency, told
 from monitor.mortal import fork
 
@@ -245,17 +245,6 @@ def test_platform_meets_a_strange_certificate(stranger):
         client.deployment("acme/line-3")
 
     assert [] == stranger.requests
-
-
-@contextmanager
-def no_room_beyond(size):
-    """Files of this process grow to `size` bytes and no further."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 @contextmanager

@@ -34,6 +34,7 @@ from driftline.holdout import (
     _local,
 )
 from driftline.testing import CLASS_NAMES, Scenes
+from faults.full_disk import no_room_beyond
 
 POSIX = pytest.mark.skipif(sys.platform == "win32", reason="process groups are POSIX")
 
@@ -265,15 +266,9 @@ def test_what_it_says_is_bounded(child, holdout, weights):
 )
 def test_a_full_disk(child, holdout, weights, largest_bytes, error):
     """Where parent or child find no room that is said, and it works when there is some."""
-    resource = pytest.importorskip("resource")
     child("(folder / 'cache').write_bytes(bytes(200_000))\n" + ANSWER)
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (largest_bytes, before[1]))
-    try:
-        with pytest.raises(error, match="File too large"):
-            LocalModel(weights).run(holdout.frames, CLASS_NAMES)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    with no_room_beyond(largest_bytes), pytest.raises(error, match="File too large"):
+        LocalModel(weights).run(holdout.frames, CLASS_NAMES)
 
     assert 4 == len(LocalModel(weights).run(holdout.frames, CLASS_NAMES).predictions)
 

@@ -11,7 +11,6 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import contextmanager
 from hashlib import sha256
 from importlib.util import find_spec
 from pathlib import Path
@@ -38,6 +37,7 @@ from driftline.retrain import LocalBackend, TrainingRequest, TrainingStatus
 from driftline.retrain._local_training import TrainingFolder
 from driftline.retrain._train_child import hold
 from driftline.testing import CLASS_NAMES, Scenes, write_yolo
+from faults.full_disk import no_room_beyond
 
 POSIX = pytest.mark.skipif(sys.platform == "win32", reason="kill -9 is POSIX")
 
@@ -251,18 +251,6 @@ def test_one_writes_at_a_time(backend, data, fresh):
     assert 2 == add(backend, "k", fresh[:2]).added
 
 
-@contextmanager
-def no_room_beyond(size):
-    """Files of this process, and of those it starts, grow to `size` bytes and no further."""
-    resource = pytest.importorskip("resource")
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-
-
 CROWD = Truth(xyxy=[[1, 1, 9, 9]] * 9000, class_id=[0] * 9000, image_size=(128, 128))
 
 
@@ -280,6 +268,22 @@ def test_a_full_disk(backend, fresh):
 
     assert newest.digest == add(backend, "again", []).digest
     assert 2 == add(backend, "k", fresh[:2]).added
+
+
+def test_a_full_disk_of_others(backend, fresh, tmp_path):
+    """Copies of weights and of a version are whole or not there at all."""
+    weights = tmp_path / "best.pt"
+    weights.write_bytes(b"w" * 1000)
+    version = add(backend, "k", fresh[:2])
+    with no_room_beyond(64), pytest.raises(StoreError, match="File too large"):
+        backend.keep(weights)
+    with no_room_beyond(64), pytest.raises(StoreError, match="File too large"):
+        backend.write_dataset(version, tmp_path / "copy")
+    assert [weights] == list(tmp_path.glob("*.pt"))
+    assert not (tmp_path / "copy").exists()
+
+    assert weights.read_bytes() == Path(backend.keep(weights)).read_bytes()
+    assert backend.write_dataset(version, tmp_path / "copy").is_file()
 
 
 # Trainings ----------------------------------------------------------------------------------

@@ -6,15 +6,17 @@ import numpy as np
 import pytest
 from attrs import evolve
 from loop_kit import DECISION, OLD, WEIGHTS, Week, forget, retraining
-from loop_signs import Callers, asking, drive
+from loop_signs import Callers, Signs, asking, drive
 from ultralytics_platform import Platform
 
 from driftline import Profile, ProfileBuilder
-from driftline.errors import DeliveryRefused
+from driftline.errors import DeliveryRefused, StoreError
 from driftline.holdout import Holdout
 from driftline.records import Context, Receipt
 from driftline.retrain import Move
+from driftline.retrain._loop_frames import keep
 from driftline.testing import OnnxDetector
+from faults.full_disk import no_room_beyond
 
 DETECTOR = OnnxDetector(WEIGHTS, conf=0.01)
 
@@ -136,3 +138,15 @@ def test_bad_candidate_refused(tmp_path, week):
         assert "dataset" in refused.facts
         assert "[!] 5 validate" in str(refused)
         assert evolve(loop.advance(), at=refused.at, did=refused.did) == refused
+
+
+def test_frames_on_a_full_disk(tmp_path):
+    """What found no room is written once there is some, and nothing lies beside it."""
+    frames = Signs().sample()
+    with no_room_beyond(64), pytest.raises(StoreError, match="File too large"):
+        keep(frames, tmp_path, read=bytes.fromhex)
+    assert [] == list(tmp_path.iterdir())
+    kept, broken = keep(frames, tmp_path, read=bytes.fromhex)
+
+    assert (len(frames), 0) == (len(kept), broken)
+    assert {one.file for one in kept} == {path.name for path in tmp_path.iterdir()}

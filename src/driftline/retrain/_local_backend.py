@@ -11,7 +11,7 @@ from typing import Any, Final
 from attrs import evolve, field, frozen
 
 from driftline._checks import part
-from driftline._files import placing, writing
+from driftline._files import placing, placing_folder, writing
 from driftline.errors import InputError, MissingExtra, NotFound, StoreBusy
 from driftline.holdout import Holdout, LabelledFrame, LocalModel
 from driftline.holdout._images import sha256_of
@@ -157,12 +157,16 @@ class LocalBackend:
 
         Raises:
             InputError: the folder is not empty.
+            StoreError: the machine failed, such as a full disk; nothing of it stays.
         """
         root = Path(folder)
         if root.exists() and any(root.iterdir()):
             msg = f"{str(root)!r} is not empty; write into a folder of its own"
             raise InputError(msg)
-        return self._store.write(self._store.version(version.digest), root)
+        asked = self._store.version(version.digest)
+        with writing(root, what="the dataset"), placing_folder(root) as part:
+            data = self._store.write(asked, part)
+        return root / data.name
 
     # --- weights ----------------------------------------------------------------------------
 
@@ -180,18 +184,24 @@ class LocalBackend:
 
         Raises:
             InputError: there are no such weights, or they were changed meanwhile.
+            StoreError: the machine failed, such as a full disk; call again.
         """
         origin = _weights(model)
         name = sha256_of(origin).removeprefix("sha256:")
         target = self.folder / "weights" / f"{name}.pt"
         if not target.is_file():
-            target.parent.mkdir(parents=True, exist_ok=True)
-            with placing(target) as part:
-                shutil.copyfile(origin, part)
-                if sha256_of(part).removeprefix("sha256:") != name:
-                    msg = f"{str(origin)!r} was changed while it was copied; call again"
-                    raise InputError(msg)
+            with writing(target, what="a copy of the weights"):
+                self._copy(origin, target)
         return str(target)
+
+    @staticmethod
+    def _copy(origin: Path, target: Path) -> None:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with placing(target) as part:
+            shutil.copyfile(origin, part)
+            if sha256_of(part).removeprefix("sha256:") != target.stem:
+                msg = f"{str(origin)!r} was changed while it was copied; call again"
+                raise InputError(msg)
 
     # --- trainings --------------------------------------------------------------------------
 

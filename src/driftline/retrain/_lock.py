@@ -10,7 +10,7 @@ from typing import Final
 
 from attrs import evolve
 
-from driftline._files import placing_folder
+from driftline._files import placing_folder, writing
 from driftline.errors import DeliveryRefused, DriftlineError
 from driftline.holdout import Holdout, Provenance
 from driftline.retrain._loop_frames import LoopFrame
@@ -79,7 +79,7 @@ def _grown(parts: Parts, fresh: Sequence[LoopFrame]) -> Holdout:
 def _write(holdout: Holdout, path: Path) -> None:
     """Write it whole or not at all; what is there from an earlier try is the same."""
     if not path.exists():
-        with placing_folder(path) as part:
+        with writing(path, what="the holdout"), placing_folder(path) as part:
             holdout.write_yolo(part)
 
 

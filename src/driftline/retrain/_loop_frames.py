@@ -11,7 +11,7 @@ from typing import Any, Final
 import numpy as np
 from attrs import field, frozen
 
-from driftline._files import placing
+from driftline._files import placing, writing
 from driftline.errors import InputError, UnreadableData
 from driftline.holdout import LabelledFrame, Truth
 from driftline.holdout._images import pixels
@@ -113,18 +113,23 @@ def keep(
     Returns:
         The frames, and how many were left out because they are gone or do not open: a picture
         that was cut off must not hold up the others for good.
+
+    Raises:
+        InputError: the folder is not yours to write.
+        StoreError: the machine failed, such as a full disk; what was written stays.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     found: dict[str, LoopFrame] = {}
     broken = 0
-    for one in frames:
-        try:
-            kept = _kept(one, _content(one, read), folder)
-        except UnreadableData:
-            broken += 1
-            continue
-        if kept.drawn or kept.digest not in found:
-            found[kept.digest] = kept
+    with writing(folder, what="a sampled frame"):
+        folder.mkdir(parents=True, exist_ok=True)
+        for one in frames:
+            try:
+                kept = _kept(one, _content(one, read), folder)
+            except UnreadableData:
+                broken += 1
+                continue
+            if kept.drawn or kept.digest not in found:
+                found[kept.digest] = kept
     return list(found.values()), broken
 
 
