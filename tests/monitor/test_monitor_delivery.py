@@ -12,7 +12,7 @@ from monitor_support import MINUTE, START, Table, errors, latency
 
 from driftline import Monitor, rules
 from driftline.errors import DeliveryFailed, DeliveryRefused, InputError, StoreBusy, StoreError
-from driftline.monitor import Backoff, Budget, Failed
+from driftline.monitor import Backoff, Budget, Failed, Notice
 from driftline.monitor._lanes import Lane, Parcel, lanes_of
 from driftline.monitor._tick import HEARTBEAT
 from driftline.records import AlertStatus, Delivery, Metric, Receipt, Sample, Settle
@@ -196,7 +196,7 @@ class TestPatience:
 
 
 class TestReports:
-    def test_late(self, make, table, clock, sink, store):
+    def test_late(self, make, table, clock, sink):
         """What failed and what was taken after it is told in full, and kept beside the alert."""
         sink.fail(DOWN, times=1)
         table.bad_between(-60, 60)
@@ -208,17 +208,20 @@ class TestReports:
         assert (failed,) == run.failed
         clock.advance(5 * MINUTE)
         (taken,) = make(forward=False).run_once().delivered
-        (kept,) = store.history("monitor/monitor/receipts", alert.key)
+        monitor = make(forward=False)
+        (notice,) = monitor.notices(key=alert.key)
 
         assert ("recording", alert.key, AlertStatus.FIRING, 300.0, False) == (
             taken.sink, taken.key, taken.status, taken.waited_seconds, taken.repeated,
         )  # fmt: skip
         assert Receipt(sink="recording", reference=alert.key) == taken.receipt
-        assert began + 5 * MINUTE == kept.at
-        assert {"sink": "recording", "status": "firing", "decided": began.isoformat(),
-                "attempts": 2, "reference": alert.key} == kept.record  # fmt: skip
+        assert Notice(key=alert.key, sink="recording", status=AlertStatus.FIRING,
+                      at=began + 5 * MINUTE, decided_at=began, attempts=2,
+                      reference=alert.key) == notice  # fmt: skip
+        assert f"recording took firing of {alert.key} as {alert.key} at attempt 2" in str(notice)
+        assert () == monitor.notices(since=began + 6 * MINUTE)
 
-    def test_numbers(self, make, table, sink, store):
+    def test_numbers(self, make, table, sink):
         """Numbers have no key and no status, and leave no line beside any alert."""
         sink.fail(DOWN, times=1)
         failed = make().run_once().failed
@@ -226,7 +229,7 @@ class TestReports:
 
         assert [("recording", "", 1)] == [(f.sink, f.key, f.attempts) for f in failed]
         assert [("recording", "", None)] * 2 == [(d.sink, d.key, d.status) for d in taken]
-        assert () == tuple(store.history("monitor/monitor/receipts"))
+        assert () == make().notices()
 
     def test_given_up(self, make, table, clock, sink):
         """A dead letter says who refused what, when and why."""

@@ -8,7 +8,7 @@ from functools import partial
 from itertools import groupby
 from typing import Any
 
-from driftline.monitor._run import Transition
+from driftline.monitor._run import Notice, Transition
 from driftline.monitor._subjects import Place
 from driftline.records import Alert, AlertStatus, Link, LogLine, Sample, Series, Severity
 from driftline.rules import Change
@@ -98,6 +98,30 @@ def transition_from_json(key: str, at: datetime, record: Mapping[str, Any]) -> T
         threshold=record["threshold"],
         since=datetime.fromisoformat(record["since"]),
         reason=record["reason"],
+    )
+
+
+def notice_to_json(notice: Notice) -> dict[str, Any]:
+    """What the history keeps of a notice beside its key and its time."""
+    return {
+        "sink": notice.sink,
+        "status": notice.status.value,
+        "decided": notice.decided_at.isoformat(),
+        "attempts": notice.attempts,
+        "reference": notice.reference,
+    }
+
+
+def notice_from_json(key: str, at: datetime, record: Mapping[str, Any]) -> Notice:
+    """The notice again."""
+    return Notice(
+        key=key,
+        sink=record["sink"],
+        status=AlertStatus(record["status"]),
+        at=at,
+        decided_at=datetime.fromisoformat(record["decided"]),
+        attempts=record["attempts"],
+        reference=record["reference"],
     )
 
 

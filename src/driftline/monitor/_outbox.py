@@ -22,10 +22,15 @@ from attrs import define, field, frozen
 from driftline._clock import Clock, SystemClock
 from driftline.errors import DeliveryRefused, StoreBusy
 from driftline.monitor._backoff import Backoff
-from driftline.monitor._codec import alert_from_json, alert_to_json, samples_from_json
+from driftline.monitor._codec import (
+    alert_from_json,
+    alert_to_json,
+    notice_to_json,
+    samples_from_json,
+)
 from driftline.monitor._lanes import Lane, Outcome, Parcel
 from driftline.monitor._redact import redact
-from driftline.monitor._run import DeadLetter, Delivered, Failed, Problem
+from driftline.monitor._run import DeadLetter, Delivered, Failed, Notice, Problem
 from driftline.records import (
     Alert,
     AlertSink,
@@ -390,22 +395,20 @@ class Outbox:
             return []
         changes: list[Change] = [Settle(id=parcel.item.id)]
         if alert is not None:
+            notice = Notice(
+                key=alert.key,
+                sink=outcome.lane.name,
+                status=alert.status,
+                at=now,
+                decided_at=created,
+                attempts=parcel.item.attempts + 1,
+                reference=receipt.reference,
+            )
+            record = notice_to_json(notice)
             changes.append(
-                self._receipt_line(outcome.lane, alert, parcel.item, now, receipt.reference)
+                Append(space=f"{self._space}/notices", key=alert.key, at=now, record=record)
             )
         return changes
-
-    def _receipt_line(
-        self, lane: Lane, alert: Alert, item: Item, now: datetime, reference: str
-    ) -> Append:
-        record = {
-            "sink": lane.name,
-            "status": alert.status.value,
-            "decided": item.created.isoformat(),
-            "attempts": item.attempts + 1,
-            "reference": reference,
-        }
-        return Append(space=f"{self._space}/receipts", key=alert.key, at=now, record=record)
 
     def _refused(self, outcome: Outcome, done: Deliveries) -> list[Change]:
         item, now = outcome.parcel.item, self._clock.now()

@@ -14,11 +14,11 @@ from driftline._draw import plot
 from driftline.errors import InputError
 from driftline.monitor import _views
 from driftline.monitor._book import Book, memory_key
-from driftline.monitor._codec import alert_from_json, transition_from_json
+from driftline.monitor._codec import alert_from_json, notice_from_json, transition_from_json
 from driftline.monitor._keep import Keep
 from driftline.monitor._letters import again
 from driftline.monitor._outbox import letter
-from driftline.monitor._run import DeadLetter, Transition
+from driftline.monitor._run import DeadLetter, Notice, Transition
 from driftline.monitor._standing import Standing, standing
 from driftline.monitor._subjects import Subject
 from driftline.records import Alert, DeadItem, Drop, Put, Remove, Store
@@ -204,6 +204,13 @@ class People:
         """What happened to alerts, by time; see `driftline.records.Store.history`."""
         found = self._store.history(f"{self._space}/transitions", key, since=since, last=last)
         return tuple(transition_from_json(e.key, e.at, e.record) for e in found)
+
+    def notices(
+        self, *, since: datetime | None = None, key: str | None = None, last: int | None = None
+    ) -> tuple[Notice, ...]:
+        """Which sink took which alert, by time; see `driftline.records.Store.history`."""
+        found = self._store.history(f"{self._space}/notices", key, since=since, last=last)
+        return tuple(notice_from_json(e.key, e.at, e.record) for e in found)
 
     def drills(self) -> tuple[Transition, ...]:
         """What happened to the synthetic alerts of `drill`, by time."""

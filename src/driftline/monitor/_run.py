@@ -81,6 +81,35 @@ class Delivered:
 
 
 @frozen(kw_only=True)
+class Notice:
+    """A sink took the beginning or the end of an alert, as the store keeps it.
+
+    Attributes:
+        key: dedup key of the alert.
+        sink: name of the sink.
+        status: firing or resolved.
+        at: when the sink took it, UTC.
+        decided_at: when it was decided, UTC.
+        attempts: how many it took.
+        reference: what the sink calls it, such as the id of an incident; "" where it says nothing.
+    """
+
+    key: str
+    sink: str
+    status: AlertStatus
+    at: datetime
+    decided_at: datetime
+    attempts: int
+    reference: str = ""
+
+    def __str__(self) -> str:
+        """One line for people."""
+        name = f" as {self.reference}" if self.reference else ""
+        tries = f" at attempt {self.attempts}" if self.attempts > 1 else ""
+        return f"{self.at:%Y-%m-%d %H:%M} {self.sink} took {self.status.value} of {self.key}{name}{tries}"
+
+
+@frozen(kw_only=True)
 class Failed:
     """A sink did not take something this time; the outbox keeps it.
 
