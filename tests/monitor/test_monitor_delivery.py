@@ -12,9 +12,9 @@ from monitor_support import MINUTE, START, Table, errors, latency
 
 from driftline import Monitor, rules
 from driftline.errors import DeliveryFailed, DeliveryRefused, InputError, StoreBusy, StoreError
-from driftline.monitor import Backoff, Budget, Failed, Notice
+from driftline.monitor import Backoff, Budget, Failed, Notice, Problem
 from driftline.monitor._lanes import Lane, Parcel, lanes_of
-from driftline.monitor._tick import HEARTBEAT
+from driftline.monitor._tick import HEARTBEAT, OPEN_ALERTS
 from driftline.records import AlertStatus, Delivery, Metric, Receipt, Sample, Settle
 from driftline.stores import MemoryStore
 from driftline.testing import FrozenClock, RecordingSink
@@ -413,9 +413,8 @@ class TestGivenUp:
         make().run_once()
         run = make(sinks=[Numbers()]).run_once()
 
-        assert ["1 items wait for sink 'recording/alerts', which this monitor does not have"] == [
-            str(problem) for problem in run.problems
-        ]
+        message = "1 items wait for sink 'recording/alerts', which this monitor does not have"
+        assert (Problem(deployment="", message=message),) == run.problems
 
 
 class TestHanging:
@@ -627,6 +626,24 @@ class TestHeldBack:
         assert 1 == len({alert.rule for alert in sink.alerts})
         assert ["firing", "resolved"] == [alert.status.value for alert in sink.alerts]
 
+    def test_several_over_at_once(self, make, clock, sink):
+        """Each that began and ended within the wait is told to nobody, whichever ended last."""
+        rule = rules.Threshold(series="x", above=1, runbook="Look")
+        for value in (9, 0):
+            clock.advance(MINUTE)
+            at = clock.now() - MINUTE
+            samples = [
+                Sample(metric="x", value=value, at=at, width=MINUTE, labels={"camera": camera})
+                for camera in "abc"
+            ]
+            monitor = make(platform=None, rules=[rule], forward=False, wait=30 * MINUTE)
+            monitor.run_once(samples=samples)
+        clock.advance(40 * MINUTE)
+        monitor.run_once()
+
+        assert [] == sink.attempts
+        assert 3 == [t.change.value for t in monitor.transitions()].count("resolved")
+
     def test_not_held_back_by_a_clock_that_was_ahead(self, make, clock, sink):
         """What began and ended while the clock was a day ahead, untried, is told when it is right."""
         rule = rules.Threshold(series="x", above=1, runbook="Look")
@@ -672,6 +689,15 @@ class TestNumbers:
         make(name="other").run_once()
         beats = [s.labels["monitor"] for s in sink.samples if s.metric == HEARTBEAT]
         assert ["monitor", "other"] == beats
+
+    def test_open_alerts(self, make, table, clock, sink):
+        """And how many alerts are open, of all that it judges."""
+        table.bad_between(-60, 1)
+        for _ in range(2):
+            make().run_once()
+            clock.advance(60 * MINUTE)
+        told = [s.value for s in sink.samples if s.metric == OPEN_ALERTS]
+        assert [1.0, 0.0] == told
 
     def test_kept_for_an_hour(self, make, table, clock, sink):
         """Numbers that a sink did not take within the hour are dropped, and the report says so."""

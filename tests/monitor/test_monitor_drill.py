@@ -60,6 +60,19 @@ class TestSynthetic:
         assert RUNBOOK == drilled[0].runbook
         assert LINE == drilled[0].deployment
 
+    def test_tells_of_nothing_else(self, make, table, clock, sink):
+        """What waits for a sink is left to the next run: a drill sends what it made and no more."""
+        table.bad_between(-60, 60)
+        sink.fail(DeliveryFailed("503"), times=1)
+        monitor = make(rules=[latency()], forward=False)
+        monitor.run_once()
+        clock.advance(5 * MINUTE)
+        monitor.drill()
+        assert [True, True] == [alert.test for alert in sink.alerts]
+        monitor.run_once()
+
+        assert [True, True, False] == [alert.test for alert in sink.alerts]
+
     def test_leaves_no_trace(self, make, table, sink, store):
         """After a drill the monitor stands where it stood, and nothing waits."""
         monitor = make()
